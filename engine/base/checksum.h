@@ -1,0 +1,20 @@
+// CRC-32C (Castagnoli, RFC 3720 appendix B.4): tells damaged bytes from whole ones. Not a defence against forgery.
+// Any thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace longleaf {
+
+// Continues `seed` (0 to begin) over `size` bytes.
+uint32_t crc32c(const void* data, size_t size, uint32_t seed = 0);
+
+// 64-bit FNV-1a of `text`, continued from `seed`: a key for "was it made from the same input".
+inline uint64_t fingerprint(std::string_view text, uint64_t seed = 0xcbf29ce484222325ull) {
+  for (unsigned char c : text) seed = (seed ^ c) * 0x100000001b3ull;
+  return seed;
+}
+
+}  // namespace longleaf

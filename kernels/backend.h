@@ -1,0 +1,108 @@
+// The backend table: everything the engine may ask of a compute device. One table per kind of device; the engine
+// never touches device memory but through it.
+// Not thread-safe: one thread owns a backend. Operations run in the order they were asked for and may return before
+// they are done; download waits for what came before it.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "engine/base/status.h"
+#include "kernels/span_attention.h"
+#include "kernels/types.h"
+
+namespace longleaf::kernels {
+
+struct MemoryInfo {
+  size_t used_bytes = 0;   // what this process has allocated through the backend
+  size_t peak_bytes = 0;
+  size_t total_bytes = 0;  // of the device
+};
+
+struct RopeArgs {
+  DevicePtr x = nullptr;          // (n_tokens, n_heads, head_dim) f32, rotated in place
+  DevicePtr positions = nullptr;  // i32 (n_tokens)
+  DevicePtr inv_freq = nullptr;   // f32 (rope_dims / 2)
+  int n_tokens = 0, n_heads = 0, head_dim = 0;
+  int rope_dims = 0;
+  RopeStyle style = RopeStyle::Adjacent;
+};
+
+// A table of functions, filled by a device (cpu_backend.cpp). `self` is the device's own state.
+// All matrices are row-major f32 unless said otherwise; outputs must not overlap inputs unless "in place".
+// n_tokens == 0 is allowed everywhere and does nothing.
+struct Backend {
+  void* self = nullptr;
+  void (*destroy)(void* self) = nullptr;
+  std::string name;  // for people: "CPU, 8 threads, AVX-512"
+
+  // Memory. allocate returns NoMemory; contents are undefined. release accepts nullptr.
+  Result<DevicePtr> (*allocate)(void* self, size_t bytes);
+  void (*release)(void* self, DevicePtr memory);
+  Status (*upload)(void* self, DevicePtr to, const void* from, size_t bytes);
+  Status (*download)(void* self, void* to, DevicePtr from, size_t bytes);
+  // Makes host bytes that outlive the backend usable on the device: the CPU uses them where they are.
+  Result<DevicePtr> (*adopt)(void* self, const void* host, size_t bytes);
+  MemoryInfo (*memory)(void* self);
+
+  // out (n_tokens, table.cols): rows of `table` named by ids i32 (n_tokens). REQUIRES: 0 <= id < table.rows.
+  Status (*embed)(void* self, const Weight& table, DevicePtr ids, int n_tokens, DevicePtr out);
+  // out = x / sqrt(mean(x²) + eps) * weight, row by row; weight f32 (cols). In place allowed.
+  Status (*rms_norm)(void* self, DevicePtr x, DevicePtr weight, float eps, int rows, int cols, DevicePtr out);
+  // out (n_tokens, w.rows) = x (n_tokens, w.cols) · wᵀ + bias (f32 (w.rows), or nullptr).
+  // Each output is summed in the same order whatever n_tokens is: batching changes no bit.
+  Status (*matmul)(void* self, const Weight& w, DevicePtr bias, DevicePtr x, int n_tokens, DevicePtr out);
+  Status (*rope)(void* self, const RopeArgs& args);
+  Status (*kv_write)(void* self, const KvRowsArgs& args);
+  Status (*kv_read)(void* self, const KvRowsArgs& args);
+  // Batching changes no bit here either; nor does how adjacent spans of equal shift are cut, after merging.
+  Status (*span_attention)(void* self, const SpanAttentionArgs& args);
+  // gate = gate / (1 + exp(-gate)) * up, in place; n values.
+  Status (*silu_mul)(void* self, DevicePtr gate, DevicePtr up, int64_t n);
+  // x += y, in place; n values.
+  Status (*add)(void* self, DevicePtr x, DevicePtr y, int64_t n);
+  // out (cols) = mean of rows [0, rows) of x (rows, cols). REQUIRES: rows > 0.
+  Status (*mean_rows)(void* self, DevicePtr x, int rows, int cols, DevicePtr out);
+};
+
+// Device memory with one owner; empty after a move.
+class Buffer {
+ public:
+  Buffer() = default;
+  static Result<Buffer> allocate(const Backend& backend, size_t bytes) {
+    auto memory = backend.allocate(backend.self, bytes);
+    if (!memory.ok()) return memory.status();
+    Buffer buffer;
+    buffer.backend_ = &backend;
+    buffer.data_ = *memory;
+    buffer.bytes_ = bytes;
+    return buffer;
+  }
+  ~Buffer() { reset(); }
+  Buffer(Buffer&& other) noexcept { swap(other); }
+  Buffer& operator=(Buffer&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+
+  DevicePtr data() const { return data_; }
+  size_t bytes() const { return bytes_; }
+  void reset() {
+    if (backend_ != nullptr) backend_->release(backend_->self, data_);
+    backend_ = nullptr;
+    data_ = nullptr;
+    bytes_ = 0;
+  }
+
+ private:
+  void swap(Buffer& other) {
+    std::swap(backend_, other.backend_);
+    std::swap(data_, other.data_);
+    std::swap(bytes_, other.bytes_);
+  }
+  const Backend* backend_ = nullptr;
+  DevicePtr data_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+}  // namespace longleaf::kernels

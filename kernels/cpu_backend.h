@@ -1,0 +1,32 @@
+// The CPU as a device.
+#pragma once
+
+#include <memory>
+
+#include "kernels/backend.h"
+
+namespace longleaf::kernels {
+
+enum class Isa { Best, Baseline, Avx2, Avx512 };
+
+struct CpuOptions {
+  Isa isa = Isa::Best;      // another than Best is for tests and comparisons
+  int n_threads = 0;        // 0: one per processor
+  size_t limit_bytes = 0;   // allocations beyond this return NoMemory; 0: no limit but the machine's
+};
+
+struct BackendDeleter {
+  void operator()(Backend* backend) const {
+    backend->destroy(backend->self);
+    delete backend;
+  }
+};
+using BackendPtr = std::unique_ptr<Backend, BackendDeleter>;
+
+// Returns nullptr when this processor lacks the instruction set asked for; never for Best.
+BackendPtr make_cpu_backend(const CpuOptions& options = {});
+
+// The same operations by the twins (plain loops, sums in double), for comparison in tests.
+BackendPtr make_reference_backend();
+
+}  // namespace longleaf::kernels

@@ -1,0 +1,60 @@
+// IEEE half and bfloat16 to and from float, bit-exact, round to nearest even. Any thread.
+// Static: this header is compiled once per instruction set, and those copies must not be merged by the linker.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+namespace longleaf::kernels {
+
+static inline float bits_to_float(uint32_t bits) {
+  float f;
+  std::memcpy(&f, &bits, 4);
+  return f;
+}
+
+static inline uint32_t float_to_bits(float f) {
+  uint32_t bits;
+  std::memcpy(&bits, &f, 4);
+  return bits;
+}
+
+static inline float half_to_float(uint16_t h) {
+#ifdef __F16C__
+  _Float16 value;
+  std::memcpy(&value, &h, 2);
+  return static_cast<float>(value);
+#else
+  const uint32_t sign = static_cast<uint32_t>(h & 0x8000) << 16;
+  const uint32_t rest = h & 0x7fff;
+  if (rest >= 0x7c00) return bits_to_float(sign | 0x7f800000u | ((rest & 0x3ff) << 13));
+  if (rest >= 0x0400) return bits_to_float(sign | ((rest << 13) + 0x38000000u));
+  const float subnormal = static_cast<float>(rest) * 5.9604644775390625e-8f;  // 2^-24
+  return bits_to_float(sign | float_to_bits(subnormal));
+#endif
+}
+
+static inline uint16_t float_to_half(float f) {
+#ifdef __F16C__
+  const _Float16 value = static_cast<_Float16>(f);
+  uint16_t h;
+  std::memcpy(&h, &value, 2);
+  return h;
+#else
+  const uint32_t bits = float_to_bits(f);
+  const auto sign = static_cast<uint16_t>((bits >> 16) & 0x8000);
+  const uint32_t rest = bits & 0x7fffffff;
+  if (rest > 0x7f800000) return static_cast<uint16_t>(sign | 0x7e00 | ((rest >> 13) & 0x3ff));
+  if (rest >= 0x477ff000) return static_cast<uint16_t>(sign | 0x7c00);
+  if (rest < 0x38800000) {  // below 2^-14: let the float adder round at 2^-24
+    const float shifted = bits_to_float(rest) + 0.5f;
+    return static_cast<uint16_t>(sign | (float_to_bits(shifted) - 0x3f000000u));
+  }
+  const uint32_t rounded = rest + 0xfff + ((rest >> 13) & 1) - 0x38000000u;
+  return static_cast<uint16_t>(sign | (rounded >> 13));
+#endif
+}
+
+static inline float bfloat_to_float(uint16_t b) { return bits_to_float(static_cast<uint32_t>(b) << 16); }
+
+}  // namespace longleaf::kernels

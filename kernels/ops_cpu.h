@@ -1,0 +1,22 @@
+// The CPU twins: plain loops with sums in double, written to be read. Contracts: backend.h and span_attention.h.
+// Every faster version, on any device, is tested against these. Any thread.
+#pragma once
+
+#include "kernels/backend.h"
+
+namespace longleaf::kernels::twin {
+
+void embed(const Weight& table, const int32_t* ids, int n_tokens, float* out);
+void rms_norm(const float* x, const float* weight, float eps, int rows, int cols, float* out);
+void matmul(const Weight& w, const float* bias, const float* x, int n_tokens, float* out);
+void rope(const RopeArgs& args, int first, int last);  // tokens [first, last)
+void kv_write(const KvRowsArgs& args);
+void kv_read(const KvRowsArgs& args);
+void span_attention(const SpanAttentionArgs& args);
+void silu_mul(float* gate, const float* up, int64_t n);
+void mean_rows(const float* x, int rows, int cols, float* out);
+
+// Rotates one head by `position` (any sign). Angles in double, so that rotations compose.
+void rotate_head(float* head, double position, const float* inv_freq, int rope_dims, RopeStyle style);
+
+}  // namespace longleaf::kernels::twin

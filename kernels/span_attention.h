@@ -1,0 +1,67 @@
+// Span attention: every query row attends, with one softmax, to the union of disjoint key spans that its plan names.
+// DESIGN: the engine's one idea. Online softmax: Milakov & Gimelshein, arXiv 1805.02867.
+//
+//   out[t,h] = softmax over visible keys of ( scale * <R(-shift) q[t,h], k[key,h/G]> ) · v[key,h/G]
+//
+// Keys lie rotated at the position where they were read; a span that now stands `rope_shift` positions further on is
+// served by rotating the query back, once per distinct shift.
+#pragma once
+
+#include "kernels/types.h"
+
+namespace longleaf::kernels {
+
+// Tokens per page of a KV store. A page holds, per layer, K then V, each (n_kv_heads, kPageTokens, head_dim).
+constexpr int kPageTokens = 64;
+
+struct Span {
+  int32_t key_begin = 0;   // index into the KV store
+  int32_t length = 0;
+  int32_t rope_shift = 0;  // new position minus the position at which the keys were rotated
+  int32_t causal = 0;      // 1: a query sees keys up to and including its own index; 0: all keys of the span
+  bool operator==(const Span&) const = default;
+};
+
+// One layer of a paged KV store.
+struct KvView {
+  DevicePtr page_table = nullptr;  // DevicePtr[n_pages], in device memory
+  size_t layer_offset = 0;         // bytes from a page's start to this layer's K
+  DType type = DType::F16;         // F32 or F16
+  int n_kv_heads = 0;
+  int head_dim = 0;
+};
+
+constexpr size_t kv_page_layer_bytes(DType type, int n_kv_heads, int head_dim) {
+  return 2 * static_cast<size_t>(n_kv_heads) * kPageTokens * static_cast<size_t>(head_dim) *
+         static_cast<size_t>(block_size(type).bytes);
+}
+
+struct SpanAttentionArgs {
+  DevicePtr q = nullptr;    // (n_tokens, n_heads, head_dim) f32, rotated to the queries' positions
+  DevicePtr out = nullptr;  // (n_tokens, n_heads, head_dim) f32, must not overlap q
+  KvView kv;
+  int n_tokens = 0;
+  int n_heads = 0;          // a multiple of kv.n_kv_heads
+  int first_key = 0;        // index in the KV store of the first query's own key
+  // Spans of group g (of n_groups, which divides n_kv_heads): spans[group_begin[g] .. group_begin[g+1]).
+  DevicePtr spans = nullptr;        // Span[]
+  DevicePtr group_begin = nullptr;  // int32[n_groups + 1]
+  int n_groups = 1;
+  DevicePtr inv_freq = nullptr;     // f32 (rope_dims / 2)
+  int rope_dims = 0;                // leading numbers of a head that are rotated; even
+  RopeStyle rope_style = RopeStyle::Adjacent;
+  float scale = 1.0f;
+};
+
+// Writes rows of K and V of one layer into the store, or reads them back without change of value.
+//   k, v  (n_tokens, n_kv_heads, head_dim), `type` F32 or F16; a F16 row into a F32 store and the reverse convert
+struct KvRowsArgs {
+  KvView kv;
+  DevicePtr k = nullptr;
+  DevicePtr v = nullptr;
+  DType type = DType::F32;
+  int n_tokens = 0;
+  int first_key = 0;
+};
+
+}  // namespace longleaf::kernels

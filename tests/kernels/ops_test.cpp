@@ -1,0 +1,252 @@
+// Every CPU version of every operation against the twins, and the twins against numbers worked out by hand.
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+
+#include "kernels/cpu_backend.h"
+#include "kernels/ops_cpu.h"
+#include "tests/support/check.h"
+
+using namespace longleaf;
+using namespace longleaf::kernels;
+
+namespace {
+
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+constexpr double kUnit = 5.96e-8;  // 2^-24: rounding of one f32 operation
+std::mt19937 rng(7);
+
+std::vector<float> random_floats(size_t n, float scale = 1.0f) {
+  std::normal_distribution<float> normal(0, scale);
+  std::vector<float> v(n);
+  for (auto& x : v) x = normal(rng);
+  return v;
+}
+
+template <typename T>
+DevicePtr ptr(std::vector<T>& v) { return reinterpret_cast<DevicePtr>(v.data()); }
+
+// Largest |a-b|/bound; NaN counts as failure.
+double worst(const std::vector<float>& a, const std::vector<float>& b, const std::vector<double>& bound) {
+  double top = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const double ratio = std::abs(double{a[i]} - double{b[i]}) / bound[i];
+    top = std::isnan(ratio) ? std::numeric_limits<double>::infinity() : std::max(top, ratio);
+  }
+  return top;
+}
+
+std::vector<BackendPtr> backends() {
+  std::vector<BackendPtr> all;
+  for (Isa isa : {Isa::Baseline, Isa::Avx2, Isa::Avx512})
+    if (auto backend = make_cpu_backend({.isa = isa, .n_threads = 2, .limit_bytes = 0})) all.push_back(std::move(backend));
+  return all;
+}
+
+std::vector<uint8_t> random_weight(DType type, int rows, int cols) {
+  std::vector<uint8_t> bytes(row_bytes(type, cols) * static_cast<size_t>(rows));
+  if (type == DType::F32) {
+    const auto values = random_floats(static_cast<size_t>(rows) * static_cast<size_t>(cols));
+    std::memcpy(bytes.data(), values.data(), bytes.size());
+    return bytes;
+  }
+  for (auto& b : bytes) b = static_cast<uint8_t>(rng());
+  // Halves in random bytes may be infinite or NaN: give every 16-bit word a modest exponent.
+  for (size_t i = 1; i < bytes.size(); i += 2) bytes[i] = static_cast<uint8_t>((bytes[i] & 0x83) | 0x30);
+  return bytes;
+}
+
+// A KV store of one layer over `n_keys` keys with random contents.
+struct Store {
+  Store(DType type, int n_kv_heads, int head_dim, int n_keys) {
+    const size_t page_bytes = kv_page_layer_bytes(type, n_kv_heads, head_dim);
+    for (int i = 0; i * kPageTokens < n_keys; ++i) memory.emplace_back(page_bytes, uint8_t{0x7f});  // unwritten: NaN
+    for (auto& page : memory) pages.push_back(ptr(page));
+    view = {ptr(pages), 0, type, n_kv_heads, head_dim};
+    auto k = random_floats(static_cast<size_t>(n_keys * n_kv_heads * head_dim)), v = k;
+    for (auto& x : v) x = x * 0.5f + 0.1f;
+    twin::kv_write({view, ptr(k), ptr(v), DType::F32, n_keys, 0});
+  }
+  std::vector<std::vector<uint8_t>> memory;
+  std::vector<DevicePtr> pages;
+  KvView view;
+};
+
+}  // namespace
+
+TEST(rms_norm_twin_matches_a_row_worked_out_by_hand) {
+  const float x[] = {3, 4}, weight[] = {1, 2};  // mean square 12.5, root 3.5355339
+  float out[2] = {kNaN, kNaN};
+  twin::rms_norm(x, weight, 0, 1, 2, out);
+  CHECK(std::abs(out[0] - 0.84852814f) < 1e-7f);
+  CHECK(std::abs(out[1] - 2.26274170f) < 3e-7f);
+}
+
+TEST(attention_twin_matches_a_row_worked_out_by_hand) {
+  Store store(DType::F32, 1, 2, 2);
+  std::vector<float> k = {1, 0, 0, 1}, v = {10, 0, 0, 20}, q = {std::log(3.0f), 0}, out = {kNaN, kNaN};
+  twin::kv_write({store.view, ptr(k), ptr(v), DType::F32, 2, 0});
+  std::vector<Span> spans = {{0, 2, 0, 0}};
+  std::vector<int32_t> groups = {0, 1};
+  std::vector<float> inv_freq = {1};
+  twin::span_attention({ptr(q), ptr(out), store.view, 1, 1, 1, ptr(spans), ptr(groups), 1, ptr(inv_freq), 2,
+                        RopeStyle::Adjacent, 1.0f});
+  CHECK(std::abs(out[0] - 7.5f) < 1e-5f);  // weights 3/4 and 1/4
+  CHECK(std::abs(out[1] - 5.0f) < 1e-5f);
+}
+
+TEST(matmul_agrees_with_its_twin_for_every_format_and_remainder) {
+  for (auto& backend : backends()) {
+    for (DType type : {DType::F32, DType::F16, DType::BF16, DType::Q8_0, DType::Q4_0, DType::Q4_K, DType::Q5_K, DType::Q6_K}) {
+      for (int rows : {1, 3, 16, 37}) {
+        for (int tokens : {1, 2, 4, 7}) {
+          const int cols = block_size(type).values == 1 ? 67 : 256 * 2;
+          auto bytes = random_weight(type, rows, cols);
+          const Weight w{type, rows, cols, ptr(bytes)};
+          auto x = random_floats(static_cast<size_t>(tokens * cols)), bias = random_floats(static_cast<size_t>(rows));
+          std::vector<float> expected(static_cast<size_t>(tokens * rows)), got(expected.size(), kNaN);
+          twin::matmul(w, bias.data(), x.data(), tokens, expected.data());
+          CHECK(backend->matmul(backend->self, w, ptr(bias), ptr(x), tokens, ptr(got)).ok());
+          // |error| <= (cols + 2) * unit * sum |w x|, the standard bound of a sum; the sum by the twin on |w|, |x|.
+          std::vector<float> row(static_cast<size_t>(cols));
+          std::vector<double> bound(expected.size());
+          std::vector<float> identity(static_cast<size_t>(cols) * static_cast<size_t>(cols), 0.0f), dense(static_cast<size_t>(cols * rows));
+          for (int c = 0; c < cols; ++c) identity[static_cast<size_t>(c * cols + c)] = 1;
+          twin::matmul(w, nullptr, identity.data(), cols, dense.data());
+          for (int t = 0; t < tokens; ++t)
+            for (int r = 0; r < rows; ++r) {
+              double sum = std::abs(bias[static_cast<size_t>(r)]) + 1e-30;
+              for (int c = 0; c < cols; ++c)
+                sum += std::abs(double{dense[static_cast<size_t>(c * rows + r)]} * double{x[static_cast<size_t>(t * cols + c)]});
+              bound[static_cast<size_t>(t * rows + r)] = (cols + 2) * kUnit * sum;
+            }
+          CHECK(worst(expected, got, bound) <= 1.0);
+        }
+      }
+    }
+  }
+}
+
+TEST(matmul_gives_the_same_bits_alone_and_in_a_batch) {
+  for (auto& backend : backends()) {
+    const int rows = 70, cols = 200, tokens = 9;
+    auto bytes = random_weight(DType::F16, rows, cols);
+    const Weight w{DType::F16, rows, cols, ptr(bytes)};
+    auto x = random_floats(tokens * cols);
+    std::vector<float> together(tokens * rows, kNaN), alone(tokens * rows, kNaN);
+    CHECK(backend->matmul(backend->self, w, nullptr, ptr(x), tokens, ptr(together)).ok());
+    for (size_t t = 0; t < tokens; ++t)
+      CHECK(backend->matmul(backend->self, w, nullptr, at(ptr(x), t * cols * 4), 1, at(ptr(alone), t * rows * 4)).ok());
+    CHECK(together == alone);
+  }
+}
+
+TEST(span_attention_agrees_with_its_twin) {
+  for (auto& backend : backends()) {
+    for (DType type : {DType::F32, DType::F16}) {
+      for (int head_dim : {8, 64, 80}) {
+        const int kv_heads = 2, heads = 6, keys = 3 * kPageTokens + 5, tokens = 11, first_key = keys - tokens;
+        Store store(type, kv_heads, head_dim, keys);
+        auto q = random_floats(static_cast<size_t>(tokens * heads * head_dim));
+        std::vector<float> inv_freq(static_cast<size_t>(head_dim / 2));
+        for (size_t i = 0; i < inv_freq.size(); ++i)
+          inv_freq[i] = std::pow(10000.0f, -2.0f * static_cast<float>(i) / static_cast<float>(head_dim));
+        std::vector<Span> spans = {{0, 3, 0, 0}, {40, 60, 17, 0}, {130, keys - 130, -5, 1}, {2, 7, 0, 0}, {100, keys - 100, 0, 1}};
+        std::vector<int32_t> groups = {0, 3, 5};
+        std::vector<float> expected(q.size(), kNaN), got(q.size(), kNaN);
+        for (RopeStyle style : {RopeStyle::Adjacent, RopeStyle::Halves}) {
+          SpanAttentionArgs args{ptr(q), ptr(expected), store.view, tokens, heads, first_key, ptr(spans), ptr(groups), 2,
+                                 ptr(inv_freq), head_dim, style, 0.125f};
+          twin::span_attention(args);
+          args.out = ptr(got);
+          CHECK(backend->span_attention(backend->self, args).ok());
+          // Scores are off by head_dim*unit*|q||k|*scale (norms about sqrt(head_dim), so times head_dim) and e^x by
+          // 2 ulp; weights by that relative amount; |v| <= ~3; plus the sum over the keys.
+          const double score_error = head_dim * kUnit * head_dim * 0.125 * 4;
+          const std::vector<double> bound(q.size(), 3.0 * (2 * score_error + (keys + 8) * kUnit));
+          CHECK(worst(expected, got, bound) <= 1.0);
+        }
+      }
+    }
+  }
+}
+
+TEST(span_attention_gives_the_same_bits_alone_and_in_a_batch) {
+  for (auto& backend : backends()) {
+    const int heads = 4, d = 16, keys = 150, tokens = 21;
+    Store store(DType::F32, 2, d, keys);
+    auto q = random_floats(tokens * heads * d);
+    std::vector<float> inv_freq(d / 2, 0.5f), together(q.size(), kNaN), alone(q.size(), kNaN);
+    std::vector<Span> spans = {{0, keys, 0, 1}};
+    std::vector<int32_t> groups = {0, 1};
+    SpanAttentionArgs args{ptr(q), ptr(together), store.view, tokens, heads, keys - tokens, ptr(spans), ptr(groups), 1,
+                           ptr(inv_freq), d, RopeStyle::Halves, 0.25f};
+    CHECK(backend->span_attention(backend->self, args).ok());
+    for (int t = 0; t < tokens; ++t) {
+      SpanAttentionArgs one = args;
+      one.q = at(args.q, static_cast<size_t>(t * heads * d * 4));
+      one.out = at(ptr(alone), static_cast<size_t>(t * heads * d * 4));
+      one.n_tokens = 1;
+      one.first_key = args.first_key + t;
+      CHECK(backend->span_attention(backend->self, one).ok());
+    }
+    CHECK(together == alone);
+  }
+}
+
+TEST(rotating_a_query_back_equals_moving_the_keys) {  // invariants T1 and T2 of the KV reuse specification
+  const int d = 16;
+  auto head = random_floats(d);
+  std::vector<float> inv_freq(d / 2);
+  for (size_t i = 0; i < inv_freq.size(); ++i) inv_freq[i] = std::pow(10000.0f, -static_cast<float>(i) / 8.0f);
+  for (RopeStyle style : {RopeStyle::Adjacent, RopeStyle::Halves}) {
+    auto once = head, twice = head;
+    twin::rotate_head(once.data(), 900, inv_freq.data(), d, style);
+    twin::rotate_head(twice.data(), 1200, inv_freq.data(), d, style);
+    twin::rotate_head(twice.data(), -300, inv_freq.data(), d, style);
+    for (size_t i = 0; i < once.size(); ++i) CHECK(std::abs(once[i] - twice[i]) < 8 * kUnit * 4);
+  }
+}
+
+TEST(kv_rows_come_back_as_they_went_in) {
+  for (DType type : {DType::F32, DType::F16}) {
+    Store store(type, 2, 8, 100);
+    std::vector<uint8_t> k(50 * 16 * 4, 1), v(k.size(), 2), k2(k.size(), 3), v2(k.size(), 4);
+    twin::kv_read({store.view, ptr(k), ptr(v), type, 50, 30});
+    Store other(type, 2, 8, 100);
+    twin::kv_write({other.view, ptr(k), ptr(v), type, 50, 7});
+    twin::kv_read({other.view, ptr(k2), ptr(v2), type, 50, 7});
+    const size_t bytes = 50 * 16 * static_cast<size_t>(block_size(type).bytes);
+    CHECK(std::memcmp(k.data(), k2.data(), bytes) == 0);
+    CHECK(std::memcmp(v.data(), v2.data(), bytes) == 0);
+  }
+}
+
+TEST(silu_agrees_with_its_twin_at_every_remainder_and_at_the_ends) {
+  for (auto& backend : backends()) {
+    for (size_t n : {1u, 15u, 16u, 17u, 1000u, 40000u}) {
+      auto gate = random_floats(n, 20.0f), up = random_floats(n), expected = gate;
+      gate[0] = expected[0] = -1000;
+      twin::silu_mul(expected.data(), up.data(), static_cast<int64_t>(n));
+      CHECK(backend->silu_mul(backend->self, ptr(gate), ptr(up), static_cast<int64_t>(n)).ok());
+      std::vector<double> bound(n);
+      for (size_t i = 0; i < n; ++i) bound[i] = 16 * kUnit * std::abs(double{expected[i]}) + 1e-30;
+      gate[0] = expected[0];  // x * e^-1000: zero in f32 either way, by different roads
+      CHECK(worst(expected, gate, bound) <= 1.0);
+    }
+  }
+}
+
+TEST(allocation_beyond_the_limit_is_refused_and_nothing_leaks) {
+  auto backend = make_cpu_backend({.isa = Isa::Best, .n_threads = 1, .limit_bytes = 1 << 20});
+  {
+    auto small = Buffer::allocate(*backend, 1 << 19);
+    CHECK(small.ok());
+    auto large = Buffer::allocate(*backend, 1 << 20);
+    CHECK(!large.ok() && large.status().code() == Code::NoMemory);
+    CHECK(!Buffer::allocate(*backend, ~size_t{0}).ok());
+  }
+  CHECK_EQ(backend->memory(backend->self).used_bytes, size_t{0});
+  CHECK(backend->memory(backend->self).peak_bytes >= size_t{1} << 19);
+}
