@@ -38,9 +38,12 @@ inline void fail(const char* file, int line, const std::string& what) {
   static void name()
 #define CHECK(condition) \
   ((condition) ? void() : longleaf::test::fail(__FILE__, __LINE__, #condition))
-#define CHECK_EQ(a, b)                                                                                     \
-  do {                                                                                                     \
-    if (!((a) == (b))) longleaf::test::fail(__FILE__, __LINE__, #a " == " #b " (" + show(a) + ", " + show(b) + ")"); \
+#define CHECK_EQ(a, b)                                                                                  \
+  do {                                                                                                  \
+    const auto& ll_a = (a);                                                                             \
+    const auto& ll_b = (b);                                                                             \
+    if (!(ll_a == ll_b))                                                                                \
+      longleaf::test::fail(__FILE__, __LINE__, #a " == " #b " (" + show(ll_a) + ", " + show(ll_b) + ")"); \
   } while (false)
 // Stops the case: what follows needs the condition.
 #define REQUIRE(condition)                                     \

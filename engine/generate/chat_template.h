@@ -1,0 +1,41 @@
+// How a model family marks who speaks. The form is recognised from the model file's own template.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/model/gguf.h"
+
+namespace longleaf {
+
+enum class ChatForm { Plain, ChatMl, Llama3, Llama2, Mistral, Gemma, Phi3, Zephyr };
+
+const char* name_of(ChatForm form);
+
+// Plain when the file has no template, or one of another form.
+ChatForm chat_form_of(const Gguf& file);
+
+struct Turn {
+  std::string question;
+  std::string answer;
+};
+
+// A prompt in parts, because evidence comes between them as token ids of its own and never as template text.
+// `before` and `after` hold control tokens of the form; the texts of turns and question are in `Piece`s marked as text.
+struct Piece {
+  std::string text;
+  bool control = false;  // encode control tokens in it as such
+};
+struct ChatPrompt {
+  std::vector<Piece> before;  // up to where the evidence stands: opens the first user turn
+  std::vector<Piece> after;   // earlier turns, the question, and the opening of the answer
+};
+
+//   instructions  what the assistant is told
+//   document      a line naming the document, in front of the evidence
+//   history       earlier turns, oldest first
+ChatPrompt make_prompt(ChatForm form, std::string_view instructions, std::string_view document,
+                       const std::vector<Turn>& history, std::string_view question);
+
+}  // namespace longleaf

@@ -1,0 +1,48 @@
+#include "engine/transformer/strategy.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace longleaf {
+
+using kernels::Span;
+
+void DenseStrategy::positions(const KvStore& store, std::span<int32_t> out) const {
+  std::iota(out.begin(), out.end(), store.size() == 0 ? 0 : store.positions().back() + 1);
+}
+
+AttentionPlan DenseStrategy::attend(int, Phase, QueryBlock queries, const KvStore&) const {
+  return {{{Span{0, queries.first_key + queries.n_tokens, 0, 1}}}};
+}
+
+SpanStrategy::SpanStrategy(std::vector<Span> evidence, int evidence_end, int next_position)
+    : evidence_(std::move(evidence)), evidence_end_(evidence_end), next_position_(next_position) {}
+
+void SpanStrategy::positions(const KvStore& store, std::span<int32_t> out) const {
+  std::iota(out.begin(), out.end(), next_position_ + store.size() - evidence_end_);
+}
+
+AttentionPlan SpanStrategy::attend(int, Phase, QueryBlock queries, const KvStore&) const {
+  AttentionPlan plan{{evidence_}};
+  plan.groups[0].push_back({evidence_end_, queries.first_key + queries.n_tokens - evidence_end_, 0, 1});
+  return plan;
+}
+
+std::vector<Span> merge_spans(std::vector<Span> spans, int first_query_key) {
+  std::sort(spans.begin(), spans.end(), [](const Span& a, const Span& b) { return a.key_begin < b.key_begin; });
+  std::vector<Span> merged;
+  for (Span span : spans) {
+    if (span.length <= 0) continue;
+    if (span.key_begin + span.length <= first_query_key) span.causal = 1;
+    Span* last = merged.empty() ? nullptr : &merged.back();
+    assert(last == nullptr || last->key_begin + last->length <= span.key_begin);
+    if (last != nullptr && last->key_begin + last->length == span.key_begin && last->rope_shift == span.rope_shift &&
+        last->causal == span.causal)
+      last->length += span.length;
+    else
+      merged.push_back(span);
+  }
+  return merged;
+}
+
+}  // namespace longleaf

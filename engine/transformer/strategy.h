@@ -1,0 +1,65 @@
+// A strategy decides which keys a query may see, at which positions tokens stand, and how many layers run. The
+// transformer knows none of the methods: it asks. DESIGN: "attention over spans".
+// Const methods: any thread; a strategy must not change while a forward pass uses it.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "engine/transformer/kv_store.h"
+#include "kernels/span_attention.h"
+
+namespace longleaf {
+
+enum class Phase { Prefill, Decode };
+
+// Query rows that are computed together; the row i has its own key at index first_key + i.
+struct QueryBlock {
+  int first_key = 0;
+  int n_tokens = 0;
+};
+
+// Disjoint spans per head group. One group: all heads see the same. The number of groups divides n_kv_heads.
+struct AttentionPlan {
+  std::vector<std::vector<kernels::Span>> groups;
+};
+
+class Strategy {
+ public:
+  virtual ~Strategy() = default;
+
+  // Positions of the tokens that will be appended behind `store`.
+  virtual void positions(const KvStore& store, std::span<int32_t> out) const = 0;
+
+  virtual AttentionPlan attend(int layer, Phase phase, QueryBlock queries, const KvStore& store) const = 0;
+
+  // Layers to run, from the first; the rest is skipped (a routing vector needs only the lower half).
+  virtual int depth(int n_layers) const { return n_layers; }
+};
+
+// Every token sees everything before it; positions go on from the last key's.
+class DenseStrategy : public Strategy {
+ public:
+  void positions(const KvStore& store, std::span<int32_t> out) const override;
+  AttentionPlan attend(int layer, Phase phase, QueryBlock queries, const KvStore& store) const override;
+};
+
+// Every token sees the evidence spans and everything behind them. Tokens behind stand from `next_position` on.
+//   evidence          disjoint spans below key index `evidence_end`, causal or not
+//   evidence_end      index of the first key that is not evidence
+class SpanStrategy : public Strategy {
+ public:
+  SpanStrategy(std::vector<kernels::Span> evidence, int evidence_end, int next_position);
+  void positions(const KvStore& store, std::span<int32_t> out) const override;
+  AttentionPlan attend(int layer, Phase phase, QueryBlock queries, const KvStore& store) const override;
+
+ private:
+  std::vector<kernels::Span> evidence_;
+  int evidence_end_, next_position_;
+};
+
+// Joins neighbours that can be read as one (same shift), so that how a plan was cut never changes a result.
+// A span that lies wholly before the first query is causal by nature and is marked so.
+std::vector<kernels::Span> merge_spans(std::vector<kernels::Span> spans, int first_query_key);
+
+}  // namespace longleaf

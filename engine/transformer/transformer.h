@@ -1,0 +1,56 @@
+// The forward pass of a llama-style decoder: RMSNorm, rotary attention with grouped heads, SwiGLU.
+// Not thread-safe: one thread owns it.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <stop_token>
+#include <vector>
+
+#include "engine/model/model.h"
+#include "engine/tokenizer/tokenizer.h"
+#include "engine/transformer/kv_store.h"
+#include "engine/transformer/strategy.h"
+
+namespace longleaf {
+
+// Called after a layer with the hidden rows of one batch: (n_tokens, d_model) f32 on the device, valid for the call.
+using LayerTap = std::function<Status(int layer, kernels::DevicePtr hidden, int n_tokens)>;
+
+enum class Want { Nothing, LastLogits, AllLogits };
+
+class Transformer {
+ public:
+  // Tokens computed at once. Larger batches reuse unpacked weights more; this keeps activations in a core's cache.
+  static constexpr int kBatchTokens = 256;
+
+  // `model` is kept alive. Returns NoMemory.
+  static Result<std::unique_ptr<Transformer>> create(std::shared_ptr<const Model> model);
+
+  // Appends `tokens` to `store` and computes them. On any error or cancel the store is cut back to what it was.
+  //   logits  resized to (n, n_vocab): one row for LastLogits, one per token for AllLogits; may be null for Nothing
+  //   stop    looked at before every layer; Cancelled is returned then
+  // REQUIRES: token ids below n_vocab; tokens is not empty.
+  Status forward(std::span<const TokenId> tokens, KvStore& store, const Strategy& strategy, Want want,
+                 std::vector<float>* logits, std::stop_token stop = {}, const LayerTap& tap = nullptr);
+
+  const Model& model() const { return *model_; }
+  const std::shared_ptr<const Model>& shared_model() const { return model_; }
+
+ private:
+  explicit Transformer(std::shared_ptr<const Model> model) : model_(std::move(model)) {}
+  Status allocate();
+  Status batch(std::span<const TokenId> tokens, KvStore& store, const Strategy& strategy, std::stop_token stop,
+               const LayerTap& tap);
+  Status layer(int index, int n_tokens, int first_key, KvStore& store, const Strategy& strategy);
+  Status attention(int index, int n_tokens, int first_key, KvStore& store, const Strategy& strategy);
+  Status upload_plan(const AttentionPlan& plan, int first_key);
+  Status read_logits(int n_tokens, Want want, std::vector<float>& logits);
+
+  std::shared_ptr<const Model> model_;
+  kernels::Buffer ids_, positions_, hidden_, normed_, q_, k_, v_, heads_, gate_, up_, logits_, spans_, groups_;
+  size_t n_groups_ = 1;
+};
+
+}  // namespace longleaf

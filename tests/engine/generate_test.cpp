@@ -1,0 +1,95 @@
+#include <cmath>
+#include <limits>
+
+#include "engine/generate/chat_template.h"
+#include "engine/generate/sampler.h"
+#include "engine/generate/utf8_stream.h"
+#include "tests/support/check.h"
+#include "tests/support/gguf_writer.h"
+
+using namespace longleaf;
+
+TEST(greedy_takes_the_most_likely_and_the_lower_id_on_a_tie) {
+  Sampler greedy({});
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  CHECK_EQ(greedy.pick(std::vector<float>{1, 5, 5, 2}), 1);
+  CHECK_EQ(greedy.pick(std::vector<float>{nan, -3, nan}), 1);
+}
+
+TEST(filters_keep_what_they_say) {
+  const std::vector<float> logits = {std::log(0.1f), std::log(0.5f), std::log(0.3f), std::log(0.1f)};
+  const auto ids = [&](const SamplerOptions& options) {
+    std::string out;
+    double total = 0;
+    for (const auto& c : Sampler(options).candidates(logits)) out += std::to_string(c.id), total += c.probability;
+    CHECK(std::abs(total - 1) < 1e-12);
+    return out;
+  };
+  CHECK_EQ(ids({.temperature = 1, .top_k = 0, .top_p = 1, .min_p = 0, .seed = 0}), std::string("1203"));
+  CHECK_EQ(ids({.temperature = 1, .top_k = 3, .top_p = 1, .min_p = 0, .seed = 0}), std::string("120"));
+  CHECK_EQ(ids({.temperature = 1, .top_k = 0, .top_p = 0.7f, .min_p = 0, .seed = 0}), std::string("12"));
+  CHECK_EQ(ids({.temperature = 1, .top_k = 0, .top_p = 1, .min_p = 0.5f, .seed = 0}), std::string("12"));
+  CHECK_EQ(ids({.temperature = 1, .top_k = 0, .top_p = 0, .min_p = 0, .seed = 0}), std::string("1"));
+}
+
+TEST(samples_follow_the_distribution_and_repeat_with_the_seed) {
+  const std::vector<float> logits = {std::log(0.2f), std::log(0.8f)};
+  Sampler a({.temperature = 1, .top_k = 0, .top_p = 1, .min_p = 0, .seed = 5}), b = a;
+  int ones = 0;
+  for (int i = 0; i < 10000; ++i) {
+    const TokenId id = a.pick(logits);
+    CHECK_EQ(id, b.pick(logits));
+    ones += id;
+  }
+  CHECK(std::abs(ones - 8000) < 5 * 40);  // five standard deviations of a binomial with n = 10000, p = 0.8
+}
+
+TEST(streamed_text_never_splits_a_character) {
+  const std::string text = "a\u00e9\u20ac\U0001F600z";
+  Utf8Stream stream;
+  std::string out;
+  for (char c : text) {
+    const std::string piece = stream.push(std::string(1, c));
+    CHECK(piece.empty() || character_length(piece) > 0);
+    out += piece;
+  }
+  CHECK_EQ(out + stream.finish(), text);
+  Utf8Stream broken;
+  CHECK_EQ(broken.push("\xff!"), std::string("\uFFFD!"));
+  CHECK_EQ(broken.push("\xe2\x82"), std::string());
+  CHECK_EQ(broken.finish(), std::string("\uFFFD\uFFFD"));
+}
+
+TEST(chat_forms_are_recognised_and_unknown_ones_are_plain) {
+  struct Example {
+    const char* text;
+    ChatForm form;
+  };
+  const Example examples[] = {{"{{'<|im_start|>' + role}}", ChatForm::ChatMl},
+                              {"<|start_header_id|>", ChatForm::Llama3},
+                              {"[INST] <<SYS>>", ChatForm::Llama2},
+                              {"[INST]", ChatForm::Mistral},
+                              {"<start_of_turn>user", ChatForm::Gemma},
+                              {"<|user|> <|end|>", ChatForm::Phi3},
+                              {"<|user|> eos_token", ChatForm::Zephyr},
+                              {"{{ weird }}", ChatForm::Plain}};
+  for (const auto& example : examples) {
+    test::GgufWriter gguf;
+    gguf.text("tokenizer.chat_template", example.text);
+    const std::string bytes = gguf.bytes();
+    const auto file = Gguf::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "x");
+    REQUIRE_OK(file);
+    CHECK_EQ(chat_form_of(**file), example.form);
+  }
+}
+
+TEST(a_chatml_prompt_reads_as_its_makers_write_it) {
+  const auto prompt = make_prompt(ChatForm::ChatMl, "Be brief.", "Document: D", {{"q1", "a1"}}, "q2");
+  std::string text;
+  for (const auto& piece : prompt.before) text += piece.text;
+  text += "[evidence]";
+  for (const auto& piece : prompt.after) text += piece.text;
+  CHECK_EQ(text, std::string("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nDocument: D\n\n[evidence]"
+                             "Question: q1<|im_end|>\n<|im_start|>assistant\na1<|im_end|>\n"
+                             "<|im_start|>user\nQuestion: q2<|im_end|>\n<|im_start|>assistant\n"));
+}

@@ -1,0 +1,81 @@
+// stories260K (llama2.c, MIT) as a GGUF file: the one real language model the tests have.
+#pragma once
+
+#include <cmath>
+#include <filesystem>
+#include <optional>
+
+#include "tests/support/gguf_writer.h"
+#include "tests/support/shared_data.h"
+
+namespace longleaf::test {
+
+// llama2.c version 0: seven i32 (dim, hidden, layers, heads, kv heads, vocabulary, context), then f32 tensors, each
+// kind for all layers: embedding, attention norm, wq, wk, wv, wo, ffn norm, w1, w2, w3, final norm, two rope tables.
+inline std::optional<std::string> stories_gguf() {
+  const auto folder = shared_data() / "models/stories260K";
+  std::ifstream model(folder / "stories260K.bin", std::ios::binary), pieces(folder / "tok512.bin", std::ios::binary);
+  int32_t h[7];
+  if (!model.read(reinterpret_cast<char*>(h), sizeof h)) return std::nullopt;
+  const auto dim = static_cast<uint64_t>(h[0]), hidden = static_cast<uint64_t>(h[1]), layers = static_cast<uint64_t>(h[2]);
+  const auto heads = static_cast<uint64_t>(h[3]), kv_heads = static_cast<uint64_t>(h[4]);
+  const auto vocabulary = static_cast<uint64_t>(std::abs(h[5])), kv = dim / heads * kv_heads;
+  const auto read = [&](uint64_t n) {
+    std::vector<float> values(n);
+    model.read(reinterpret_cast<char*>(values.data()), static_cast<std::streamsize>(n * 4));
+    return values;
+  };
+  GgufWriter gguf;
+  gguf.text("general.architecture", "llama");
+  gguf.text("general.name", "stories260K");
+  gguf.u32("llama.block_count", static_cast<uint32_t>(layers));
+  gguf.u32("llama.embedding_length", static_cast<uint32_t>(dim));
+  gguf.u32("llama.feed_forward_length", static_cast<uint32_t>(hidden));
+  gguf.u32("llama.attention.head_count", static_cast<uint32_t>(heads));
+  gguf.u32("llama.attention.head_count_kv", static_cast<uint32_t>(kv_heads));
+  gguf.u32("llama.context_length", static_cast<uint32_t>(h[6]));
+  gguf.f32("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+  gguf.tensor("token_embd.weight", {dim, vocabulary}, read(dim * vocabulary));
+  const auto each = [&](const char* name, std::vector<uint64_t> shape) {
+    const uint64_t n = shape.size() == 2 ? shape[0] * shape[1] : shape[0];
+    for (uint64_t i = 0; i < layers; ++i) gguf.tensor("blk." + std::to_string(i) + "." + name + ".weight", shape, read(n));
+  };
+  each("attn_norm", {dim});
+  each("attn_q", {dim, dim});
+  each("attn_k", {dim, kv});
+  each("attn_v", {dim, kv});
+  each("attn_output", {dim, dim});
+  each("ffn_norm", {dim});
+  each("ffn_gate", {dim, hidden});
+  each("ffn_down", {hidden, dim});
+  each("ffn_up", {dim, hidden});
+  gguf.tensor("output_norm.weight", {dim}, read(dim));
+
+  gguf.text("tokenizer.ggml.model", "llama");
+  std::vector<std::string> tokens;
+  std::vector<float> scores;
+  std::vector<int32_t> types;
+  int32_t longest;
+  pieces.read(reinterpret_cast<char*>(&longest), 4);
+  for (uint64_t i = 0; i < vocabulary; ++i) {
+    float score = 0;
+    int32_t length = 0;
+    pieces.read(reinterpret_cast<char*>(&score), 4);
+    pieces.read(reinterpret_cast<char*>(&length), 4);
+    std::string raw(static_cast<size_t>(length), '\0'), text;
+    pieces.read(raw.data(), length);
+    for (char c : raw) c == ' ' ? text += "\u2581" : text += c;
+    tokens.push_back(text);
+    scores.push_back(score);
+    types.push_back(i == 0 ? 2 : i < 3 ? 3 : i < 259 ? 6 : 1);
+  }
+  if (!pieces || !model) return std::nullopt;
+  gguf.texts("tokenizer.ggml.tokens", tokens);
+  gguf.floats("tokenizer.ggml.scores", scores);
+  gguf.ints("tokenizer.ggml.token_type", types);
+  gguf.u32("tokenizer.ggml.bos_token_id", 1);
+  gguf.u32("tokenizer.ggml.eos_token_id", 2);
+  return gguf.bytes();
+}
+
+}  // namespace longleaf::test
