@@ -61,8 +61,19 @@ class [[nodiscard]] Result {
 
 }  // namespace longleaf
 
+#define LL_JOIN_(a, b) a##b
+#define LL_JOIN(a, b) LL_JOIN_(a, b)
+
 // Leaves the function with the Status of `expression` unless it is ok.
-#define LL_RETURN_IF_ERROR(expression)                          \
-  do {                                                          \
-    if (::longleaf::Status ll_status = (expression); !ll_status.ok()) return ll_status; \
+#define LL_RETURN_IF_ERROR(expression)                                                   \
+  do {                                                                                   \
+    if (::longleaf::Status LL_JOIN(ll_status_, __LINE__) = (expression); !LL_JOIN(ll_status_, __LINE__).ok()) \
+      return LL_JOIN(ll_status_, __LINE__);                                              \
   } while (false)
+
+// Assigns the value of the Result `expression` to `target` (a declaration, or something to assign to), or leaves the
+// function with its Status.
+#define LL_ASSIGN_OR_RETURN(target, expression)                                          \
+  auto LL_JOIN(ll_result_, __LINE__) = (expression);                                     \
+  if (!LL_JOIN(ll_result_, __LINE__).ok()) return LL_JOIN(ll_result_, __LINE__).status(); \
+  target = std::move(*LL_JOIN(ll_result_, __LINE__))

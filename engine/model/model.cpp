@@ -135,40 +135,31 @@ Result<DevicePtr> Model::vector(const std::string& name, int n, bool optional) c
   return backend_->adopt(backend_->self, file_->data(it->second).data(), it->second.bytes);
 }
 
-#define LL_ASSIGN(target, expression)          \
-  do {                                         \
-    auto ll_result = (expression);             \
-    if (!ll_result.ok()) return ll_result.status(); \
-    target = *ll_result;                       \
-  } while (false)
-
 Status Model::load_weights() {
   const ModelConfig& c = config_;
   const int q = c.n_heads * c.head_dim, kv = c.n_kv_heads * c.head_dim;
-  LL_ASSIGN(embedding_, weight("token_embd.weight", c.n_vocab, c.d_model));
+  LL_ASSIGN_OR_RETURN(embedding_, weight("token_embd.weight", c.n_vocab, c.d_model));
   const bool tied = file_->tensors().count("output.weight") == 0;
-  LL_ASSIGN(output_, weight(tied ? "token_embd.weight" : "output.weight", c.n_vocab, c.d_model));
-  LL_ASSIGN(output_norm_, vector("output_norm.weight", c.d_model, false));
+  LL_ASSIGN_OR_RETURN(output_, weight(tied ? "token_embd.weight" : "output.weight", c.n_vocab, c.d_model));
+  LL_ASSIGN_OR_RETURN(output_norm_, vector("output_norm.weight", c.d_model, false));
   for (int i = 0; i < c.n_layers; ++i) {
     const std::string block = "blk." + std::to_string(i) + ".";
     LayerWeights w;
-    LL_ASSIGN(w.attn_norm, vector(block + "attn_norm.weight", c.d_model, false));
-    LL_ASSIGN(w.ffn_norm, vector(block + "ffn_norm.weight", c.d_model, false));
-    LL_ASSIGN(w.wq, weight(block + "attn_q.weight", q, c.d_model));
-    LL_ASSIGN(w.wk, weight(block + "attn_k.weight", kv, c.d_model));
-    LL_ASSIGN(w.wv, weight(block + "attn_v.weight", kv, c.d_model));
-    LL_ASSIGN(w.wo, weight(block + "attn_output.weight", c.d_model, q));
-    LL_ASSIGN(w.w_gate, weight(block + "ffn_gate.weight", c.d_ff, c.d_model));
-    LL_ASSIGN(w.w_up, weight(block + "ffn_up.weight", c.d_ff, c.d_model));
-    LL_ASSIGN(w.w_down, weight(block + "ffn_down.weight", c.d_model, c.d_ff));
-    LL_ASSIGN(w.bq, vector(block + "attn_q.bias", q, true));
-    LL_ASSIGN(w.bk, vector(block + "attn_k.bias", kv, true));
-    LL_ASSIGN(w.bv, vector(block + "attn_v.bias", kv, true));
+    LL_ASSIGN_OR_RETURN(w.attn_norm, vector(block + "attn_norm.weight", c.d_model, false));
+    LL_ASSIGN_OR_RETURN(w.ffn_norm, vector(block + "ffn_norm.weight", c.d_model, false));
+    LL_ASSIGN_OR_RETURN(w.wq, weight(block + "attn_q.weight", q, c.d_model));
+    LL_ASSIGN_OR_RETURN(w.wk, weight(block + "attn_k.weight", kv, c.d_model));
+    LL_ASSIGN_OR_RETURN(w.wv, weight(block + "attn_v.weight", kv, c.d_model));
+    LL_ASSIGN_OR_RETURN(w.wo, weight(block + "attn_output.weight", c.d_model, q));
+    LL_ASSIGN_OR_RETURN(w.w_gate, weight(block + "ffn_gate.weight", c.d_ff, c.d_model));
+    LL_ASSIGN_OR_RETURN(w.w_up, weight(block + "ffn_up.weight", c.d_ff, c.d_model));
+    LL_ASSIGN_OR_RETURN(w.w_down, weight(block + "ffn_down.weight", c.d_model, c.d_ff));
+    LL_ASSIGN_OR_RETURN(w.bq, vector(block + "attn_q.bias", q, true));
+    LL_ASSIGN_OR_RETURN(w.bk, vector(block + "attn_k.bias", kv, true));
+    LL_ASSIGN_OR_RETURN(w.bv, vector(block + "attn_v.bias", kv, true));
     layers_.push_back(w);
   }
-  auto inv_freq = kernels::Buffer::allocate(*backend_, c.rope_inv_freq.size() * 4);
-  if (!inv_freq.ok()) return inv_freq.status();
-  inv_freq_ = std::move(*inv_freq);
+  LL_ASSIGN_OR_RETURN(inv_freq_, kernels::Buffer::allocate(*backend_, c.rope_inv_freq.size() * 4));
   LL_RETURN_IF_ERROR(backend_->upload(backend_->self, inv_freq_.data(), c.rope_inv_freq.data(), inv_freq_.bytes()));
 
   // The description in full, and a sample of every tensor: reading all the weights would take longer than loading.

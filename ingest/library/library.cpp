@@ -1,0 +1,222 @@
+#include "ingest/library/library.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "ingest/library/schema.h"
+
+namespace longleaf {
+namespace {
+
+constexpr size_t kShortestPrefix = 4;
+
+struct PackedWord {
+  uint32_t offset;
+  uint16_t length, x0, y0, x1, y1;
+};
+constexpr size_t kPackedBytes = 14;
+constexpr float kBoxSteps = 65535;
+
+const char* const kDocumentColumns =
+    "SELECT key, id, title, author, path, pages, state,"
+    " (SELECT count(*) FROM nodes n WHERE n.document = d.key AND n.kind = 0 AND n.level > 0),"
+    " (SELECT count(*) FROM nodes n WHERE n.document = d.key AND n.kind = 1) FROM documents d ";
+
+DocumentRow document_row(const Row& row) {
+  DocumentRow d;
+  d.key = row.integer(0);
+  d.id = row.text(1);
+  d.title = row.text(2);
+  d.author = row.text(3);
+  d.path = std::string(row.text(4));
+  d.pages = static_cast<int>(row.integer(5));
+  d.state = static_cast<DocumentState>(row.integer(6));
+  d.sections = static_cast<int>(row.integer(7));
+  d.leaves = static_cast<int>(row.integer(8));
+  return d;
+}
+
+bool is_hexadecimal(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+}
+
+BlockRow block_row(const Row& row) {
+  BlockRow b;
+  b.node = row.integer(0);
+  b.block.page = static_cast<int>(row.integer(1));
+  b.block.kind = static_cast<BlockKind>(row.integer(2));
+  b.block.text = row.text(3);
+  b.block.words = unpack_words(row.text(4));
+  for (size_t i = 0; i < b.block.words.size(); ++i)
+    b.block.box = i == 0 ? b.block.words[0].box : united(b.block.box, b.block.words[i].box);
+  return b;
+}
+
+}  // namespace
+
+std::string pack_words(const std::vector<WordPlace>& words) {
+  std::string out;
+  const auto step = [](float x) { return static_cast<uint16_t>(std::lround(std::clamp(x, 0.0f, 1.0f) * kBoxSteps)); };
+  for (const WordPlace& word : words) {
+    const PackedWord packed{word.offset, word.length, step(word.box.x0), step(word.box.y0), step(word.box.x1), step(word.box.y1)};
+    out.append(reinterpret_cast<const char*>(&packed), kPackedBytes);
+  }
+  return out;
+}
+
+std::vector<WordPlace> unpack_words(std::string_view packed) {
+  std::vector<WordPlace> words;
+  for (; packed.size() >= kPackedBytes; packed.remove_prefix(kPackedBytes)) {
+    PackedWord word{};
+    std::memcpy(&word, packed.data(), kPackedBytes);
+    words.push_back({word.offset, word.length, {static_cast<float>(word.x0) / kBoxSteps, static_cast<float>(word.y0) / kBoxSteps,
+                                                static_cast<float>(word.x1) / kBoxSteps, static_cast<float>(word.y1) / kBoxSteps}});
+  }
+  return words;
+}
+
+Result<std::unique_ptr<Library>> Library::open(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) return Status(Code::Io, "The data folder " + folder.string() + " cannot be made: " + error.message());
+  auto database = Database::open(folder / "library.sqlite", kLibraryMigrations);
+  if (!database.ok()) return database.status();
+  std::unique_ptr<Library> library(new Library);
+  library->folder_ = folder;
+  library->database_ = std::move(*database);
+  return library;
+}
+
+Result<std::vector<DocumentRow>> Library::documents() {
+  std::vector<DocumentRow> all;
+  const std::string sql = std::string(kDocumentColumns) + "ORDER BY key";
+  LL_RETURN_IF_ERROR(database_->query(sql.c_str(), {}, [&](const Row& row) { return all.push_back(document_row(row)), true; }));
+  return all;
+}
+
+Result<DocumentRow> Library::find(std::string_view name) {
+  auto all = documents();
+  if (!all.ok()) return all.status();
+  std::error_code error;
+  const std::string path = std::filesystem::weakly_canonical(std::filesystem::path(name), error).string();
+  std::vector<DocumentRow> matches;
+  for (auto& d : *all) {
+    const bool by_id = name.size() >= kShortestPrefix && is_hexadecimal(name) && d.id.compare(0, name.size(), name) == 0;
+    if (by_id || d.title == name || (!error && d.path == path)) matches.push_back(d);
+  }
+  const std::string shown(name);
+  if (matches.empty()) return Status(Code::NotFound, "There is no document “" + shown + "” in the library; `list` shows what is there");
+  if (matches.size() > 1) return Status(Code::Invalid, "“" + shown + "” fits several documents; use the id that `list` shows");
+  return matches[0];
+}
+
+Result<DocumentRow> Library::document(int64_t key) {
+  std::optional<DocumentRow> found;
+  const std::string sql = std::string(kDocumentColumns) + "WHERE key = ?";
+  LL_RETURN_IF_ERROR(database_->query(sql.c_str(), {key}, [&](const Row& row) { return found = document_row(row), false; }));
+  if (!found) return Status(Code::NotFound, "The document is no longer in the library");
+  return *found;
+}
+
+Result<std::vector<NodeRow>> Library::tree(int64_t document) {
+  std::vector<NodeRow> nodes;
+  LL_RETURN_IF_ERROR(database_->query(
+      "SELECT n.key, coalesce(n.parent, 0), n.kind, n.level, iif(n.kind = 1, p.title, n.title), n.page_first, n.page_last, n.tokens"
+      " FROM nodes n LEFT JOIN nodes p ON p.key = n.parent WHERE n.document = ? ORDER BY n.ordinal",
+      {document}, [&](const Row& row) {
+        nodes.push_back({row.integer(0), row.integer(1), static_cast<NodeKind>(row.integer(2)), static_cast<int>(row.integer(3)),
+                         std::string(row.text(4)), static_cast<int>(row.integer(5)), static_cast<int>(row.integer(6)),
+                         static_cast<int>(row.integer(7))});
+        return true;
+      }));
+  return nodes;
+}
+
+Result<std::vector<PageRow>> Library::pages(int64_t document) {
+  std::vector<PageRow> pages;
+  LL_RETURN_IF_ERROR(database_->query(
+      "SELECT number, width, height, label, has_text FROM pages WHERE document = ? ORDER BY number", {document}, [&](const Row& row) {
+        pages.push_back({static_cast<int>(row.integer(0)), static_cast<float>(row.real(1)), static_cast<float>(row.real(2)),
+                         std::string(row.text(3)), row.integer(4) != 0});
+        return true;
+      }));
+  return pages;
+}
+
+Result<std::vector<BlockRow>> Library::leaf_blocks(int64_t leaf) {
+  std::vector<BlockRow> blocks;
+  LL_RETURN_IF_ERROR(database_->query("SELECT node, page, kind, text, words FROM blocks WHERE node = ? ORDER BY key", {leaf},
+                                      [&](const Row& row) { return blocks.push_back(block_row(row)), true; }));
+  return blocks;
+}
+
+Result<std::vector<BlockRow>> Library::page_blocks(int64_t document, int first, int last) {
+  std::vector<BlockRow> blocks;
+  LL_RETURN_IF_ERROR(database_->query(
+      "SELECT node, page, kind, text, words FROM blocks WHERE document = ? AND page BETWEEN ? AND ? ORDER BY key",
+      {document, int64_t{first}, int64_t{last}}, [&](const Row& row) { return blocks.push_back(block_row(row)), true; }));
+  return blocks;
+}
+
+Result<std::string> Library::leaf_text(int64_t leaf) {
+  std::string text;
+  LL_RETURN_IF_ERROR(database_->query("SELECT body FROM leaf_text WHERE key = ?", {leaf}, [&](const Row& row) { return text = row.text(0), false; }));
+  return text;
+}
+
+Result<std::string> Library::title_path(int64_t node) {
+  std::string path;
+  LL_RETURN_IF_ERROR(database_->query(
+      "WITH RECURSIVE up(key, parent, title, level, kind) AS ("
+      "  SELECT key, parent, title, level, kind FROM nodes WHERE key = ?"
+      "  UNION ALL SELECT n.key, n.parent, n.title, n.level, n.kind FROM nodes n JOIN up ON n.key = up.parent)"
+      " SELECT title FROM up WHERE kind = 0 AND level > 0 ORDER BY level",
+      {node}, [&](const Row& row) {
+        path += path.empty() ? "" : " › ";
+        path += row.text(0);
+        return true;
+      }));
+  return path;
+}
+
+Status Library::remove(int64_t document) {
+  LL_RETURN_IF_ERROR(database_->transaction([&]() -> Status {
+    // Explicitly, because cascades would not fire the triggers that keep the index.
+    LL_RETURN_IF_ERROR(database_->run("DELETE FROM leaf_text WHERE document = ?", {document}));
+    return database_->run("DELETE FROM documents WHERE key = ?", {document});
+  }));
+  return database_->run("PRAGMA incremental_vacuum");
+}
+
+Result<CheckReport> Library::check() {
+  CheckReport report;
+  const auto note = [&](const Row& row) {
+    if (row.text(0) != "ok") report.problems.emplace_back(row.text(0));
+    return true;
+  };
+  LL_RETURN_IF_ERROR(database_->query("PRAGMA integrity_check", {}, note));
+  LL_RETURN_IF_ERROR(database_->query("PRAGMA foreign_key_check", {}, [&](const Row& row) {
+    report.problems.push_back("A row of " + std::string(row.text(0)) + " belongs to nothing");
+    return true;
+  }));
+  if (const Status index = database_->run("INSERT INTO leaf_index(leaf_index) VALUES ('integrity-check')"); !index.ok())
+    report.problems.push_back("The search index does not match the text");
+  LL_RETURN_IF_ERROR(database_->query(
+      "SELECT title FROM documents d WHERE state = 1 AND pages <> (SELECT count(*) FROM pages p WHERE p.document = d.key)", {},
+      [&](const Row& row) { return report.problems.push_back("Pages of “" + std::string(row.text(0)) + "” are missing"), true; }));
+  LL_RETURN_IF_ERROR(database_->query("SELECT count(*) FROM documents", {}, [&](const Row& row) { return report.documents = static_cast<int>(row.integer(0)), true; }));
+  return report;
+}
+
+Result<std::string> Library::setting(std::string_view key) {
+  std::string value;
+  LL_RETURN_IF_ERROR(database_->query("SELECT value FROM settings WHERE key = ?", {key}, [&](const Row& row) { return value = row.text(0), false; }));
+  return value;
+}
+
+Status Library::set_setting(std::string_view key, std::string_view value) {
+  return database_->run("INSERT INTO settings(key, value) VALUES (?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value", {key, value});
+}
+
+}  // namespace longleaf

@@ -1,0 +1,53 @@
+// What the PDF worker hands over, as plain values. Page geometry is normalised 0..1 with a top-left origin.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace longleaf {
+
+struct Box {
+  float x0 = 0, y0 = 0, x1 = 0, y1 = 0;
+  float width() const { return x1 - x0; }
+  float height() const { return y1 - y0; }
+  bool operator==(const Box&) const = default;
+};
+
+inline Box united(const Box& a, const Box& b) {
+  return {a.x0 < b.x0 ? a.x0 : b.x0, a.y0 < b.y0 ? a.y0 : b.y0, a.x1 > b.x1 ? a.x1 : b.x1, a.y1 > b.y1 ? a.y1 : b.y1};
+}
+
+struct Word {
+  std::string text;  // UTF-8
+  Box box;
+  float size_pt = 0;      // font size
+  bool bold = false, italic = false;
+  bool space_after = false;
+};
+
+struct PageText {
+  int index = 0;          // from 0
+  float width_pt = 0, height_pt = 0;
+  std::string label;      // as printed, may be empty
+  std::vector<Word> words;  // in the reading order poppler found
+};
+
+struct OutlineEntry {
+  int level = 0;     // 0: outermost
+  std::string title;
+  int page = -1;     // from 0; -1 when the target is missing or broken
+  float top = 0;     // on that page
+};
+
+struct PdfInfo {
+  int pages = 0;
+  std::string title, author;
+};
+
+struct PageImage {
+  int width = 0, height = 0;
+  std::vector<uint8_t> rgb32;  // (height, width) pixels of 4 bytes: B, G, R, unused
+};
+
+}  // namespace longleaf

@@ -1,0 +1,147 @@
+#include "ingest/pdf/reader.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+extern char** environ;
+
+namespace longleaf {
+
+using pdf::Frame;
+using pdf::Kind;
+
+namespace {
+
+constexpr int kDocumentDescriptor = 3;  // where the worker expects the file
+
+
+// A socket pair behaves as two pipes, but writing to a dead worker gives an error instead of a signal.
+bool make_pair(int ends[2]) { return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0; }
+
+void close_and_forget(int& fd) {
+  if (fd >= 0) close(fd);
+  fd = -1;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<PdfReader>> PdfReader::open(const std::filesystem::path& file, PdfReaderOptions options) {
+  std::unique_ptr<PdfReader> reader(new PdfReader(std::move(options)));
+  reader->file_ = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (reader->file_ < 0)
+    return Status(errno == ENOENT ? Code::NotFound : Code::Io, file.string() + " cannot be opened: " + std::strerror(errno));
+  if (std::filesystem::is_directory(file)) return Status(Code::Invalid, file.string() + " is a folder, not a PDF");
+  LL_RETURN_IF_ERROR(reader->start());
+  return reader;
+}
+
+PdfReader::~PdfReader() {
+  stop();
+  close_and_forget(file_);
+}
+
+Status PdfReader::start() {
+  signal(SIGPIPE, SIG_IGN);
+  int ends[2];
+  if (!make_pair(ends)) return Status(Code::Io, "The PDF reader cannot be started: no more open files are allowed");
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  // Through high numbers first: one of ours may already be 0, 1 or 3.
+  const int document = fcntl(file_, F_DUPFD_CLOEXEC, 10), peer = fcntl(ends[1], F_DUPFD_CLOEXEC, 10);
+  posix_spawn_file_actions_adddup2(&actions, peer, STDIN_FILENO);
+  posix_spawn_file_actions_adddup2(&actions, peer, STDOUT_FILENO);
+  posix_spawn_file_actions_adddup2(&actions, document, kDocumentDescriptor);
+  std::string program = options_.worker.string();
+  char* arguments[] = {program.data(), nullptr};
+  const int error = document < 0 || peer < 0 ? EMFILE
+                                             : posix_spawn(&pid_, program.c_str(), &actions, nullptr, arguments, environ);
+  posix_spawn_file_actions_destroy(&actions);
+  close(ends[1]);
+  if (document >= 0) close(document);
+  if (peer >= 0) close(peer);
+  if (error != 0) {
+    pid_ = 0;
+    close(ends[0]);
+    return Status(Code::Io, "The PDF reader " + program + " cannot be started: " + std::strerror(error) +
+                                "; install Longleaf again");
+  }
+  to_worker_ = from_worker_ = ends[0];
+  const auto hello = pdf::read_frame(from_worker_, options_.open_timeout_ms);
+  const auto version = hello.ok() && hello->kind == Kind::Hello ? pdf::decode_numbers(hello->body, 1)
+                                                                : Result<std::vector<uint32_t>>(Status(Code::Io, ""));
+  if (!version.ok() || (*version)[0] != pdf::kProtocolVersion) {
+    stop();
+    return Status(Code::Io, "The PDF reader does not belong to this version of Longleaf; install Longleaf again");
+  }
+  const auto opened = exchange(Kind::Open, options_.password, Kind::Opened, options_.open_timeout_ms);
+  if (!opened.ok()) {
+    stop();
+    return opened.status();
+  }
+  auto info = pdf::decode_info(opened->body);
+  if (!info.ok()) return info.status();
+  info_ = std::move(*info);
+  return {};
+}
+
+void PdfReader::stop() {
+  close_and_forget(to_worker_);
+  from_worker_ = -1;
+  if (pid_ > 0) {
+    kill(pid_, SIGKILL);
+    while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+    }
+  }
+  pid_ = 0;
+}
+
+Result<Frame> PdfReader::exchange(Kind request, std::string_view body, Kind expected, int timeout_ms) {
+  LL_RETURN_IF_ERROR(pdf::write_frame(to_worker_, request, body));
+  auto answer = pdf::read_frame(from_worker_, timeout_ms);
+  if (!answer.ok()) return answer.status();
+  if (answer->kind == Kind::Error) return pdf::decode_error(answer->body);
+  if (answer->kind != expected) return Status(Code::Corrupt, "The PDF reader answered something else");
+  return answer;
+}
+
+Result<Frame> PdfReader::ask(Kind request, std::string_view body, Kind expected, int timeout_ms) {
+  if (pid_ == 0) LL_RETURN_IF_ERROR(start());
+  auto answer = exchange(request, body, expected, timeout_ms);
+  const Code code = answer.status().code();
+  // After a time-out or garbage the pipe is out of step, and after a crash it is gone: a new worker next time.
+  if (!answer.ok() && (code == Code::Timeout || code == Code::Io)) stop();
+  return answer;
+}
+
+Result<PageText> PdfReader::page(int index) {
+  const auto answer = ask(Kind::Page, pdf::encode_numbers({static_cast<uint32_t>(index)}), Kind::PageText,
+                          options_.page_timeout_ms);
+  if (!answer.ok()) return answer.status();
+  auto page = pdf::decode_page(answer->body);
+  if (page.ok() && page->index != index) return Status(Code::Corrupt, "The PDF reader answered another page");
+  return page;
+}
+
+Result<std::vector<OutlineEntry>> PdfReader::outline() {
+  const auto answer = ask(Kind::Outline, {}, Kind::OutlineIs, options_.open_timeout_ms);
+  if (!answer.ok()) return answer.status();
+  return pdf::decode_outline(answer->body);
+}
+
+Result<PageImage> PdfReader::render(int index, int width_px) {
+  const auto answer = ask(Kind::Render,
+                          pdf::encode_numbers({static_cast<uint32_t>(index), static_cast<uint32_t>(std::max(1, width_px))}),
+                          Kind::Image, options_.page_timeout_ms);
+  if (!answer.ok()) return answer.status();
+  return pdf::decode_image(answer->body);
+}
+
+}  // namespace longleaf

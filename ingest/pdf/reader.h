@@ -1,0 +1,53 @@
+// Reads one PDF through a worker process. A worker that dies or does not answer is replaced; the request that killed
+// it fails, the next one works. Not thread-safe: one thread owns it. Calls block up to the timeouts.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/base/status.h"
+#include "ingest/pdf/page_text.h"
+#include "ingest/pdf/protocol.h"
+
+namespace longleaf {
+
+struct PdfReaderOptions {
+  std::filesystem::path worker;  // the program longleaf-pdf
+  std::string password;
+  int page_timeout_ms = 30000;
+  int open_timeout_ms = 60000;
+};
+
+class PdfReader {
+ public:
+  // Opens `file` and asks the worker to read it.
+  // Returns NotFound, Corrupt, Locked (needs a password, or another one), Timeout, Io.
+  static Result<std::unique_ptr<PdfReader>> open(const std::filesystem::path& file, PdfReaderOptions options);
+  ~PdfReader();
+  PdfReader(const PdfReader&) = delete;
+  PdfReader& operator=(const PdfReader&) = delete;
+
+  const PdfInfo& info() const { return info_; }
+  Result<PageText> page(int index);
+  Result<std::vector<OutlineEntry>> outline();
+  // At most kMaxRenderWidth pixels wide.
+  Result<PageImage> render(int index, int width_px);
+
+  // For tests: the worker's process id, 0 when none runs.
+  int worker_pid() const { return pid_; }
+
+ private:
+  explicit PdfReader(PdfReaderOptions options) : options_(std::move(options)) {}
+  Status start();
+  void stop();
+  Result<pdf::Frame> ask(pdf::Kind request, std::string_view body, pdf::Kind expected, int timeout_ms);
+  Result<pdf::Frame> exchange(pdf::Kind request, std::string_view body, pdf::Kind expected, int timeout_ms);
+
+  PdfReaderOptions options_;
+  PdfInfo info_;
+  int file_ = -1, to_worker_ = -1, from_worker_ = -1, pid_ = 0;
+};
+
+}  // namespace longleaf

@@ -1,0 +1,45 @@
+// From blocks to the section tree and its leaves. Pure functions: any thread.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "ingest/layout/blocks.h"
+
+namespace longleaf {
+
+struct LeafLimits {
+  int target_tokens = 256;
+  int hard_tokens = 512;
+  // Tokens of a text. The document is cut before any model is known, so this is an estimate (estimate_tokens).
+  std::function<int(std::string_view)> count;
+};
+
+enum class NodeKind : uint8_t { Section, Leaf };
+
+// Nodes in reading order, parents before children; node 0 is the document itself, a section of level 0.
+struct TreeNode {
+  NodeKind kind = NodeKind::Section;
+  int parent = -1;
+  int level = 0;
+  std::string title;         // of a section; empty for a leaf
+  int page_first = 0, page_last = 0;
+  int tokens = 0;            // a leaf's own; a section's leaves together
+  int block_first = 0, block_end = 0;  // a leaf's blocks
+};
+
+struct SectionTree {
+  std::vector<Block> blocks;  // as given, but headings marked and blocks beyond the hard limit cut
+  std::vector<TreeNode> nodes;
+};
+
+// A number that follows most tokenizers of English within a fifth: word pieces of four letters, marks, digits.
+int estimate_tokens(std::string_view text);
+
+// Headings come from the outline where it has usable entries, else from typography and numbering.
+//   title  of the document, for node 0
+SectionTree make_sections(std::vector<Block> blocks, const std::vector<OutlineEntry>& outline, const std::string& title,
+                          const LeafLimits& limits);
+
+}  // namespace longleaf

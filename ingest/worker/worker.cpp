@@ -1,0 +1,213 @@
+#include "ingest/worker/worker.h"
+
+#include <poppler-document.h>
+#include <poppler-global.h>
+#include <poppler-page.h>
+#include <poppler-qt6.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <QByteArray>
+#include <QImage>
+#include <algorithm>
+#include <cctype>
+#include <cmath>
+#include <map>
+#include <memory>
+#include <new>
+#include <span>
+
+#include "ingest/pdf/protocol.h"
+
+namespace longleaf::pdf {
+namespace {
+
+constexpr int kMaxOutlineLevel = 32;
+constexpr size_t kMaxOutlineEntries = 100000;
+constexpr double kMaxPagePt = 14400;  // the PDF specification's limit: 200 inches
+
+std::string utf8(const poppler::ustring& text) {
+  const auto bytes = text.to_utf8();
+  return {bytes.begin(), bytes.end()};
+}
+
+float unit(double value) { return std::isfinite(value) ? static_cast<float>(std::clamp(value, 0.0, 1.0)) : 0.0f; }
+
+bool name_contains(const std::string& name, std::initializer_list<const char*> parts) {
+  std::string lower;
+  for (char c : name) lower += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return std::any_of(parts.begin(), parts.end(), [&](const char* p) { return lower.find(p) != std::string::npos; });
+}
+
+class Worker {
+ public:
+  explicit Worker(std::span<const char> bytes) : bytes_(bytes) {}
+
+  // The answer's kind and body, or an error.
+  Result<Frame> answer(const Frame& request) {
+    if (request.kind == Kind::Open) return open(request.body);
+    if (document_ == nullptr) return Status(Code::Invalid, "No document is open");
+    switch (request.kind) {
+      case Kind::Page: return page(request.body);
+      case Kind::Outline: return outline();
+      case Kind::Render: return render(request.body);
+      default: return Status(Code::Invalid, "Unknown request");
+    }
+  }
+
+ private:
+  Result<Frame> open(const std::string& password);
+  Result<Frame> page(const std::string& body);
+  Result<Frame> outline();
+  Result<Frame> render(const std::string& body);
+  Status open_for_qt();
+  void add_outline(const QVector<Poppler::OutlineItem>& items, int level, std::vector<OutlineEntry>& out);
+
+  std::span<const char> bytes_;
+  std::string password_;
+  std::unique_ptr<poppler::document> document_;
+  std::unique_ptr<Poppler::Document> qt_document_;  // outline targets and pictures, opened when first needed
+};
+
+Result<Frame> Worker::open(const std::string& password) {
+  if (bytes_.size() < 8) return Status(Code::Corrupt, "The file is empty or far too short to be a PDF");
+  // Some producers put bytes in front; the specification asks readers to look in the first KiB.
+  const std::string_view head(bytes_.data(), std::min<size_t>(bytes_.size(), 1024));
+  if (head.find("%PDF-") == std::string_view::npos) return Status(Code::Corrupt, "The file is not a PDF");
+  password_ = password;
+  document_.reset(poppler::document::load_from_raw_data(bytes_.data(), static_cast<int>(bytes_.size()), password, password));
+  if (document_ == nullptr) return Status(Code::Corrupt, "The PDF is damaged beyond reading");
+  if (document_->is_locked()) {
+    document_.reset();
+    return password.empty() ? Status(Code::Locked, "The PDF is protected by a password")
+                            : Status(Code::Locked, "The password does not open this PDF");
+  }
+  PdfInfo info;
+  info.pages = document_->pages();
+  if (info.pages <= 0) return Status(Code::Corrupt, "The PDF has no pages that can be read");
+  info.title = utf8(document_->get_title());
+  info.author = utf8(document_->get_author());
+  return Frame{Kind::Opened, encode(info)};
+}
+
+Result<Frame> Worker::page(const std::string& body) {
+  const auto numbers = decode_numbers(body, 1);
+  if (!numbers.ok()) return numbers.status();
+  std::unique_ptr<poppler::page> page(document_->create_page(static_cast<int>((*numbers)[0])));
+  if (page == nullptr) return Status(Code::Corrupt, "Page " + std::to_string((*numbers)[0] + 1) + " cannot be read");
+  const auto size = page->page_rect(poppler::crop_box);
+  PageText out;
+  out.index = static_cast<int>((*numbers)[0]);
+  const bool sideways = page->orientation() == poppler::page::landscape || page->orientation() == poppler::page::seascape;
+  out.width_pt = static_cast<float>(sideways ? size.height() : size.width());
+  out.height_pt = static_cast<float>(sideways ? size.width() : size.height());
+  out.label = utf8(page->label());
+  if (!(out.width_pt > 0 && out.height_pt > 0 && out.width_pt <= kMaxPagePt && out.height_pt <= kMaxPagePt))
+    return Status(Code::Corrupt, "Page " + std::to_string((*numbers)[0] + 1) + " has an impossible size");
+  for (const auto& box : page->text_list(poppler::page::text_list_include_font)) {
+    Word word;
+    word.text = utf8(box.text());
+    if (word.text.empty()) continue;
+    const auto r = box.bbox();
+    word.box = {unit(r.left() / out.width_pt), unit(r.top() / out.height_pt), unit(r.right() / out.width_pt),
+                unit(r.bottom() / out.height_pt)};
+    const double font_size = box.has_font_info() ? box.get_font_size() : r.height();
+    word.size_pt = std::isfinite(font_size) ? static_cast<float>(std::clamp(std::abs(font_size), 0.0, kMaxPagePt)) : 0;
+    const std::string font = box.has_font_info() ? box.get_font_name(0) : std::string();
+    word.bold = name_contains(font, {"bold", "black", "heavy", "demi", "cmbx", "-bd"});
+    word.italic = name_contains(font, {"ital", "obli", "cmti", "cmsl"});
+    word.space_after = box.has_space_after();
+    out.words.push_back(std::move(word));
+  }
+  return Frame{Kind::PageText, encode(out)};
+}
+
+Status Worker::open_for_qt() {
+  if (qt_document_ != nullptr) return {};
+  const QByteArray password = QByteArray::fromStdString(password_);
+  qt_document_ = Poppler::Document::loadFromData(
+      QByteArray::fromRawData(bytes_.data(), static_cast<qsizetype>(bytes_.size())), password, password);
+  if (qt_document_ == nullptr || qt_document_->isLocked()) {
+    qt_document_.reset();
+    return Status(Code::Corrupt, "The PDF cannot be opened for pictures");
+  }
+  qt_document_->setRenderHint(Poppler::Document::Antialiasing);
+  qt_document_->setRenderHint(Poppler::Document::TextAntialiasing);
+  return {};
+}
+
+// Depth and count are bounded because a damaged outline may contain itself.
+void Worker::add_outline(const QVector<Poppler::OutlineItem>& items, int level, std::vector<OutlineEntry>& out) {
+  for (const auto& item : items) {
+    if (level > kMaxOutlineLevel || out.size() >= kMaxOutlineEntries) return;
+    OutlineEntry entry;
+    entry.level = level;
+    entry.title = item.name().simplified().toStdString();
+    if (const auto target = item.destination(); target != nullptr && target->pageNumber() > 0) {
+      entry.page = target->pageNumber() - 1;
+      entry.top = target->isChangeTop() ? unit(target->top()) : 0.0f;
+    }
+    out.push_back(std::move(entry));
+    if (item.hasChildren()) add_outline(item.children(), level + 1, out);
+  }
+}
+
+Result<Frame> Worker::outline() {
+  LL_RETURN_IF_ERROR(open_for_qt());
+  std::vector<OutlineEntry> entries;
+  add_outline(qt_document_->outline(), 0, entries);
+  return Frame{Kind::OutlineIs, encode(entries)};
+}
+
+Result<Frame> Worker::render(const std::string& body) {
+  const auto numbers = decode_numbers(body, 2);
+  if (!numbers.ok()) return numbers.status();
+  LL_RETURN_IF_ERROR(open_for_qt());
+  const auto page = qt_document_->page(static_cast<int>((*numbers)[0]));
+  const QSizeF size = page == nullptr ? QSizeF() : page->pageSizeF();
+  if (!(size.width() > 0 && size.height() > 0 && size.width() <= kMaxPagePt && size.height() <= 4 * size.width() + kMaxPagePt))
+    return Status(Code::Corrupt, "Page " + std::to_string((*numbers)[0] + 1) + " cannot be drawn");
+  const double width = std::min({(*numbers)[1], kMaxRenderWidth});
+  // A strip far longer than wide is drawn smaller, so that no picture is larger than 4096 x 8192 pixels.
+  const double dpi = 72.0 * std::min(width / size.width(), 8192.0 / size.height());
+  const QImage image = page->renderToImage(dpi, dpi).convertToFormat(QImage::Format_RGB32);
+  if (image.isNull()) return Status(Code::NoMemory, "The page is too large to draw");
+  PageImage out{std::min<int>(image.width(), kMaxRenderWidth), image.height(), {}};
+  for (int y = 0; y < image.height(); ++y)
+    out.rgb32.insert(out.rgb32.end(), image.constScanLine(y), image.constScanLine(y) + static_cast<ptrdiff_t>(out.width) * 4);
+  return Frame{Kind::Image, encode(out)};
+}
+
+std::span<const char> map_document(int fd) {
+  struct stat info{};
+  if (fstat(fd, &info) != 0 || info.st_size <= 0 || info.st_size > INT32_MAX) return {};
+  void* memory = mmap(nullptr, static_cast<size_t>(info.st_size), PROT_READ, MAP_PRIVATE, fd, 0);
+  if (memory == MAP_FAILED) return {};
+  return {static_cast<const char*>(memory), static_cast<size_t>(info.st_size)};
+}
+
+}  // namespace
+
+int run_worker(int document, int in, int out) {
+  limit_this_process();
+  poppler::set_debug_error_function([](const std::string&, void*) {}, nullptr);
+  Poppler::setDebugErrorFunction([](const QString&, const QVariant&) {}, {});
+  Worker worker(map_document(document));
+  if (!write_frame(out, Kind::Hello, encode_numbers({kProtocolVersion})).ok()) return 1;
+  while (true) {
+    const auto request = read_frame(in, -1);
+    if (!request.ok()) return request.status().code() == Code::Io ? 0 : 1;
+    Result<Frame> answer = Status(Code::NoMemory, "The page needs more memory than the PDF reader may take");
+    try {
+      answer = worker.answer(*request);
+    } catch (const std::bad_alloc&) {  // the limit on address space, met inside poppler
+    } catch (const std::exception& error) {
+      answer = Status(Code::Corrupt, std::string("The PDF cannot be read: ") + error.what());
+    }
+    const Status sent = answer.ok() ? write_frame(out, answer->kind, answer->body)
+                                    : write_frame(out, Kind::Error, encode_error(answer.status().code(), answer.status().message()));
+    if (!sent.ok()) return 1;
+  }
+}
+
+}  // namespace longleaf::pdf
