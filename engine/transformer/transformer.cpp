@@ -54,7 +54,7 @@ Status Transformer::forward(std::span<const TokenId> tokens, KvStore& store, con
   if (logits != nullptr) logits->clear();
   for (size_t begin = 0; begin < tokens.size(); begin += kBatchTokens) {
     const auto part = tokens.subspan(begin, std::min<size_t>(kBatchTokens, tokens.size() - begin));
-    Status status = batch(part, store, strategy, stop, tap);
+    Status status = append_batch(part, store, strategy, stop, tap);
     const bool last = begin + part.size() == tokens.size();
     if (status.ok() && (want == Want::AllLogits || (want == Want::LastLogits && last)))
       status = read_logits(static_cast<int>(part.size()), want, *logits);
@@ -66,14 +66,30 @@ Status Transformer::forward(std::span<const TokenId> tokens, KvStore& store, con
   return {};
 }
 
-Status Transformer::batch(std::span<const TokenId> tokens, KvStore& store, const Strategy& strategy,
-                          std::stop_token stop, const LayerTap& tap) {
-  const Backend& b = model_->backend();
-  const auto n = static_cast<int>(tokens.size());
+Status Transformer::append_batch(std::span<const TokenId> tokens, KvStore& store, const Strategy& strategy,
+                                 std::stop_token stop, const LayerTap& tap) {
   const int first_key = store.size();
   std::vector<int32_t> positions(tokens.size());
   strategy.positions(store, positions);
   LL_RETURN_IF_ERROR(store.append(positions));
+  return run_layers(tokens, first_key, store, strategy, std::move(stop), tap);
+}
+
+Status Transformer::recompute(std::span<const TokenId> tokens, int first_key, KvStore& store, const Strategy& strategy,
+                              std::stop_token stop) {
+  assert(first_key >= 0 && first_key + static_cast<int>(tokens.size()) <= store.size());
+  for (size_t begin = 0; begin < tokens.size(); begin += kBatchTokens) {
+    const auto part = tokens.subspan(begin, std::min<size_t>(kBatchTokens, tokens.size() - begin));
+    LL_RETURN_IF_ERROR(run_layers(part, first_key + static_cast<int>(begin), store, strategy, stop, nullptr));
+  }
+  return {};
+}
+
+Status Transformer::run_layers(std::span<const TokenId> tokens, int first_key, KvStore& store, const Strategy& strategy,
+                               std::stop_token stop, const LayerTap& tap) {
+  const Backend& b = model_->backend();
+  const auto n = static_cast<int>(tokens.size());
+  const auto positions = std::span(store.positions()).subspan(static_cast<size_t>(first_key), tokens.size());
   LL_RETURN_IF_ERROR(b.upload(b.self, ids_.data(), tokens.data(), tokens.size() * 4));
   LL_RETURN_IF_ERROR(b.upload(b.self, positions_.data(), positions.data(), positions.size() * 4));
   LL_RETURN_IF_ERROR(b.embed(b.self, model_->embedding(), ids_.data(), n, hidden_.data()));

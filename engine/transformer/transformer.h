@@ -35,14 +35,22 @@ class Transformer {
   Status forward(std::span<const TokenId> tokens, KvStore& store, const Strategy& strategy, Want want,
                  std::vector<float>* logits, std::stop_token stop = {}, const LayerTap& tap = nullptr);
 
+  // Computes tokens that are in `store` already once more, from key `first_key` on, and writes their keys and values
+  // anew where they stand, rotated at their recorded positions. What is behind them is not touched.
+  // An error or cancel leaves some layers rewritten: the store is then only fit for truncate(0).
+  Status recompute(std::span<const TokenId> tokens, int first_key, KvStore& store, const Strategy& strategy,
+                   std::stop_token stop = {});
+
   const Model& model() const { return *model_; }
   const std::shared_ptr<const Model>& shared_model() const { return model_; }
 
  private:
   explicit Transformer(std::shared_ptr<const Model> model) : model_(std::move(model)) {}
   Status allocate();
-  Status batch(std::span<const TokenId> tokens, KvStore& store, const Strategy& strategy, std::stop_token stop,
-               const LayerTap& tap);
+  Status append_batch(std::span<const TokenId> tokens, KvStore& store, const Strategy& strategy, std::stop_token stop,
+                      const LayerTap& tap);
+  Status run_layers(std::span<const TokenId> tokens, int first_key, KvStore& store, const Strategy& strategy,
+                    std::stop_token stop, const LayerTap& tap);
   Status layer(int index, int n_tokens, int first_key, KvStore& store, const Strategy& strategy);
   Status attention(int index, int n_tokens, int first_key, KvStore& store, const Strategy& strategy);
   Status upload_plan(const AttentionPlan& plan, int first_key);

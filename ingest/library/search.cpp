@@ -1,39 +1,13 @@
 #include "ingest/library/search.h"
 
 #include <algorithm>
-#include <array>
-#include <cctype>
+
+#include "engine/base/words.h"
 
 namespace longleaf {
 namespace {
 
 constexpr double kTitleWeight = 2.0, kBodyWeight = 1.0;
-
-// English words that build questions and sentences. Other languages lose nothing: BM25 weighs frequent words low.
-constexpr std::array kFunctionWords = {
-    "a",     "about", "an",   "and",   "are",  "as",    "at",    "be",    "been",  "by",   "can",   "could", "did",
-    "do",    "does",  "for",  "from",  "had",  "has",   "have",  "how",   "i",     "if",   "in",    "into",  "is",
-    "it",    "its",   "many", "me",    "much", "of",    "on",    "or",    "s",     "say",  "says",  "shall", "should",
-    "that",  "the",   "their", "them", "there", "these", "they", "this",  "those", "to",   "was",   "were",  "what",
-    "when",  "where", "which", "who",  "whom", "whose", "why",   "will",  "with",  "would", "you",  "your",  "document", "according"};
-
-std::vector<std::string> words_of(std::string_view text) {
-  std::vector<std::string> words;
-  std::string word;
-  for (size_t i = 0; i <= text.size(); ++i) {
-    const auto c = i < text.size() ? static_cast<unsigned char>(text[i]) : static_cast<unsigned char>(' ');
-    // Bytes of the general punctuation block (curly quotes, dashes) separate words.
-    const bool punctuation = c == 0xE2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) == 0x80;
-    if (!punctuation && (std::isalnum(c) != 0 || c >= 0x80)) {
-      word += static_cast<char>(std::tolower(c));
-      continue;
-    }
-    if (punctuation) i += 2;
-    if (!word.empty()) words.push_back(std::move(word));
-    word.clear();
-  }
-  return words;
-}
 
 std::string quoted(const std::string& word) { return '"' + word + '"'; }
 
@@ -58,22 +32,13 @@ std::string search_expression(std::string_view words) {
   return expression;
 }
 
-// True when a stemmer would likely join the two: the shorter is a prefix but for two letters.
-bool related(const std::string& a, const std::string& b) {
-  const size_t shorter = std::min(a.size(), b.size());
-  if (a == b) return true;
-  if (shorter < 4) return false;
-  const size_t common = static_cast<size_t>(std::mismatch(a.begin(), a.begin() + static_cast<long>(shorter), b.begin()).first - a.begin());
-  return common + 2 >= shorter && common >= 4;
-}
-
 void mark_words(const std::vector<BlockRow>& blocks, const std::vector<std::string>& wanted, SearchHit& hit) {
   bool found = false;
   for (const auto& [node, block] : blocks) {
     for (const WordPlace& place : block.words) {
       const auto parts = words_of(std::string_view(block.text).substr(place.offset, place.length));
       const bool marked = std::any_of(parts.begin(), parts.end(), [&](const std::string& part) {
-        return std::any_of(wanted.begin(), wanted.end(), [&](const std::string& w) { return related(w, part); });
+        return std::any_of(wanted.begin(), wanted.end(), [&](const std::string& w) { return stem(w) == stem(part); });
       });
       if (!marked || (found && block.page != hit.page)) continue;
       found = true;
@@ -85,15 +50,6 @@ void mark_words(const std::vector<BlockRow>& blocks, const std::vector<std::stri
 }
 
 }  // namespace
-
-std::vector<std::string> content_words(std::string_view text) {
-  std::vector<std::string> content;
-  for (auto& word : words_of(text))
-    if (std::find(kFunctionWords.begin(), kFunctionWords.end(), word) == kFunctionWords.end() &&
-        std::find(content.begin(), content.end(), word) == content.end())
-      content.push_back(std::move(word));
-  return content;
-}
 
 Result<std::vector<LexicalScore>> lexical_scores(Library& library, int64_t document, std::string_view question) {
   std::string expression;

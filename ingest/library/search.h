@@ -28,7 +28,4 @@ struct SearchHit {
 // Leaves that have all `words`: "quoted phrases" stay together, the last word may be a beginning.
 Result<std::vector<SearchHit>> search(Library& library, int64_t document, std::string_view words, int limit);
 
-// The words of a text that carry meaning, lower-case, in order, each once.
-std::vector<std::string> content_words(std::string_view text);
-
 }  // namespace longleaf

@@ -1,0 +1,224 @@
+#include "engine/answer/answering.h"
+
+#include <algorithm>
+#include <unordered_map>
+
+#include "engine/generate/utf8_stream.h"
+
+namespace longleaf {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using kernels::Span;
+
+constexpr double kNewRateShare = 0.3;  // of a new measurement in the planner's rates
+
+double ms_since(Clock::time_point start) { return std::chrono::duration<double, std::milli>(Clock::now() - start).count(); }
+
+void blend(double& rate, double measured) { rate += kNewRateShare * (measured - rate); }
+
+int count(const std::vector<TokenId>& tokens) { return static_cast<int>(tokens.size()); }
+
+// What ends an answer of a model without control tokens.
+std::string_view stop_text(ChatForm form) { return form == ChatForm::Plain ? "\n\n" : ""; }
+
+}  // namespace
+
+Result<AnswerResult> Answering::run(const std::function<void(std::string_view)>& on_text,
+                                    const std::function<void(const AnswerStats&)>& on_progress) {
+  const auto prompt = make_prompt(engine_.facts_.chat_form, "", "", request_.history, request_.question);
+  const auto question = encode_pieces(*parts_.tokenizer, prompt.after);
+  parts_.store->truncate(0);
+  choose_leaves(count(question));
+  LL_RETURN_IF_ERROR(choose_evidence(count(question)));
+
+  const auto start = Clock::now();
+  const bool reuse = result_.stats.evidence == Evidence::LeafKv;
+  Status status = reuse ? prefill_leaf_kv(question) : prefill_exact(question);
+  if (reuse && status.code() == Code::Corrupt) {  // damaged on disk: the text is still there
+    parts_.store->truncate(0);
+    result_.stats.evidence = Evidence::Exact;
+    result_.stats.reason = "the document's memory is damaged and has to be encoded again";
+    status = prefill_exact(question);
+  }
+  if (status.code() == Code::Cancelled) {
+    result_.stopped = true;
+    parts_.store->truncate(0);
+    return result_;
+  }
+  LL_RETURN_IF_ERROR(status);
+  result_.stats.actual_ms = ms_since(start);
+  status = generate(on_text, on_progress);
+  parts_.store->truncate(0);
+  LL_RETURN_IF_ERROR(status);
+  return result_;
+}
+
+// Takes leaves, best first, while they fit the budget; the first always does.
+void Answering::choose_leaves(int question_tokens) {
+  std::unordered_map<int64_t, size_t> by_node;
+  for (size_t i = 1; i < document_.plan.entries.size(); ++i) by_node[entry(i).node] = i;
+  const int trained = engine_.facts_.config.context_tokens - prefix_tokens() - question_tokens - request_.max_tokens;
+  const int budget = std::min(request_.evidence_tokens, std::max(trained, 0));
+  int used = 0;
+  for (int64_t leaf : request_.leaves) {
+    const auto it = by_node.find(leaf);
+    if (it == by_node.end()) continue;
+    const int n = count(entry(it->second).tokens);
+    if (!chosen_.empty() && used + n > budget) continue;
+    chosen_.push_back(it->second);
+    used += n;
+  }
+  std::sort(chosen_.begin(), chosen_.end());
+  for (size_t i : chosen_) result_.leaves.push_back(entry(i).node);
+  result_.stats.evidence_tokens = used;
+}
+
+bool Answering::prefix_and_leaves_there() const {
+  const auto& file = document_.file;
+  return file != nullptr && file->has(0) && std::all_of(chosen_.begin(), chosen_.end(), [&](size_t i) { return file->has(i); });
+}
+
+Status Answering::choose_evidence(int question_tokens) {
+  PlanInput input{prefix_tokens(), result_.stats.evidence_tokens, question_tokens, 0, prefix_and_leaves_there()};
+  if (input.kv_there) {
+    input.kv_bytes = document_.file->kv_bytes(0);
+    for (size_t i : chosen_) input.kv_bytes += document_.file->kv_bytes(i);
+  }
+  AnswerStats& stats = result_.stats;
+  if (request_.evidence == Evidence::Auto) {
+    const auto plan = longleaf::choose_evidence(input, engine_.rates_);
+    stats.evidence = plan.evidence;
+    stats.predicted_ms = plan.predicted_ms;
+    stats.reason = plan.reason;
+    return {};
+  }
+  if (request_.evidence == Evidence::MemoryTokens)
+    return Status(Code::Unsupported, "Memory tokens need an adapter that was trained for this model; choose exact or leaf_kv");
+  if (request_.evidence == Evidence::LeafKv && !input.kv_there)
+    return Status(Code::NotFound, "The document has not been encoded for this model; encode it first, or choose exact");
+  assert(request_.evidence != Evidence::Quote);  // needs no model: not the engine's
+  stats.evidence = request_.evidence;
+  stats.predicted_ms = predicted_ms(stats.evidence, input, engine_.rates_);
+  stats.reason = "asked for";
+  return {};
+}
+
+Status Answering::prefill_exact(const std::vector<TokenId>& question) {
+  std::vector<TokenId> tokens = entry(0).tokens;
+  for (size_t i : chosen_) tokens.insert(tokens.end(), entry(i).tokens.begin(), entry(i).tokens.end());
+  tokens.insert(tokens.end(), question.begin(), question.end());
+  strategy_ = std::make_unique<DenseStrategy>();
+  const auto start = Clock::now();
+  LL_RETURN_IF_ERROR(parts_.transformer->forward(tokens, *parts_.store, *strategy_, Want::LastLogits, &logits_, stop_));
+  result_.stats.prefill_tokens = count(tokens);
+  result_.stats.prefill_tokens_per_s = 1000.0 * count(tokens) / std::max(ms_since(start), 1e-6);
+  blend(engine_.rates_.prefill_tokens_per_s, result_.stats.prefill_tokens_per_s);
+  return {};
+}
+
+// Leaves of one window keep their places while the answer still fits the trained length; otherwise gaps are closed.
+std::vector<Answering::Placed> Answering::place(int question_tokens) const {
+  std::vector<Placed> placed = {{0, 0}};
+  const bool one_window = chosen_.empty() || entry(chosen_.front()).window == entry(chosen_.back()).window;
+  const int last = chosen_.empty() ? prefix_tokens() : entry(chosen_.back()).first_position + count(entry(chosen_.back()).tokens);
+  const bool keep = one_window && last + question_tokens + request_.max_tokens <= engine_.facts_.config.context_tokens;
+  int position = prefix_tokens();
+  for (size_t i : chosen_) {
+    placed.push_back({i, keep ? entry(i).first_position : position});
+    position += count(entry(i).tokens);
+  }
+  return placed;
+}
+
+Status Answering::load(const std::vector<Placed>& placed) {
+  const auto start = Clock::now();
+  uint64_t bytes = 0;
+  for (const Placed& p : placed) {
+    if (stop_.stop_requested()) return Status(Code::Cancelled, "Stopped");
+    LL_ASSIGN_OR_RETURN(const MemoryBlob blob, document_.file->read(p.entry));
+    bytes += blob.kv.size();
+    spans_.push_back({parts_.store->size(), count(entry(p.entry).tokens), p.position - entry(p.entry).first_position, 0});
+    LL_RETURN_IF_ERROR(load_entry(entry(p.entry), blob, engine_.facts_.config, *parts_.store));
+  }
+  blend(engine_.rates_.load_bytes_per_s, 1000.0 * static_cast<double>(bytes) / std::max(ms_since(start), 1e-6));
+  return {};
+}
+
+// Computes the first tokens of every later run again, now that they stand behind other text (EPIC's LegoLink,
+// arXiv 2410.15332). A query keeps its recorded position; every span is shifted relative to the query's own.
+Status Answering::repair(const std::vector<Placed>& placed) {
+  for (size_t run = 2; run < placed.size(); ++run) {
+    const bool follows = placed[run].entry == placed[run - 1].entry + 1 && entry(placed[run].entry).window == entry(placed[run - 1].entry).window;
+    if (follows) continue;
+    const auto& tokens = entry(placed[run].entry).tokens;
+    const int n = std::min(request_.repair_tokens, count(tokens));
+    std::vector<Span> spans(spans_.begin(), spans_.begin() + static_cast<long>(run));
+    for (Span& span : spans) span.rope_shift -= spans_[run].rope_shift;
+    const SpanStrategy strategy(spans, spans_[run].key_begin, 0);
+    LL_RETURN_IF_ERROR(parts_.transformer->recompute(std::span(tokens).first(static_cast<size_t>(n)), spans_[run].key_begin, *parts_.store, strategy, stop_));
+    result_.stats.prefill_tokens += n;
+  }
+  return {};
+}
+
+Status Answering::prefill_leaf_kv(const std::vector<TokenId>& question) {
+  const auto placed = place(count(question));
+  LL_RETURN_IF_ERROR(load(placed));
+  if (request_.repair_tokens > 0) LL_RETURN_IF_ERROR(repair(placed));
+  const Placed& last = placed.back();
+  strategy_ = std::make_unique<SpanStrategy>(spans_, parts_.store->size(), last.position + count(entry(last.entry).tokens));
+  const auto start = Clock::now();
+  LL_RETURN_IF_ERROR(parts_.transformer->forward(question, *parts_.store, *strategy_, Want::LastLogits, &logits_, stop_));
+  result_.stats.prefill_tokens += count(question);
+  result_.stats.prefill_tokens_per_s = 1000.0 * count(question) / std::max(ms_since(start), 1e-6);
+  blend(engine_.rates_.prefill_tokens_per_s, result_.stats.prefill_tokens_per_s);
+  return {};
+}
+
+Status Answering::generate(const std::function<void(std::string_view)>& on_text, const std::function<void(const AnswerStats&)>& on_progress) {
+  Sampler sampler(request_.sampler);
+  Utf8Stream stream;
+  AnswerStats& stats = result_.stats;
+  const std::string_view stop_at = stop_text(engine_.facts_.chat_form);
+  // Text goes out except leading white space, and except a tail that may still become the stop text.
+  size_t said = 0;
+  const auto say = [&](bool all) {
+    if (said == 0) result_.text.erase(0, std::min(result_.text.find_first_not_of(" \n\t"), result_.text.size()));
+    const size_t hold = all || stop_at.empty() || result_.text.empty() || result_.text.back() != stop_at[0] ? 0 : 1;
+    const size_t end = result_.text.size() - std::min(hold, result_.text.size());
+    if (end > said) on_text(std::string_view(result_.text).substr(said, end - said));
+    said = std::max(said, end);
+  };
+  const auto start = Clock::now();
+  for (int i = 0; i < request_.max_tokens; ++i) {
+    const TokenId next = sampler.pick(logits_);
+    if (i == 0) stats.ttft_ms = ms_since(request_.asked);
+    if (parts_.tokenizer->ends_answer(next)) break;
+    result_.text += stream.push(parts_.tokenizer->decode(next));
+    ++stats.decode_tokens;
+    const size_t cut = stop_at.empty() || said == 0 ? std::string::npos : result_.text.find(stop_at);
+    if (cut != std::string::npos) result_.text.erase(cut);
+    say(cut != std::string::npos);
+    stats.decode_tokens_per_s = 1000.0 * stats.decode_tokens / std::max(ms_since(start), 1e-6);
+    if (on_progress) on_progress(stats);
+    if (cut != std::string::npos || i + 1 == request_.max_tokens) break;
+    const Status status = parts_.transformer->forward(std::span(&next, 1), *parts_.store, *strategy_, Want::LastLogits, &logits_, stop_);
+    if (status.code() == Code::Cancelled) {
+      result_.stopped = true;
+      break;
+    }
+    LL_RETURN_IF_ERROR(status);
+  }
+  result_.text += stream.finish();
+  say(true);
+  return {};
+}
+
+Result<AnswerResult> Engine::answer(const DocumentInput& document, const std::filesystem::path& folder, const AnswerRequest& request,
+                                    const std::function<void(std::string_view)>& on_text,
+                                    const std::function<void(const AnswerStats&)>& on_progress, std::stop_token stop) {
+  return Answering(*this, open_document(document, folder), request, std::move(stop)).run(on_text, on_progress);
+}
+
+}  // namespace longleaf

@@ -1,0 +1,46 @@
+// One answer from question to last token. Made by Engine::answer; not for other use.
+#pragma once
+
+#include "engine/parts.h"
+
+namespace longleaf {
+
+class Answering {
+ public:
+  Answering(Engine& engine, Engine::OpenDocument& document, const AnswerRequest& request, std::stop_token stop)
+      : engine_(engine), parts_(*engine.parts_), document_(document), request_(request), stop_(std::move(stop)) {}
+
+  Result<AnswerResult> run(const std::function<void(std::string_view)>& on_text,
+                           const std::function<void(const AnswerStats&)>& on_progress);
+
+ private:
+  // A leaf that is evidence: its entry in the plan and where it stands now.
+  struct Placed {
+    size_t entry;
+    int position;
+  };
+  void choose_leaves(int question_tokens);
+  Status choose_evidence(int question_tokens);
+  Status prefill_exact(const std::vector<TokenId>& question);
+  Status prefill_leaf_kv(const std::vector<TokenId>& question);
+  std::vector<Placed> place(int question_tokens) const;
+  Status load(const std::vector<Placed>& placed);
+  Status repair(const std::vector<Placed>& placed);
+  Status generate(const std::function<void(std::string_view)>& on_text, const std::function<void(const AnswerStats&)>& on_progress);
+  bool prefix_and_leaves_there() const;
+  const MemoryEntry& entry(size_t i) const { return document_.plan.entries[i]; }
+  int prefix_tokens() const { return static_cast<int>(entry(0).tokens.size()); }
+
+  Engine& engine_;
+  Engine::Parts& parts_;
+  Engine::OpenDocument& document_;
+  const AnswerRequest& request_;
+  std::stop_token stop_;
+  std::vector<size_t> chosen_;  // entries, in reading order
+  std::unique_ptr<Strategy> strategy_;
+  std::vector<kernels::Span> spans_;
+  std::vector<float> logits_;
+  AnswerResult result_;
+};
+
+}  // namespace longleaf

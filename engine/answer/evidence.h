@@ -1,0 +1,45 @@
+// Kinds of evidence, and the planner that chooses one from rates measured on this machine.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "engine/base/status.h"
+
+namespace longleaf {
+
+enum class Evidence { Auto, Exact, LeafKv, MemoryTokens, Quote };
+
+const char* name_of(Evidence evidence);
+Result<Evidence> evidence_named(std::string_view name);
+
+// Measured when the model is loaded and kept up to date by every answer.
+struct Rates {
+  double prefill_tokens_per_s = 0;
+  double load_bytes_per_s = 0;
+};
+
+struct PlanInput {
+  int prefix_tokens = 0;    // the template in front of the evidence
+  int evidence_tokens = 0;  // of the surviving leaves
+  int question_tokens = 0;  // question, history and the rest of the template
+  uint64_t kv_bytes = 0;    // of prefix and surviving leaves
+  bool kv_there = false;    // all of them are in the memory file
+};
+
+struct EvidencePlan {
+  Evidence evidence = Evidence::Exact;
+  double predicted_ms = 0;  // until the first token, routing not counted
+  std::string reason;
+};
+
+constexpr double kDeadlineMs = 300;  // a wait that a reader does not notice much
+
+// Exact when it meets the deadline or is no slower; leaf KV otherwise, where there is some.
+EvidencePlan choose_evidence(const PlanInput& input, const Rates& rates);
+
+// What one kind would cost.
+double predicted_ms(Evidence evidence, const PlanInput& input, const Rates& rates);
+
+}  // namespace longleaf

@@ -1,0 +1,82 @@
+#include "engine/answer/support.h"
+
+#include <algorithm>
+#include <cctype>
+#include <cmath>
+
+#include "engine/base/words.h"
+
+namespace longleaf {
+namespace {
+
+constexpr double kLeastShare = 0.5;
+
+std::vector<std::string> content_stems(std::string_view text) {
+  std::vector<std::string> stems;
+  for (const auto& word : content_words(text)) stems.push_back(stem(word));
+  std::sort(stems.begin(), stems.end());
+  stems.erase(std::unique(stems.begin(), stems.end()), stems.end());
+  return stems;
+}
+
+bool has(const std::vector<std::string>& sorted, const std::string& word) {
+  return std::binary_search(sorted.begin(), sorted.end(), word);
+}
+
+bool is_number(const std::string& word) {
+  return std::any_of(word.begin(), word.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
+}
+
+}  // namespace
+
+SentenceIndex::SentenceIndex(const std::vector<std::string>& sentences) {
+  for (const auto& sentence : sentences) {
+    stems_.push_back(content_stems(sentence));
+    all_stems_.insert(all_stems_.end(), stems_.back().begin(), stems_.back().end());
+  }
+  std::sort(all_stems_.begin(), all_stems_.end());
+}
+
+double SentenceIndex::weight(const std::string& word) const {
+  const auto [first, last] = std::equal_range(all_stems_.begin(), all_stems_.end(), word);
+  return std::log(1.0 + static_cast<double>(stems_.size() + 1) / static_cast<double>(last - first + 1));
+}
+
+double SentenceIndex::share(const std::vector<std::string>& wanted, size_t sentence) const {
+  double found = 0, all = 0;
+  for (const auto& word : wanted) {
+    const double w = weight(word);
+    all += w;
+    if (has(stems_[sentence], word)) found += w;
+  }
+  return all > 0 ? found / all : 0;
+}
+
+Support SentenceIndex::support_for(std::string_view claim) const {
+  const auto wanted = content_stems(claim);
+  Support best;
+  for (size_t i = 0; i < stems_.size(); ++i) {
+    const bool numbers = std::all_of(wanted.begin(), wanted.end(), [&](const auto& w) { return !is_number(w) || has(stems_[i], w); });
+    const auto common = static_cast<size_t>(std::count_if(wanted.begin(), wanted.end(), [&](const auto& w) { return has(stems_[i], w); }));
+    if (!numbers || common < std::min<size_t>(2, wanted.size()) || common == 0) continue;
+    const double s = share(wanted, i);
+    if (s >= kLeastShare && s > best.share) best = {static_cast<int>(i), s};
+  }
+  return best;
+}
+
+std::vector<Support> SentenceIndex::answers_to(std::string_view question, const std::vector<double>& bonus) const {
+  const auto wanted = content_stems(question);
+  std::vector<Support> ranked;
+  for (size_t i = 0; i < stems_.size(); ++i) {
+    double s = share(wanted, i);
+    if (s <= 0) continue;
+    // A bare heading repeats the question's words and answers nothing.
+    if (stems_[i].size() < wanted.size() + 2) s *= 0.6;
+    ranked.push_back({static_cast<int>(i), s + (i < bonus.size() ? bonus[i] : 0.0)});
+  }
+  std::stable_sort(ranked.begin(), ranked.end(), [](const Support& a, const Support& b) { return a.share > b.share; });
+  return ranked;
+}
+
+}  // namespace longleaf

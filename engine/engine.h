@@ -1,0 +1,144 @@
+// The engine: one model on one device, ready to encode documents and to answer. No Qt, no SQLite, no PDF.
+// Not thread-safe: one thread owns it. Long calls block, report through callbacks on that thread, and look at their
+// stop token at least once per layer.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "engine/answer/evidence.h"
+#include "engine/generate/chat_template.h"
+#include "engine/generate/sampler.h"
+#include "engine/memory/encoder.h"
+#include "engine/memory/node_vectors.h"
+
+namespace longleaf {
+
+struct EngineOptions {
+  int n_threads = 0;              // 0: one per processor
+  size_t memory_limit_bytes = 0;  // for KV and workspace; 0: the machine's
+  bool f32_kv = false;            // keep keys and values in F32 instead of F16
+};
+
+struct ModelFacts {
+  ModelConfig config;
+  ChatForm chat_form = ChatForm::Plain;
+  std::string path;
+  uint64_t kv_bytes_per_token = 0;
+  uint64_t needed_bytes = 0;      // weights, workspace and KV of 4,096 tokens: to load and answer here
+};
+
+// Reads a model's description without loading it.
+Result<ModelFacts> describe_model(const std::filesystem::path& file, bool f32_kv = false);
+
+struct MemoryUse {
+  uint64_t device_bytes = 0, peak_device_bytes = 0, total_device_bytes = 0;
+  uint64_t peak_host_bytes = 0;   // resident set of this process
+};
+
+struct EncodeReport {
+  size_t leaves = 0;
+  int64_t tokens = 0;
+  double seconds = 0;
+  uint64_t bytes = 0;             // of the memory file
+};
+
+struct AnswerRequest {
+  std::string question;
+  std::vector<Turn> history;
+  std::vector<int64_t> leaves;    // surviving leaves, best first
+  Evidence evidence = Evidence::Auto;
+  SamplerOptions sampler;
+  int max_tokens = 256;
+  int evidence_tokens = 3072;     // at most; less where the model's trained length is shorter; at least one leaf
+  int repair_tokens = 0;          // at the head of every later run of leaves, computed again in its new surroundings
+  std::chrono::steady_clock::time_point asked = std::chrono::steady_clock::now();
+};
+
+struct AnswerStats {
+  Evidence evidence = Evidence::Exact;
+  std::string reason;             // why the planner chose it
+  double predicted_ms = 0;        // planner's, without routing
+  double actual_ms = 0;           // the same span, measured
+  double ttft_ms = 0;             // from `asked`
+  int evidence_tokens = 0;        // the model may look at
+  int prefill_tokens = 0;         // the model read for this question
+  double prefill_tokens_per_s = 0;
+  int decode_tokens = 0;
+  double decode_tokens_per_s = 0;
+};
+
+struct AnswerResult {
+  std::string text;
+  std::vector<int64_t> leaves;    // those that were evidence, in reading order
+  bool stopped = false;           // by the caller: `text` is what there was
+  AnswerStats stats;
+};
+
+struct BenchReport {
+  std::vector<double> prefill_tokens_per_s, decode_tokens_per_s;
+};
+
+class Engine {
+ public:
+  // Returns NotFound, Corrupt, Unsupported, NoMemory.
+  static Result<std::unique_ptr<Engine>> load(const std::filesystem::path& file, const EngineOptions& options);
+  ~Engine();
+
+  const ModelFacts& facts() const { return facts_; }
+  const std::string& device() const;
+  double load_ms() const { return load_ms_; }
+  MemoryUse memory_use() const;
+  Rates rates() const { return rates_; }
+
+  // Encodes what is missing of `document`, in `folder`. Cancelled keeps what is finished.
+  Result<EncodeReport> encode(const DocumentInput& document, const std::filesystem::path& folder,
+                              const std::function<void(const EncodeProgress&)>& progress, std::stop_token stop);
+  // Leaves of the document whose memory is there.
+  size_t leaves_encoded(const DocumentInput& document, const std::filesystem::path& folder);
+
+  // Node memories for routing; empty when the document is not encoded completely.
+  const NodeMemory& node_memory(const DocumentInput& document, const std::filesystem::path& folder);
+  // The question's vector, comparable with them.
+  Result<std::vector<float>> question_vector(const std::string& question, const NodeMemory& memory, std::stop_token stop);
+
+  // Streams pieces of text (whole characters) to `on_text`. A stop request ends the answer: the result has what was
+  // said until then. `on_first` is told the statistics known when the first token is there.
+  Result<AnswerResult> answer(const DocumentInput& document, const std::filesystem::path& folder, const AnswerRequest& request,
+                              const std::function<void(std::string_view)>& on_text,
+                              const std::function<void(const AnswerStats&)>& on_progress, std::stop_token stop);
+
+  // log-likelihood per token of `question` behind the leaf, minus without it: how much the leaf explains the question.
+  Result<double> question_likelihood(const DocumentInput& document, const std::filesystem::path& folder, int64_t leaf,
+                                     const std::string& question, std::stop_token stop);
+
+  Result<BenchReport> bench(int prompt_tokens, int generate_tokens, int repeat, std::stop_token stop);
+
+ private:
+  Engine() = default;
+  friend class Answering;
+  struct OpenDocument;
+  Status measure_rates();
+  std::vector<TokenId> prefix_of(const DocumentInput& document) const;
+  // The document's plan, and its memory file when there is one; kept until another document is asked for.
+  OpenDocument& open_document(const DocumentInput& document, const std::filesystem::path& folder);
+  std::filesystem::path memory_path(const DocumentInput& document, const std::filesystem::path& folder) const;
+
+  ModelFacts facts_;
+  EngineOptions options_;
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+  std::unique_ptr<OpenDocument> open_;
+  Rates rates_;
+  double load_ms_ = 0;
+};
+
+// Removes every memory file of a document, whatever the model. Returns the bytes freed.
+uint64_t remove_memory(const std::filesystem::path& folder, const std::string& document_id);
+
+}  // namespace longleaf

@@ -1,0 +1,205 @@
+#include "engine/memory/encoder.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/base/checksum.h"
+
+namespace longleaf {
+namespace {
+
+constexpr int kMostWindowTokens = 16384;
+constexpr int kMostReserve = 1024;   // of the trained length, for question and answer
+constexpr int kMostOverlap = 1024;
+constexpr uint64_t kLayoutVersion = 1;
+
+template <typename T>
+uint64_t mix(uint64_t key, const T* values, size_t n) {
+  return fingerprint({reinterpret_cast<const char*>(values), n * sizeof(T)}, key);
+}
+
+uint64_t key_of(const Model& model, kernels::DType kv_type, const std::vector<MemoryEntry>& entries, const WindowLimits& limits) {
+  const uint64_t fixed[] = {kLayoutVersion, model.fingerprint(), static_cast<uint64_t>(kv_type), static_cast<uint64_t>(limits.overlap_tokens)};
+  uint64_t key = mix(fingerprint("memory"), fixed, 4);
+  for (const MemoryEntry& entry : entries) {
+    const int64_t place[] = {entry.node, entry.window, entry.first_position};
+    key = mix(key, place, 3);
+    key = mix(key, entry.tokens.data(), entry.tokens.size());
+  }
+  return key;
+}
+
+int count(const std::vector<TokenId>& tokens) { return static_cast<int>(tokens.size()); }
+
+// Last `n` tokens of the text in front of entry `first`.
+std::vector<TokenId> overlap_before(const std::vector<MemoryEntry>& entries, size_t first, int n) {
+  std::vector<TokenId> tokens;
+  for (size_t i = first; i-- > 1 && count(tokens) < n;) tokens.insert(tokens.begin(), entries[i].tokens.begin(), entries[i].tokens.end());
+  if (count(tokens) > n) tokens.erase(tokens.begin(), tokens.end() - n);
+  return tokens;
+}
+
+// A dense pass that stops at half depth.
+class HalfDepth : public DenseStrategy {
+ public:
+  int depth(int n_layers) const override { return std::max(1, n_layers / 2); }
+};
+
+class Encoding {
+ public:
+  Encoding(Transformer& transformer, KvStore& store, MemoryFile& file, const WindowLimits& limits,
+           const std::function<void(const EncodeProgress&)>& progress, std::stop_token stop)
+      : transformer_(transformer), store_(store), file_(file), limits_(limits), progress_(progress), stop_(std::move(stop)) {}
+
+  Status run() {
+    const auto& entries = file_.plan().entries;
+    state_.leaves = entries.size() - 1;
+    for (size_t i = 1; i < entries.size(); ++i) state_.tokens += count(entries[i].tokens);
+    for (size_t first = 1; first < entries.size() || first == 1;) {
+      size_t end = first;
+      while (end < entries.size() && entries[end].window == entries[first].window) ++end;
+      LL_RETURN_IF_ERROR(window(first, end));
+      first = std::max(end, first + 1);
+    }
+    return {};
+  }
+
+ private:
+  Status window(size_t first, size_t end) {
+    size_t missing = first;
+    while (missing < end && file_.has(missing)) ++missing;
+    if (missing < end || !file_.has(0)) {
+      store_.truncate(0);
+      LL_RETURN_IF_ERROR(put(0, false));
+      if (first < end && file_.plan().entries[first].window > 0) {
+        const auto overlap = overlap_before(file_.plan().entries, first, limits_.overlap_tokens);
+        if (!overlap.empty()) LL_RETURN_IF_ERROR(transformer_.forward(overlap, store_, DenseStrategy(), Want::Nothing, nullptr, stop_));
+      }
+    }
+    for (size_t i = first; i < end; ++i) {
+      if (missing < end) LL_RETURN_IF_ERROR(put(i, true));
+      ++state_.leaves_done;
+      state_.tokens_done += count(file_.plan().entries[i].tokens);
+      if (progress_) progress_(state_);
+    }
+    return {};
+  }
+
+  // Brings entry `i` behind the last key: from the file when it is whole there, else by computing and writing it.
+  Status put(size_t i, bool is_leaf) {
+    const MemoryEntry& entry = file_.plan().entries[i];
+    const ModelConfig& config = transformer_.model().config();
+    if (file_.has(i)) {
+      const auto blob = file_.read(i);
+      if (blob.ok()) return load_entry(entry, *blob, config, store_);
+    }
+    const int first_key = store_.size();
+    assert(first_key == 0 || store_.positions().back() + 1 == entry.first_position);
+    MemoryBlob blob;
+    LL_ASSIGN_OR_RETURN(blob.vector, read_and_pool(transformer_, entry.tokens, store_, true, stop_));
+    if (!is_leaf) std::fill(blob.vector.begin(), blob.vector.end(), 0.0f);
+    blob.kv.resize(file_.kv_bytes(i));
+    const size_t half = entry.tokens.size() * store_.row_bytes();
+    for (int layer = 0; layer < config.n_layers; ++layer) {
+      uint8_t* k = blob.kv.data() + 2 * half * static_cast<size_t>(layer);
+      LL_RETURN_IF_ERROR(store_.read_rows(layer, first_key, count(entry.tokens), k, k + half));
+    }
+    return file_.write(i, blob);
+  }
+
+  Transformer& transformer_;
+  KvStore& store_;
+  MemoryFile& file_;
+  WindowLimits limits_;
+  const std::function<void(const EncodeProgress&)>& progress_;
+  std::stop_token stop_;
+  EncodeProgress state_;
+};
+
+}  // namespace
+
+WindowLimits window_limits(const ModelConfig& config) {
+  const int reserve = std::min(kMostReserve, config.context_tokens / 4);
+  const int window = std::min(config.context_tokens - reserve, kMostWindowTokens);
+  return {window, std::min(kMostOverlap, window / 8)};
+}
+
+std::vector<TokenId> encode_pieces(const Tokenizer& tokenizer, const std::vector<Piece>& pieces) {
+  std::vector<TokenId> ids;
+  for (const Piece& piece : pieces) {
+    const auto more = tokenizer.encode(piece.text, piece.control ? Tokenizer::Special::AsToken : Tokenizer::Special::AsText);
+    ids.insert(ids.end(), more.begin(), more.end());
+  }
+  return ids;
+}
+
+MemoryPlan plan_memory(const Model& model, const Tokenizer& tokenizer, const std::vector<TokenId>& prefix,
+                       const DocumentInput& document, kernels::DType kv_type, const WindowLimits& limits) {
+  const ModelConfig& c = model.config();
+  MemoryPlan plan;
+  plan.n_layers = c.n_layers;
+  plan.d_model = c.d_model;
+  plan.row_bytes = kernels::row_bytes(kv_type, int64_t{c.n_kv_heads} * c.head_dim);
+  plan.entries.push_back({0, 0, 0, prefix});
+  int window = 0, position = count(prefix), in_window = 0;
+  for (const DocumentNode& node : document.nodes) {
+    if (!node.is_leaf) continue;
+    MemoryEntry entry{node.key, window, position, tokenizer.encode(node.text)};
+    if (entry.tokens.empty()) continue;
+    if (in_window > 0 && position + count(entry.tokens) > limits.window_tokens) {
+      entry.window = ++window;
+      in_window = 0;
+      entry.first_position = count(prefix) + count(overlap_before(plan.entries, plan.entries.size(), limits.overlap_tokens));
+    }
+    position = entry.first_position + count(entry.tokens);
+    ++in_window;
+    plan.entries.push_back(std::move(entry));
+  }
+  plan.key = key_of(model, kv_type, plan.entries, limits);
+  return plan;
+}
+
+Status encode_document(Transformer& transformer, KvStore& store, MemoryFile& file, const WindowLimits& limits,
+                       const std::function<void(const EncodeProgress&)>& progress, std::stop_token stop) {
+  Status status = Encoding(transformer, store, file, limits, progress, std::move(stop)).run();
+  store.truncate(0);
+  return status;
+}
+
+Status load_entry(const MemoryEntry& entry, const MemoryBlob& blob, const ModelConfig& config, KvStore& store) {
+  std::vector<int32_t> positions(entry.tokens.size());
+  for (size_t i = 0; i < positions.size(); ++i) positions[i] = entry.first_position + static_cast<int32_t>(i);
+  const int first_key = store.size();
+  LL_RETURN_IF_ERROR(store.append(positions));
+  const size_t half = entry.tokens.size() * store.row_bytes();
+  for (int layer = 0; layer < config.n_layers; ++layer) {
+    const uint8_t* k = blob.kv.data() + 2 * half * static_cast<size_t>(layer);
+    LL_RETURN_IF_ERROR(store.write_rows(layer, first_key, count(entry.tokens), k, k + half));
+  }
+  return {};
+}
+
+Result<std::vector<float>> read_and_pool(Transformer& transformer, const std::vector<TokenId>& tokens, KvStore& store,
+                                         bool full_depth, std::stop_token stop) {
+  const ModelConfig& c = transformer.model().config();
+  const kernels::Backend& b = transformer.model().backend();
+  const int probe = std::max(1, c.n_layers / 2) - 1;
+  std::vector<double> sum(static_cast<size_t>(c.d_model), 0.0);
+  std::vector<float> mean(sum.size());
+  LL_ASSIGN_OR_RETURN(const kernels::Buffer pooled, kernels::Buffer::allocate(b, mean.size() * 4));
+  const LayerTap tap = [&](int layer, kernels::DevicePtr hidden, int n) -> Status {
+    if (layer != probe) return {};
+    LL_RETURN_IF_ERROR(b.mean_rows(b.self, hidden, n, c.d_model, pooled.data()));
+    LL_RETURN_IF_ERROR(b.download(b.self, mean.data(), pooled.data(), mean.size() * 4));
+    for (size_t i = 0; i < sum.size(); ++i) sum[i] += double{mean[i]} * n;
+    return {};
+  };
+  const DenseStrategy dense;
+  const HalfDepth half;
+  const Strategy& strategy = full_depth ? static_cast<const Strategy&>(dense) : half;
+  LL_RETURN_IF_ERROR(transformer.forward(tokens, store, strategy, Want::Nothing, nullptr, std::move(stop), tap));
+  for (size_t i = 0; i < sum.size(); ++i) mean[i] = static_cast<float>(sum[i] / static_cast<double>(tokens.size()));
+  return mean;
+}
+
+}  // namespace longleaf

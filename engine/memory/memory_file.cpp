@@ -1,0 +1,190 @@
+#include "engine/memory/memory_file.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "engine/base/checksum.h"
+
+namespace longleaf {
+namespace {
+
+constexpr uint32_t kVersion = 1;
+constexpr uint64_t kPage = 4096;
+constexpr char kMagic[8] = {'L', 'L', 'M', 'E', 'M', 'O', 'R', 'Y'};
+
+struct Header {
+  char magic[8];
+  uint32_t version, crc;
+  uint64_t key;
+  uint32_t entries, layers, d_model, row_bytes;
+};
+
+uint64_t round_up(uint64_t n) { return (n + kPage - 1) / kPage * kPage; }
+
+Header header_of(const MemoryPlan& plan) {
+  Header h{};
+  std::memcpy(h.magic, kMagic, sizeof kMagic);
+  h.version = kVersion;
+  h.key = plan.key;
+  h.entries = static_cast<uint32_t>(plan.entries.size());
+  h.layers = static_cast<uint32_t>(plan.n_layers);
+  h.d_model = static_cast<uint32_t>(plan.d_model);
+  h.row_bytes = static_cast<uint32_t>(plan.row_bytes);
+  h.crc = crc32c(&h, sizeof h);
+  return h;
+}
+
+}  // namespace
+
+struct MemoryFile::Slot {
+  uint64_t offset, bytes;
+  uint32_t vector_crc, kv_crc, state, crc;
+  uint32_t computed_crc() const {
+    Slot copy = *this;
+    copy.crc = 0;
+    return crc32c(&copy, sizeof copy);
+  }
+};
+
+Result<std::unique_ptr<MemoryFile>> MemoryFile::open(const std::filesystem::path& path, MemoryPlan plan) {
+  std::unique_ptr<MemoryFile> file(new MemoryFile);
+  file->path_ = path;
+  file->plan_ = std::move(plan);
+  file->lay_out();
+  file->fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file->fd_ < 0) return Status(Code::NotFound, "The document has not been encoded for this model");
+  LL_RETURN_IF_ERROR(file->load(false));
+  return file;
+}
+
+Result<std::unique_ptr<MemoryFile>> MemoryFile::open_or_create(const std::filesystem::path& path, MemoryPlan plan) {
+  std::error_code error;
+  std::filesystem::create_directories(path.parent_path(), error);
+  std::unique_ptr<MemoryFile> file(new MemoryFile);
+  file->path_ = path;
+  file->plan_ = std::move(plan);
+  file->lay_out();
+  file->fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (file->fd_ < 0)
+    return Status(Code::Io, "The memory file " + path.string() + " cannot be opened for writing: " + std::strerror(errno));
+  if (flock(file->fd_, LOCK_EX | LOCK_NB) != 0)
+    return Status(Code::Locked, "Another Longleaf is encoding this document; wait for it, or stop it there");
+  if (!file->load(true).ok()) LL_RETURN_IF_ERROR(file->begin_anew());
+  return file;
+}
+
+MemoryFile::~MemoryFile() {
+  if (fd_ >= 0) close(fd_);
+}
+
+size_t MemoryFile::kv_bytes(size_t entry) const {
+  return 2 * static_cast<size_t>(plan_.n_layers) * plan_.entries[entry].tokens.size() * plan_.row_bytes;
+}
+
+uint64_t MemoryFile::slot_offset(size_t entry) const { return kPage + entry * sizeof(Slot); }
+
+void MemoryFile::lay_out() {
+  uint64_t at = kPage + round_up(plan_.entries.size() * sizeof(Slot));
+  for (size_t i = 0; i < plan_.entries.size(); ++i) {
+    offsets_.push_back(at);
+    at += round_up(static_cast<uint64_t>(plan_.d_model) * 4 + kv_bytes(i));
+  }
+  file_bytes_ = at;
+  done_.assign(plan_.entries.size(), false);
+}
+
+Status MemoryFile::load(bool writing) {
+  const Status stale(Code::Corrupt, "The memory of this document belongs to another text or model, or is damaged; encode it again");
+  Header found{};
+  const Header wanted = header_of(plan_);
+  if (!read_at(0, &found, sizeof found).ok() || std::memcmp(&found, &wanted, sizeof found) != 0) return stale;
+  for (size_t i = 0; i < done_.size(); ++i) {
+    Slot slot{};
+    if (!read_at(slot_offset(i), &slot, sizeof slot).ok()) return stale;
+    done_[i] = slot.state == 1 && slot.crc == slot.computed_crc() && slot.offset == offsets_[i];
+  }
+  // A file cut short keeps what is whole.
+  if (writing && ftruncate(fd_, static_cast<off_t>(file_bytes_)) != 0) return stale;
+  return {};
+}
+
+Status MemoryFile::begin_anew() {
+  std::fill(done_.begin(), done_.end(), false);
+  if (ftruncate(fd_, 0) != 0 || ftruncate(fd_, static_cast<off_t>(file_bytes_)) != 0)
+    return Status(Code::NoMemory, "There is no room for a memory file of " + std::to_string(file_bytes_ >> 20) + " MiB in " +
+                                      path_.parent_path().string() + "; free some space and try again");
+  const Header header = header_of(plan_);
+  return write_at(0, &header, sizeof header);
+}
+
+size_t MemoryFile::count_done() const { return static_cast<size_t>(std::count(done_.begin(), done_.end(), true)); }
+
+Result<std::vector<float>> MemoryFile::read_vector(size_t entry) {
+  Slot slot{};
+  LL_RETURN_IF_ERROR(read_at(slot_offset(entry), &slot, sizeof slot));
+  std::vector<float> vector(static_cast<size_t>(plan_.d_model));
+  const Status status = read_at(offsets_[entry], vector.data(), vector.size() * 4);
+  if (!status.ok() || crc32c(vector.data(), vector.size() * 4) != slot.vector_crc) {
+    done_[entry] = false;
+    return Status(Code::Corrupt, "Part of the document's memory is damaged; it will be encoded again");
+  }
+  return vector;
+}
+
+Result<MemoryBlob> MemoryFile::read(size_t entry) {
+  MemoryBlob blob;
+  LL_ASSIGN_OR_RETURN(blob.vector, read_vector(entry));
+  Slot slot{};
+  LL_RETURN_IF_ERROR(read_at(slot_offset(entry), &slot, sizeof slot));
+  blob.kv.resize(kv_bytes(entry));
+  const Status status = read_at(offsets_[entry] + blob.vector.size() * 4, blob.kv.data(), blob.kv.size());
+  if (!status.ok() || crc32c(blob.kv.data(), blob.kv.size()) != slot.kv_crc) {
+    done_[entry] = false;
+    return Status(Code::Corrupt, "Part of the document's memory is damaged; it will be encoded again");
+  }
+  return blob;
+}
+
+Status MemoryFile::write(size_t entry, const MemoryBlob& blob) {
+  assert(blob.kv.size() == kv_bytes(entry) && blob.vector.size() == static_cast<size_t>(plan_.d_model));
+  const size_t vector_bytes = blob.vector.size() * 4;
+  LL_RETURN_IF_ERROR(write_at(offsets_[entry], blob.vector.data(), vector_bytes));
+  LL_RETURN_IF_ERROR(write_at(offsets_[entry] + vector_bytes, blob.kv.data(), blob.kv.size()));
+  Slot slot{offsets_[entry], vector_bytes + blob.kv.size(), crc32c(blob.vector.data(), vector_bytes),
+            crc32c(blob.kv.data(), blob.kv.size()), 1, 0};
+  slot.crc = slot.computed_crc();
+  LL_RETURN_IF_ERROR(write_at(slot_offset(entry), &slot, sizeof slot));
+  done_[entry] = true;
+  return {};
+}
+
+Status MemoryFile::read_at(uint64_t offset, void* to, size_t bytes) const {
+  auto* p = static_cast<char*>(to);
+  while (bytes > 0) {
+    const ssize_t n = pread(fd_, p, bytes, static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return Status(Code::Corrupt, "The memory file " + path_.string() + " ends too early");
+    p += n, offset += static_cast<uint64_t>(n), bytes -= static_cast<size_t>(n);
+  }
+  return {};
+}
+
+Status MemoryFile::write_at(uint64_t offset, const void* from, size_t bytes) {
+  const auto* p = static_cast<const char*>(from);
+  while (bytes > 0) {
+    const ssize_t n = pwrite(fd_, p, bytes, static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
+      return Status(Code::NoMemory, "The disk is full: the memory file " + path_.string() + " cannot grow; free some space and encode again, it goes on where it stopped");
+    if (n <= 0) return Status(Code::Io, "The memory file " + path_.string() + " cannot be written: " + std::strerror(errno));
+    p += n, offset += static_cast<uint64_t>(n), bytes -= static_cast<size_t>(n);
+  }
+  return {};
+}
+
+}  // namespace longleaf

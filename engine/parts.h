@@ -1,0 +1,26 @@
+// The engine's inside, shared by the files that implement it.
+#pragma once
+
+#include "engine/engine.h"
+#include "kernels/cpu_backend.h"
+
+namespace longleaf {
+
+struct Engine::Parts {
+  kernels::BackendPtr backend;  // first: everything below lives on it
+  std::shared_ptr<const Gguf> file;
+  std::shared_ptr<const Tokenizer> tokenizer;
+  std::unique_ptr<Transformer> transformer;
+  std::unique_ptr<KvStore> store;
+};
+
+struct Engine::OpenDocument {
+  std::string id;
+  std::filesystem::path folder;
+  MemoryPlan plan;
+  std::unique_ptr<MemoryFile> file;  // nullptr: none for this text and model
+  NodeMemory memory;
+  size_t memory_of = 0;              // leaves that were encoded when `memory` was made
+};
+
+}  // namespace longleaf

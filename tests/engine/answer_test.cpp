@@ -1,0 +1,65 @@
+#include "engine/answer/evidence.h"
+#include "engine/answer/support.h"
+#include "engine/base/words.h"
+#include "tests/support/check.h"
+
+using namespace longleaf;
+
+namespace {
+
+const std::vector<std::string> kManual = {
+    "The feed pump must be primed before the boiler is started.",
+    "Replace the filter cartridge every 400 hours of operation.",
+    "The warranty period is 24 months from the date of delivery.",
+    "Filters",
+};
+
+}  // namespace
+
+TEST(a_claim_finds_the_sentence_that_carries_it) {
+  const SentenceIndex index(kManual);
+  CHECK_EQ(index.support_for("You have to prime the feed pump before starting the boiler.").sentence, 0);
+  CHECK_EQ(index.support_for("The filter cartridge is replaced every 400 hours.").sentence, 1);
+}
+
+TEST(a_claim_with_another_number_is_unsupported) {
+  const SentenceIndex index(kManual);
+  CHECK_EQ(index.support_for("The filter cartridge is replaced every 500 hours.").sentence, -1);
+  CHECK_EQ(index.support_for("Unicorns prefer silver bridles.").sentence, -1);
+  CHECK_EQ(index.support_for("").sentence, -1);
+}
+
+TEST(the_best_verbatim_sentence_comes_first) {
+  const SentenceIndex index(kManual);
+  const auto ranked = index.answers_to("How often is the filter replaced?", {});
+  REQUIRE(!ranked.empty());
+  CHECK_EQ(ranked[0].sentence, 1);
+  CHECK(index.answers_to("Who wrote Hamlet?", {}).empty());
+}
+
+TEST(the_planner_reuses_when_reading_again_would_be_slow) {
+  const PlanInput large{50, 3000, 20, 10 << 20, true};
+  const Rates slow{100, 1e9};
+  const auto plan = choose_evidence(large, slow);
+  CHECK_EQ(plan.evidence, Evidence::LeafKv);
+  CHECK(plan.predicted_ms > 200 && plan.predicted_ms < 220);  // 20 tokens at 100/s, 10 MiB at 1 GB/s
+  CHECK_EQ(choose_evidence({50, 3000, 20, 10 << 20, false}, slow).evidence, Evidence::Exact);
+  CHECK_EQ(choose_evidence(large, {100000, 1e9}).evidence, Evidence::Exact);   // 31 ms: within the deadline
+  CHECK_EQ(choose_evidence(large, {1000, 1e6}).evidence, Evidence::Exact);     // loading would take 10 s
+}
+
+TEST(evidence_names_are_the_contract) {
+  for (const char* name : {"auto", "exact", "leaf_kv", "memory_tokens", "quote"}) {
+    const auto evidence = evidence_named(name);
+    REQUIRE_OK(evidence);
+    CHECK_EQ(std::string(name_of(*evidence)), std::string(name));
+  }
+  CHECK(!evidence_named("magic").ok());
+}
+
+TEST(stems_join_forms_of_a_word) {
+  CHECK_EQ(stem("pumps"), stem("pump"));
+  CHECK_EQ(stem("installed"), stem("installing"));
+  CHECK_EQ(stem("gas"), std::string("gas"));
+  CHECK(content_words("What is the warranty period?") == (std::vector<std::string>{"warranty", "period"}));
+}

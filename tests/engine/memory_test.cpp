@@ -1,0 +1,337 @@
+// The invariants of KV reuse (specification e.8) through the real kernels, and what happens to files that are stale,
+// cut short or damaged.
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "engine/engine.h"
+#include "kernels/cpu_backend.h"
+#include "tests/support/check.h"
+#include "tests/support/random_model.h"
+#include "tests/support/temporary_folder.h"
+
+using namespace longleaf;
+using namespace longleaf::test;
+using kernels::DType;
+using kernels::Span;
+
+namespace {
+
+DocumentInput document(int leaves, int bytes_per_leaf = 90) {
+  DocumentInput d{"doc", "A manual", {{1, 0, false, 0, ""}}};
+  for (int i = 0; i < leaves; ++i) {
+    if (i % 3 == 0) d.nodes.push_back({1000 + i, 1, false, 0, ""});
+    std::string text = "Leaf " + std::to_string(i) + ": ";
+    while (static_cast<int>(text.size()) < bytes_per_leaf) text += static_cast<char>('a' + (i * 7 + static_cast<int>(text.size()) * 5) % 26);
+    d.nodes.push_back({10 + i, 1000 + i / 3 * 3, true, 30, text + "\n\n"});
+  }
+  return d;
+}
+
+struct Rig {
+  TemporaryFolder folder;
+  std::unique_ptr<Engine> engine;
+  explicit Rig(const RandomModel& model = {}, bool f32 = true) {
+    const auto path = folder / "model.gguf";
+    const std::string bytes = random_model_gguf(model);
+    std::ofstream(path, std::ios::binary) << bytes;
+    auto loaded = Engine::load(path, {.n_threads = 2, .memory_limit_bytes = 0, .f32_kv = f32});
+    if (loaded.ok())
+      engine = std::move(*loaded);
+    else
+      fail(__FILE__, __LINE__, loaded.status().message());
+  }
+  std::filesystem::path memory() const { return folder / "memory"; }
+  Status encode(const DocumentInput& d, std::stop_token stop = {}) {
+    const auto report = engine->encode(d, memory(), nullptr, stop);
+    return report.ok() ? Status() : report.status();
+  }
+  AnswerResult ask(const DocumentInput& d, Evidence evidence, std::vector<int64_t> leaves, int repair = 0) {
+    AnswerRequest request;
+    request.question = "Which leaf speaks of pumps?";
+    request.leaves = std::move(leaves);
+    request.evidence = evidence;
+    request.max_tokens = 24;
+    request.evidence_tokens = 1 << 20;
+    request.repair_tokens = repair;
+    auto result = engine->answer(d, memory(), request, [](std::string_view) {}, nullptr, {});
+    if (!result.ok()) return fail(__FILE__, __LINE__, result.status().message()), AnswerResult{};
+    return *result;
+  }
+  std::filesystem::path memory_file() const { return std::filesystem::directory_iterator(memory())->path(); }
+};
+
+std::vector<int64_t> all_leaves(const DocumentInput& d) {
+  std::vector<int64_t> leaves;
+  for (const auto& node : d.nodes)
+    if (node.is_leaf) leaves.push_back(node.key);
+  return leaves;
+}
+
+std::string bytes_of(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// The engine's parts by themselves, for invariants that look inside.
+struct Parts {
+  std::string bytes = random_model_gguf({});
+  kernels::BackendPtr backend = kernels::make_cpu_backend();
+  std::unique_ptr<Transformer> transformer;
+  Parts() {
+    auto file = Gguf::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "random");
+    transformer = std::move(*Transformer::create(*Model::load(*file, *backend)));
+  }
+  KvStore store() const { return {transformer->model().config(), *backend, DType::F32}; }
+  static std::vector<TokenId> ids(int n, int seed) {
+    std::vector<TokenId> all;
+    for (int i = 0; i < n; ++i) all.push_back(3 + (i * i * 3 + seed * 17) % 256);
+    return all;
+  }
+  Status run(const std::vector<TokenId>& tokens, KvStore& kv, const Strategy& strategy = DenseStrategy(), std::vector<float>* logits = nullptr) const {
+    return transformer->forward(tokens, kv, strategy, logits != nullptr ? Want::AllLogits : Want::Nothing, logits);
+  }
+};
+
+void append(std::vector<TokenId>& to, const std::vector<TokenId>& more) { to.insert(to.end(), more.begin(), more.end()); }
+
+double difference(const std::vector<float>& a, const std::vector<float>& b) {
+  double top = a.size() == b.size() ? 0 : std::numeric_limits<double>::infinity();
+  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) top = std::max(top, std::abs(double{a[i]} - double{b[i]}));
+  return top;
+}
+
+// Copies keys [first, first + n) of one store behind the last key of another, rotated as they are.
+void copy_keys(const KvStore& from, int first, int n, KvStore& to) {
+  const int at = to.size();
+  CHECK(to.append(std::span(from.positions()).subspan(static_cast<size_t>(first), static_cast<size_t>(n))).ok());
+  std::vector<uint8_t> k(static_cast<size_t>(n) * from.row_bytes()), v(k.size());
+  for (int layer = 0; layer < 2; ++layer) {
+    CHECK(from.read_rows(layer, first, n, k.data(), v.data()).ok());
+    CHECK(to.write_rows(layer, at, n, k.data(), v.data()).ok());
+  }
+}
+
+}  // namespace
+
+TEST(with_nothing_pruned_leaf_kv_equals_exact_bit_for_bit) {
+  for (bool f32 : {true, false}) {
+    Rig rig({}, f32);
+    REQUIRE(rig.engine != nullptr);
+    const auto d = document(9);
+    REQUIRE_OK(rig.encode(d));
+    const auto exact = rig.ask(d, Evidence::Exact, all_leaves(d)), reuse = rig.ask(d, Evidence::LeafKv, all_leaves(d));
+    CHECK(!exact.text.empty());
+    CHECK_EQ(exact.text, reuse.text);
+    CHECK(reuse.stats.prefill_tokens < exact.stats.prefill_tokens / 5);
+  }
+}
+
+TEST(a_prefix_of_the_leaves_equals_exact_too) {  // T7a
+  Rig rig;
+  REQUIRE(rig.engine != nullptr);
+  const auto d = document(9);
+  REQUIRE_OK(rig.encode(d));
+  CHECK_EQ(rig.ask(d, Evidence::Exact, {10, 11, 12, 13}).text, rig.ask(d, Evidence::LeafKv, {10, 11, 12, 13}).text);
+}
+
+TEST(reuse_reads_only_the_question_through_the_model) {
+  Rig rig;
+  REQUIRE(rig.engine != nullptr);
+  const auto small = document(6), large = [] { auto d = document(40); d.id = "large"; return d; }();
+  REQUIRE_OK(rig.encode(small));
+  REQUIRE_OK(rig.encode(large));
+  const int few = rig.ask(small, Evidence::LeafKv, {10, 12}).stats.prefill_tokens;
+  CHECK_EQ(few, rig.ask(large, Evidence::LeafKv, all_leaves(large)).stats.prefill_tokens);
+  CHECK(rig.ask(large, Evidence::LeafKv, {10, 30}, 16).stats.prefill_tokens == few + 16);  // unless repair is asked for
+}
+
+TEST(the_first_leaf_behind_the_prefix_needs_no_repair) {  // T3, and T5: deeper layers of later leaves deviate
+  const Parts parts;
+  const auto prefix = Parts::ids(20, 1), a = Parts::ids(30, 2), b = Parts::ids(25, 3);
+  KvStore full = parts.store(), alone_a = parts.store(), alone_b = parts.store();
+  std::vector<TokenId> all = prefix;
+  append(all, a), append(all, b);
+  REQUIRE_OK(parts.run(all, full));
+  std::vector<TokenId> pa = prefix, pb = prefix;
+  append(pa, a), append(pb, b);
+  REQUIRE_OK(parts.run(pa, alone_a));
+  REQUIRE_OK(parts.run(pb, alone_b));
+  const auto rows = [&](const KvStore& kv, int layer, int first, int n, bool value) {
+    std::vector<uint8_t> k(static_cast<size_t>(n) * kv.row_bytes()), v(k.size());
+    CHECK(kv.read_rows(layer, first, n, k.data(), v.data()).ok());
+    std::vector<float> out(k.size() / 4);
+    std::memcpy(out.data(), value ? v.data() : k.data(), k.size());
+    return out;
+  };
+  for (int layer = 0; layer < 2; ++layer) {
+    CHECK(rows(full, layer, 20, 30, false) == rows(alone_a, layer, 20, 30, false));
+    CHECK(rows(full, layer, 20, 30, true) == rows(alone_a, layer, 20, 30, true));
+  }
+  CHECK(rows(full, 0, 50, 25, true) == rows(alone_b, 0, 20, 25, true));              // T5a: V needs no rotation
+  CHECK(difference(rows(full, 1, 50, 25, true), rows(alone_b, 1, 20, 25, true)) > 1e-3);  // T5b
+}
+
+TEST(repairing_everything_equals_a_full_prefill_and_nothing_equals_plain_reuse) {  // T4a, T4b, T4c
+  const Parts parts;
+  const auto prefix = Parts::ids(20, 1), a = Parts::ids(30, 2), b = Parts::ids(25, 3), question = Parts::ids(12, 4);
+  KvStore full = parts.store(), alone_a = parts.store(), alone_b = parts.store(), reuse = parts.store();
+  std::vector<TokenId> all = prefix, pa = prefix, pb = prefix;
+  append(all, a), append(all, b), append(pa, a), append(pb, b);
+  REQUIRE_OK(parts.run(all, full));
+  REQUIRE_OK(parts.run(pa, alone_a));
+  REQUIRE_OK(parts.run(pb, alone_b));
+  copy_keys(alone_a, 0, 50, reuse);
+  copy_keys(alone_b, 20, 25, reuse);
+  const SpanStrategy spans({{0, 50, 0, 0}, {50, 25, 30, 0}}, 75, 75);
+  std::vector<float> expected, plain, nothing, repaired;
+  REQUIRE_OK(parts.run(question, full, DenseStrategy(), &expected));
+  REQUIRE_OK(parts.run(question, reuse, spans, &plain));
+  reuse.truncate(75);
+  REQUIRE_OK(parts.transformer->recompute({}, 50, reuse, spans));
+  REQUIRE_OK(parts.run(question, reuse, spans, &nothing));
+  CHECK(plain == nothing);
+  reuse.truncate(75);
+  // Leaf b again in its new surroundings: its own shift is 30, so what stands in front is 30 nearer.
+  REQUIRE_OK(parts.transformer->recompute(b, 50, reuse, SpanStrategy({{0, 50, -30, 0}}, 50, 0)));
+  REQUIRE_OK(parts.run(question, reuse, spans, &repaired));
+  CHECK(difference(expected, plain) > 1e-3);
+  CHECK(difference(expected, repaired) < 1e-3);  // specification: 1e-3 relative; logits are of order 1
+}
+
+TEST(question_likelihood_from_the_cache_equals_from_scratch) {  // T8
+  Rig rig;
+  REQUIRE(rig.engine != nullptr);
+  const auto d = document(1);
+  REQUIRE_OK(rig.encode(d));
+  const auto cached = rig.engine->question_likelihood(d, rig.memory(), 10, "pumps", {});
+  REQUIRE_OK(cached);
+  // From scratch: the same leaf as a document of its own in another folder is encoded anew.
+  TemporaryFolder other;
+  CHECK(rig.engine->encode(d, other.path(), nullptr, {}).ok());
+  const auto scratch = rig.engine->question_likelihood(d, other.path(), 10, "pumps", {});
+  REQUIRE_OK(scratch);
+  CHECK_EQ(*cached, *scratch);
+  CHECK(std::isfinite(*cached) && *cached != 0);
+}
+
+TEST(documents_of_many_windows_are_encoded_and_answered) {
+  RandomModel model;
+  model.context = 600;
+  Rig rig(model);
+  REQUIRE(rig.engine != nullptr);
+  const auto d = document(20);
+  REQUIRE_OK(rig.encode(d));
+  CHECK_EQ(rig.engine->leaves_encoded(d, rig.memory()), size_t{20});
+  CHECK(!rig.ask(d, Evidence::LeafKv, {10, 19, 28}).text.empty());
+  const auto& memory = rig.engine->node_memory(d, rig.memory());
+  CHECK_EQ(memory.nodes.size(), d.nodes.size());
+}
+
+TEST(encoding_resumes_and_gives_the_same_file) {
+  RandomModel model;
+  model.context = 600;
+  Rig rig(model), other(model);
+  REQUIRE(rig.engine != nullptr && other.engine != nullptr);
+  const auto d = document(14);
+  REQUIRE_OK(other.encode(d));
+  size_t done = 0;
+  for (int round = 0; round < 20 && done < 14; ++round) {  // stopped after every second leaf
+    std::stop_source stop;
+    const auto report = rig.engine->encode(d, rig.memory(), [&](const EncodeProgress& p) { if (p.leaves_done >= done + 2) stop.request_stop(); }, stop.get_token());
+    if (!report.ok()) CHECK(report.status().code() == Code::Cancelled);
+    const size_t now = rig.engine->leaves_encoded(d, rig.memory());
+    CHECK(now > done);
+    done = now;
+  }
+  CHECK_EQ(done, size_t{14});
+  CHECK(bytes_of(rig.memory_file()) == bytes_of(other.memory_file()));
+}
+
+TEST(another_text_or_model_makes_the_memory_stale) {
+  Rig rig;
+  REQUIRE(rig.engine != nullptr);
+  auto d = document(4);
+  REQUIRE_OK(rig.encode(d));
+  d.nodes.back().text = "Another text.\n\n";
+  Rig fresh;  // the same weights, but nothing remembered of the first text
+  std::filesystem::copy(rig.memory(), fresh.memory());
+  CHECK_EQ(fresh.engine->leaves_encoded(d, fresh.memory()), size_t{0});
+  REQUIRE_OK(fresh.encode(d));
+  CHECK_EQ(fresh.engine->leaves_encoded(d, fresh.memory()), size_t{4});
+  CHECK_EQ(fresh.ask(d, Evidence::Exact, all_leaves(d)).text, fresh.ask(d, Evidence::LeafKv, all_leaves(d)).text);
+}
+
+TEST(damaged_bytes_are_noticed_and_encoded_again) {
+  Rig rig;
+  REQUIRE(rig.engine != nullptr);
+  const auto d = document(5);
+  REQUIRE_OK(rig.encode(d));
+  const std::string whole = bytes_of(rig.memory_file());
+  const std::string expected = rig.ask(d, Evidence::Exact, all_leaves(d)).text;
+  std::mt19937 random(3);
+  for (int i = 0; i < 60; ++i) {
+    std::string damaged = whole;
+    if (i % 3 == 0) damaged.resize(random() % whole.size());
+    else for (int n = 0; n < 40; ++n) damaged[random() % damaged.size()] ^= static_cast<char>(1 + random() % 255);
+    std::ofstream(rig.memory_file(), std::ios::binary) << damaged;
+    // Auto never fails: what is damaged is read from the text.
+    const auto answer = rig.ask(d, Evidence::Auto, all_leaves(d));
+    CHECK_EQ(answer.text, expected);
+    REQUIRE_OK(rig.encode(d));
+  }
+  CHECK(bytes_of(rig.memory_file()).size() == whole.size());
+  CHECK_EQ(rig.ask(d, Evidence::LeafKv, all_leaves(d)).text, expected);
+}
+
+TEST(only_one_writer_at_a_time) {
+  Rig rig;
+  REQUIRE(rig.engine != nullptr);
+  const auto d = document(3);
+  TemporaryFolder folder;
+  MemoryPlan plan{7, 1, 4, 8, {{0, 0, 0, {1, 2}}}};
+  const auto first = MemoryFile::open_or_create(folder / "m.llm", plan);
+  REQUIRE_OK(first);
+  CHECK(MemoryFile::open_or_create(folder / "m.llm", plan).status().code() == Code::Locked);
+  CHECK(MemoryFile::open(folder / "m.llm", plan).ok());
+}
+
+TEST(asking_for_what_is_not_there_says_what_to_do) {
+  Rig rig;
+  REQUIRE(rig.engine != nullptr);
+  const auto d = document(2);
+  AnswerRequest request;
+  request.question = "x";
+  request.leaves = {10};
+  request.evidence = Evidence::LeafKv;
+  auto result = rig.engine->answer(d, rig.memory(), request, [](std::string_view) {}, nullptr, {});
+  CHECK(result.status().code() == Code::NotFound);
+  request.evidence = Evidence::MemoryTokens;
+  result = rig.engine->answer(d, rig.memory(), request, [](std::string_view) {}, nullptr, {});
+  CHECK(result.status().code() == Code::Unsupported && result.status().message().find("adapter") != std::string::npos);
+}
+
+TEST(a_stop_request_ends_the_answer_and_keeps_what_was_said) {
+  Rig rig;
+  REQUIRE(rig.engine != nullptr);
+  const auto d = document(2);
+  AnswerRequest request;
+  request.question = "x";
+  request.leaves = {10};
+  request.max_tokens = 2000;
+  std::stop_source stop;
+  int pieces = 0;
+  const auto result = rig.engine->answer(d, rig.memory(), request, [&](std::string_view) { if (++pieces == 3) stop.request_stop(); }, nullptr, stop.get_token());
+  REQUIRE_OK(result);
+  CHECK(result->stopped);
+  CHECK(result->stats.decode_tokens < 100);
+}
+
+TEST(parents_are_weighted_means_of_their_children) {
+  const std::vector<DocumentNode> nodes = {{1, 0, false, 0, ""}, {2, 1, true, 10, "a"}, {3, 1, true, 10, "b"}};
+  const auto memory = make_node_memory(nodes, {{2, {2, 0}}, {3, {0, 2}}});
+  CHECK_EQ(memory.nodes.at(1).size(), size_t{2});
+  CHECK(std::abs(memory.nodes.at(2)[0] - std::sqrt(0.5f)) < 1e-6f);   // (2,0) - (1,1), to unit length
+  CHECK(std::abs(memory.nodes.at(2)[1] + std::sqrt(0.5f)) < 1e-6f);
+  CHECK(std::abs(memory.nodes.at(1)[0]) < 1e-6f);                       // opposite children of equal weight
+}
