@@ -191,6 +191,13 @@ Result<BenchReport> Engine::bench(int prompt_tokens, int generate_tokens, int re
   return report;
 }
 
+std::string compute_device_name() { return kernels::make_cpu_backend()->name; }
+
+uint64_t total_memory_bytes() {
+  const auto backend = kernels::make_cpu_backend();
+  return backend->memory(backend->self).total_bytes;
+}
+
 uint64_t remove_memory(const std::filesystem::path& folder, const std::string& document_id) {
   uint64_t freed = 0;
   std::error_code error;

@@ -138,6 +138,10 @@ class Engine {
   double load_ms_ = 0;
 };
 
+// The CPU as the engine would use it, for people; and the memory of this machine.
+std::string compute_device_name();
+uint64_t total_memory_bytes();
+
 // Removes every memory file of a document, whatever the model. Returns the bytes freed.
 uint64_t remove_memory(const std::filesystem::path& folder, const std::string& document_id);
 

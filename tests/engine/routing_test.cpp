@@ -63,9 +63,9 @@ TEST(vectors_decide_where_words_are_silent) {
 
 TEST(sections_lend_their_score_to_their_leaves) {
   const auto nodes = tree(3, 3);
-  // Two leaves with neighbouring ranks: the better section lifts its own.
-  const Route r = route({&nodes, {{10000, 9.0}, {10200, 8.0}, {10001, 7.9}}, nullptr, {}}, {});
-  CHECK_EQ(r.leaves[1].node, int64_t{10001});
+  const RouteInput alone{&nodes, {{10000, 9.0}, {10200, 8.0}}, nullptr, {}};
+  const RouteInput company{&nodes, {{10000, 9.0}, {10200, 8.0}, {10201, 7.0}, {10202, 6.0}}, nullptr, {}};
+  CHECK(route(company, {}).leaves[1].score > route(alone, {}).leaves[1].score);
 }
 
 TEST(kept_nodes_are_the_chosen_leaves_and_their_ancestors) {

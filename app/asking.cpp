@@ -1,0 +1,207 @@
+#include "app/asking.h"
+
+#include <algorithm>
+
+#include "app/places.h"
+#include "engine/answer/support.h"
+#include "ingest/library/search.h"
+#include "ingest/structure/sentences.h"
+
+namespace longleaf {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr size_t kQuotedLeaves = 12;     // read for sentences to quote
+constexpr size_t kQuotes = 3;
+constexpr double kLeastQuoteShare = 0.4; // of the question's weight, for a sentence to be an answer
+constexpr double kCloseToBest = 0.75;    // further quotes have at least this share of the best one's score
+constexpr double kRouteBonus = 0.25;     // for a sentence of the best leaf; falls to 0 with rank
+constexpr size_t kClosestSections = 3;
+constexpr size_t kShortestQuote = 20;    // bytes; shorter ones are labels
+
+double ms_since(Clock::time_point start) { return std::chrono::duration<double, std::milli>(Clock::now() - start).count(); }
+
+}  // namespace
+
+struct Asking::Sentence {
+  std::string text;
+  int page;
+  std::vector<Box> boxes;
+  size_t leaf;  // index into the routed leaves
+};
+
+Result<const DocumentInput*> Asking::input(const DocumentRow& document) {
+  if (input_.id == document.id) return &input_;
+  DocumentInput input{document.id, document.title, {}};
+  LL_ASSIGN_OR_RETURN(const auto nodes, library_.tree(document.key));
+  for (const NodeRow& node : nodes) {
+    DocumentNode out{node.key, node.parent, node.kind == NodeKind::Leaf, node.tokens, ""};
+    if (out.is_leaf) {
+      LL_ASSIGN_OR_RETURN(const std::string path, library_.title_path(node.parent));
+      LL_ASSIGN_OR_RETURN(const std::string text, library_.leaf_text(node.key));
+      out.text = (path.empty() ? "" : path + "\n") + text + "\n\n";
+    }
+    input.nodes.push_back(std::move(out));
+  }
+  input_ = std::move(input);
+  return &input_;
+}
+
+Result<Route> Asking::find_route(const DocumentRow& document, const std::string& question, RouteMethod method, std::stop_token stop) {
+  LL_ASSIGN_OR_RETURN(const DocumentInput* input, this->input(document));
+  LL_ASSIGN_OR_RETURN(const auto lexical, lexical_scores(library_, document.key, question));
+  RouteInput in;
+  in.nodes = &input->nodes;
+  for (const auto& score : lexical) in.lexical[score.leaf] = score.score;
+  if (engine_ != nullptr) {
+    const NodeMemory& memory = engine_->node_memory(*input, memory_folder(library_.folder()));
+    LL_ASSIGN_OR_RETURN(in.question, engine_->question_vector(question, memory, stop));
+    in.vectors = &memory.nodes;
+    // Vectors rank every leaf. Where no word is shared, only nearness of meaning is left, which untrained vectors do
+    // not show reliably: the question is then not answered from this document.
+    if (in.lexical.empty()) in.question.clear();
+  }
+  return route(in, {.method = method, .beam = 8, .least_leaves = 64});
+}
+
+Result<Asked> Asking::ask(const DocumentRow& document, const std::string& question, const AskOptions& options,
+                          const AskCallbacks& callbacks, std::stop_token stop) {
+  const auto start = Clock::now();
+  if (question.find_first_not_of(" \t\n") == std::string::npos) return Status(Code::Invalid, "The question is empty");
+  const bool quotes = options.evidence == Evidence::Quote || (options.evidence == Evidence::Auto && engine_ == nullptr);
+  if (options.evidence == Evidence::MemoryTokens)
+    return Status(Code::Unsupported, "Memory tokens need an adapter that was trained for this model; choose exact or leaf_kv");
+  if (!quotes && engine_ == nullptr)
+    return Status(Code::Invalid, std::string("Evidence “") + name_of(options.evidence) + "” needs a model; open one, or choose quote");
+  Asked asked;
+  LL_ASSIGN_OR_RETURN(asked.route, find_route(document, question, options.method, stop));
+  asked.route_ms = ms_since(start);
+  if (asked.route.leaves.empty())
+    LL_RETURN_IF_ERROR(say_not_found(callbacks, asked));
+  else if (quotes)
+    LL_RETURN_IF_ERROR(quote(question, callbacks, asked));
+  else
+    LL_RETURN_IF_ERROR(generate(document, question, options, callbacks, start, stop, asked));
+  if (quotes || !asked.found) asked.stats.ttft_ms = ms_since(start);
+  return asked;
+}
+
+Result<std::vector<Asking::Sentence>> Asking::sentences_of(const std::vector<RoutedNode>& leaves, bool with_headings) {
+  std::vector<Sentence> all;
+  for (size_t i = 0; i < leaves.size(); ++i) {
+    LL_ASSIGN_OR_RETURN(const auto blocks, library_.leaf_blocks(leaves[i].node));
+    for (const auto& [node, block] : blocks) {
+      if (block.kind == BlockKind::Heading && !with_headings) continue;
+      for (const Range& range : sentences(block.text))
+        all.push_back({block.text.substr(range.begin, range.end - range.begin), block.page, boxes_of(block, range.begin, range.end), i});
+    }
+  }
+  return all;
+}
+
+Status Asking::quote(const std::string& question, const AskCallbacks& callbacks, Asked& asked) {
+  std::vector<RoutedNode> leaves(asked.route.leaves.begin(), asked.route.leaves.begin() + static_cast<long>(std::min(kQuotedLeaves, asked.route.leaves.size())));
+  LL_ASSIGN_OR_RETURN(const auto all, sentences_of(leaves, false));
+  std::vector<std::string> texts;
+  std::vector<double> bonus;
+  for (const Sentence& sentence : all) {
+    texts.push_back(sentence.text);
+    bonus.push_back(kRouteBonus * (1.0 - static_cast<double>(sentence.leaf) / static_cast<double>(leaves.size())));
+  }
+  std::vector<int64_t> used;
+  double best = 0;
+  for (const Support& candidate : SentenceIndex(texts).answers_to(question, bonus)) {
+    const Sentence& sentence = all[static_cast<size_t>(candidate.sentence)];
+    const double share = candidate.share - bonus[static_cast<size_t>(candidate.sentence)];
+    const bool again = std::any_of(asked.citations.begin(), asked.citations.end(), [&](const CitationRow& c) { return c.quote == sentence.text; });
+    if (share < kLeastQuoteShare || sentence.text.size() < kShortestQuote || again) continue;
+    if (best == 0) best = candidate.share;
+    if (candidate.share < kCloseToBest * best || asked.citations.size() == kQuotes) break;
+    asked.citations.push_back({sentence.text, true, sentence.page, sentence.text, sentence.boxes});
+    used.push_back(leaves[sentence.leaf].node);
+  }
+  if (asked.citations.empty()) return say_not_found(callbacks, asked);
+  mark_kept(asked.route, input_.nodes, used);
+  if (callbacks.on_route) callbacks.on_route(asked.route);
+  for (const auto& citation : asked.citations) asked.answer += (asked.answer.empty() ? "" : "\n\n") + citation.sentence;
+  if (callbacks.on_text) callbacks.on_text(asked.answer);
+  return {};
+}
+
+Status Asking::say_not_found(const AskCallbacks& callbacks, Asked& asked) {
+  asked.found = false;
+  asked.answer = "Nothing in this document answers the question.";
+  std::vector<std::string> closest;
+  std::vector<int64_t> leaves;
+  for (const RoutedNode& leaf : asked.route.leaves) {
+    LL_ASSIGN_OR_RETURN(std::string path, library_.title_path(leaf.parent));
+    leaves.push_back(leaf.node);
+    if (!path.empty() && std::find(closest.begin(), closest.end(), path) == closest.end()) closest.push_back(std::move(path));
+    if (closest.size() == kClosestSections) break;
+  }
+  for (size_t i = 0; i < closest.size(); ++i) asked.answer += (i == 0 ? " The closest sections are: " : "; ") + closest[i];
+  if (!closest.empty()) asked.answer += ".";
+  mark_kept(asked.route, input_.nodes, leaves);
+  if (callbacks.on_route) callbacks.on_route(asked.route);
+  if (callbacks.on_text) callbacks.on_text(asked.answer);
+  return {};
+}
+
+Status Asking::generate(const DocumentRow& document, const std::string& question, const AskOptions& options, const AskCallbacks& callbacks,
+                        std::chrono::steady_clock::time_point start, std::stop_token stop, Asked& asked) {
+  LL_ASSIGN_OR_RETURN(const DocumentInput* input, this->input(document));
+  AnswerRequest request;
+  request.question = question;
+  request.history = options.history;
+  for (const auto& leaf : asked.route.leaves) request.leaves.push_back(leaf.node);
+  request.evidence = options.evidence;
+  request.sampler = options.sampler;
+  request.max_tokens = options.max_tokens;
+  request.evidence_tokens = options.evidence_tokens;
+  request.repair_tokens = options.repair_tokens;
+  request.asked = start;
+  bool routed = false;
+  const auto on_text = [&](std::string_view text) {
+    if (callbacks.on_text) callbacks.on_text(text);
+  };
+  const auto on_progress = [&](const AnswerStats& stats) {
+    if (!routed && callbacks.on_route) callbacks.on_route(asked.route);
+    routed = true;
+    if (callbacks.on_progress) callbacks.on_progress(stats);
+  };
+  LL_ASSIGN_OR_RETURN(AnswerResult result, engine_->answer(*input, memory_folder(library_.folder()), request, on_text, on_progress, std::move(stop)));
+  asked.answer = std::move(result.text);
+  asked.stopped = result.stopped;
+  asked.stats = result.stats;
+  asked.evidence = result.stats.evidence;
+  mark_kept(asked.route, input->nodes, result.leaves);
+  if (callbacks.on_route) callbacks.on_route(asked.route);
+  return cite(result.leaves, asked);
+}
+
+// Every sentence of the answer to the sentence of the evidence that carries it, if one does.
+Status Asking::cite(const std::vector<int64_t>& leaves, Asked& asked) {
+  std::vector<RoutedNode> nodes;
+  for (int64_t leaf : leaves) nodes.push_back({leaf, 0, 0, true});
+  LL_ASSIGN_OR_RETURN(const auto all, sentences_of(nodes, true));
+  std::vector<std::string> texts;
+  for (const Sentence& sentence : all) texts.push_back(sentence.text);
+  const SentenceIndex index(texts);
+  for (const Range& range : sentences(asked.answer)) {
+    CitationRow citation;
+    citation.sentence = asked.answer.substr(range.begin, range.end - range.begin);
+    const Support support = index.support_for(citation.sentence);
+    if (support.sentence >= 0) {
+      const Sentence& source = all[static_cast<size_t>(support.sentence)];
+      citation.supported = true;
+      citation.page = source.page;
+      citation.quote = source.text;
+      citation.boxes = source.boxes;
+    }
+    asked.citations.push_back(std::move(citation));
+  }
+  return {};
+}
+
+}  // namespace longleaf

@@ -1,0 +1,73 @@
+// A question from the library to a cited answer: route, choose evidence, answer, cite. Used by the command line and the
+// window alike. Not thread-safe: uses a Library and an Engine of the calling thread.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/routing/router.h"
+#include "ingest/library/chats.h"
+#include "ingest/library/library.h"
+
+namespace longleaf {
+
+struct AskOptions {
+  Evidence evidence = Evidence::Auto;
+  RouteMethod method = RouteMethod::Flat;
+  SamplerOptions sampler;
+  int max_tokens = 256;
+  int evidence_tokens = 3072;
+  int repair_tokens = 0;
+  std::vector<Turn> history;
+};
+
+struct Asked {
+  std::string answer;
+  bool found = true;                   // false: nothing in the document answers; `answer` says so
+  bool stopped = false;
+  Evidence evidence = Evidence::Quote;
+  std::vector<CitationRow> citations;  // one per sentence of the answer, in order
+  Route route;                         // kept: what was evidence, and its ancestors
+  double route_ms = 0;
+  AnswerStats stats;
+};
+
+struct AskCallbacks {
+  std::function<void(const Route&)> on_route;            // before the first word
+  std::function<void(std::string_view)> on_text;
+  std::function<void(const AnswerStats&)> on_progress;   // with every token
+};
+
+class Asking {
+ public:
+  //   engine  nullptr: no model is loaded, only `quote` can answer
+  Asking(Library& library, Engine* engine) : library_(library), engine_(engine) {}
+
+  // The document as the engine reads it; kept until another one is asked for.
+  Result<const DocumentInput*> input(const DocumentRow& document);
+
+  Result<Route> find_route(const DocumentRow& document, const std::string& question, RouteMethod method, std::stop_token stop);
+
+  // Auto without a model is `quote`. A stop request ends the answer; it is returned as far as it got.
+  Result<Asked> ask(const DocumentRow& document, const std::string& question, const AskOptions& options,
+                    const AskCallbacks& callbacks, std::stop_token stop);
+
+ private:
+  struct Sentence;
+  Result<std::vector<Sentence>> sentences_of(const std::vector<RoutedNode>& leaves, bool with_headings);
+  Status quote(const std::string& question, const AskCallbacks& callbacks, Asked& asked);
+  Status generate(const DocumentRow& document, const std::string& question, const AskOptions& options, const AskCallbacks& callbacks,
+                  std::chrono::steady_clock::time_point start, std::stop_token stop, Asked& asked);
+  Status cite(const std::vector<int64_t>& leaves, Asked& asked);
+  Status say_not_found(const AskCallbacks& callbacks, Asked& asked);
+
+  Library& library_;
+  Engine* engine_;
+  DocumentInput input_;
+};
+
+}  // namespace longleaf

@@ -1,0 +1,128 @@
+#include "app/cli/context.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <iostream>
+#include <thread>
+
+#include "app/places.h"
+#include "engine/base/log.h"
+
+namespace longleaf::cli {
+namespace {
+
+constexpr size_t kShortId = 12;
+
+}  // namespace
+
+void Context::add_options(CLI::App& app) {
+  app.add_option("--library", data_option_, "Data folder")->type_name("DIR");
+  app.add_option("--model", model_, "GGUF model file")->type_name("FILE");
+  app.add_option("--device", device_, "auto, cpu or cuda[:N]")->type_name("NAME");
+  app.add_option("--threads", threads_, "Threads to compute with (0: one per processor)")->check(CLI::Range(0, 1024));
+  app.add_flag("--json", json_, "Print JSON for programs");
+  app.add_flag("--progress", progress_, "Show progress even where stderr is no terminal");
+  app.add_flag("--verbose", verbose_, "Print the log on stderr");
+  app.add_flag("--password-stdin", password_from_stdin_, "Read the password of an encrypted file from standard input");
+}
+
+void Context::start() {
+  data_folder_ = data_option_.empty() ? default_data_folder() : std::filesystem::absolute(data_option_);
+  std::error_code error;
+  std::filesystem::create_directories(data_folder_, error);
+  if (const Status log_status = start_log(data_folder_, verbose_); !log_status.ok()) std::fprintf(stderr, "%s\n", log_status.message().c_str());
+  if (password_from_stdin_) std::getline(std::cin, password_);
+  // Ctrl-C asks politely once; a second time it ends the program. The watch is a thread because a stop request runs
+  // more than a signal handler may.
+  sigset_t interrupt;
+  sigemptyset(&interrupt);
+  sigaddset(&interrupt, SIGINT);
+  sigaddset(&interrupt, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &interrupt, nullptr);
+  std::thread([source = stop_, interrupt]() mutable {
+    int which = 0;
+    sigwait(&interrupt, &which);
+    source.request_stop();
+    sigwait(&interrupt, &which);
+    _exit(130);
+  }).detach();
+}
+
+Result<Library*> Context::library() {
+  if (library_ == nullptr) {
+    LL_ASSIGN_OR_RETURN(library_, Library::open(data_folder_));
+  }
+  return library_.get();
+}
+
+Result<Engine*> Context::engine() {
+  if (engine_ != nullptr) return engine_.get();
+  if (model_.empty()) return Status(Code::Invalid, "No model is given; add --model FILE with a GGUF file, or ask with --evidence quote");
+  if (device_ != "auto" && device_ != "cpu") {
+    if (device_.rfind("cuda", 0) == 0) return Status(Code::Unsupported, "This version computes on the CPU only; choose --device cpu");
+    return Status(Code::Invalid, "There is no device “" + device_ + "”; choose auto or cpu");
+  }
+  progress("Loading the model …");
+  LL_ASSIGN_OR_RETURN(engine_, Engine::load(model_, {.n_threads = threads_, .memory_limit_bytes = 0, .f32_kv = false}));
+  if (engine_->facts().chat_form == ChatForm::Plain)
+    log(LogLevel::Warning, "The model has no chat template that this version knows; plain questions and answers are used");
+  return engine_.get();
+}
+
+Result<DocumentRow> Context::document(const std::string& name) {
+  LL_ASSIGN_OR_RETURN(Library* library, this->library());
+  auto found = library->find(name);
+  if (found.ok() && found->state == DocumentState::Ready) return found;
+  std::error_code error;
+  if (std::filesystem::is_regular_file(name, error)) {
+    LL_ASSIGN_OR_RETURN(const ImportReport report, import(name));
+    return report.document;
+  }
+  if (found.ok()) return Status(Code::Invalid, "“" + found->title + "” has not been read to its end; import " + found->path.string() + " again, it goes on where it stopped");
+  return found;
+}
+
+Result<ImportReport> Context::import(const std::filesystem::path& file) {
+  LL_ASSIGN_OR_RETURN(Library* library, this->library());
+  ImportOptions options;
+  options.reader.worker = pdf_worker_program();
+  options.reader.password = password_;
+  options.stop = stop();
+  options.progress = [this](const ImportProgress& p) {
+    progress("Reading " + p.title + ": page " + std::to_string(p.pages_done) + " of " + std::to_string(p.pages));
+  };
+  auto report = import_pdf(*library, file, options);
+  if (report.ok()) log(LogLevel::Info, "imported " + report->document.id + " in " + std::to_string(report->seconds) + " s");
+  if (!report.ok() && report.status().code() == Code::Locked && report.status().message().find("PDF") != std::string::npos)
+    return Status(Code::Locked, file.string() + ": " + report.status().message() + "; give it with --password-stdin");
+  return report;
+}
+
+void Context::progress(const std::string& line) {
+  if (!progress_ && isatty(STDERR_FILENO) == 0) return;
+  std::fprintf(stderr, "\r\033[K%s", line.c_str());
+  if (line.empty()) std::fflush(stderr);
+  line_open_ = !line.empty();
+}
+
+void Context::print(const Json& value) {
+  std::printf("%s\n", value.dump(2, ' ', false, Json::error_handler_t::replace).c_str());
+}
+
+int Context::failed(const Status& status) {
+  if (line_open_) progress("");
+  std::fprintf(stderr, "longleaf-cli: %s.\n", status.message().c_str());
+  return status.code() == Code::Invalid ? kUsage : kFailed;
+}
+
+Json boxes_json(const std::vector<Box>& boxes) {
+  Json all = Json::array();
+  for (const Box& box : boxes) all.push_back({box.x0, box.y0, box.x1, box.y1});
+  return all;
+}
+
+std::string short_id(const DocumentRow& document) { return document.id.substr(0, kShortId); }
+
+}  // namespace longleaf::cli

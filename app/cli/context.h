@@ -1,0 +1,73 @@
+// What the commands of longleaf-cli share: options, the library, the model, how results and reasons are printed.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <stop_token>
+#include <string>
+
+#include "app/asking.h"
+#include "ingest/library/importer.h"
+
+namespace longleaf::cli {
+
+using Json = nlohmann::ordered_json;
+
+enum ExitStatus { kDone = 0, kFailed = 1, kUsage = 2 };
+
+class Context {
+ public:
+  // Global options; every command has them.
+  void add_options(CLI::App& app);
+  // Starts the log and the watch for Ctrl-C. Call after parsing.
+  void start();
+
+  bool json() const { return json_; }
+  std::stop_token stop() const { return stop_.get_token(); }
+  const std::filesystem::path& data_folder() const { return data_folder_; }
+  Result<Library*> library();
+  // Device and model of the options; Invalid without --model.
+  Result<Engine*> engine();
+  bool has_model() const { return !model_.empty(); }
+
+  // By id, title or path; a PDF that is not there yet is imported first.
+  Result<DocumentRow> document(const std::string& name);
+  Result<ImportReport> import(const std::filesystem::path& file);
+
+  // A line that is overwritten by the next, on a terminal or when --progress asks.
+  void progress(const std::string& line);
+
+  static void print(const Json& value);
+  // Prints the reason; returns the exit status for it.
+  int failed(const Status& status);
+
+ private:
+  std::string data_option_, model_, device_ = "auto";
+  bool json_ = false, verbose_ = false, progress_ = false, password_from_stdin_ = false, line_open_ = false;
+  int threads_ = 0;
+  std::filesystem::path data_folder_;
+  std::string password_;
+  std::stop_source stop_;
+  std::unique_ptr<Library> library_;
+  std::unique_ptr<Engine> engine_;
+};
+
+// Commands register themselves; each sets `run` when it was chosen.
+using Run = std::function<int()>;
+void add_document_commands(CLI::App& app, Context& context, Run& run);
+void add_question_commands(CLI::App& app, Context& context, Run& run);
+void add_model_commands(CLI::App& app, Context& context, Run& run);
+void add_eval_command(CLI::App& app, Context& context, Run& run);
+
+Json boxes_json(const std::vector<Box>& boxes);
+std::string short_id(const DocumentRow& document);
+
+}  // namespace longleaf::cli
+
+// For commands: assigns the value of a Result, or leaves with its reason printed. Needs a `context`.
+#define LL_TRY(target, expression)                                               \
+  auto LL_JOIN(ll_try_, __LINE__) = (expression);                                \
+  if (!LL_JOIN(ll_try_, __LINE__).ok()) return context.failed(LL_JOIN(ll_try_, __LINE__).status()); \
+  target = std::move(*LL_JOIN(ll_try_, __LINE__))

@@ -1,0 +1,217 @@
+// import, list, tree, text, search, delete, check, backup
+#include <cstdio>
+
+#include "app/cli/context.h"
+#include "app/places.h"
+#include "ingest/library/search.h"
+
+namespace longleaf::cli {
+namespace {
+
+Json import_json(const ImportReport& report) {
+  Json warnings = Json::array();
+  for (const auto& w : report.warnings) warnings.push_back({{"code", w.code}, {"page", w.page + 1}, {"message", w.message}});
+  const DocumentRow& d = report.document;
+  return {{"id", d.id}, {"title", d.title}, {"pages", d.pages}, {"sections", d.sections}, {"leaves", d.leaves},
+          {"seconds", report.seconds}, {"already_there", report.already_there}, {"warnings", warnings}};
+}
+
+void print_import(const ImportReport& report) {
+  const DocumentRow& d = report.document;
+  std::printf("%s  %s: %d pages, %d sections, %d leaves", short_id(d).c_str(), d.title.c_str(), d.pages, d.sections, d.leaves);
+  if (report.already_there)
+    std::printf(" (already in your library)\n");
+  else
+    std::printf(" in %.1f s\n", report.seconds);
+  for (const auto& warning : report.warnings) std::printf("  note: %s\n", warning.message.c_str());
+}
+
+// One bad file does not stop the others; the exit status tells.
+int run_import(Context& context, const std::vector<std::string>& files) {
+  Json documents = Json::array();
+  int status = kDone;
+  for (const auto& file : files) {
+    const auto report = context.import(file);
+    context.progress("");
+    if (!report.ok()) {
+      const std::string& reason = report.status().message();
+      const bool named = reason.find(std::filesystem::path(file).filename().string()) != std::string::npos;
+      context.failed(named ? report.status() : Status(report.status().code(), file + ": " + reason));
+      status = kFailed;
+      if (report.status().code() == Code::Cancelled) break;
+      continue;
+    }
+    documents.push_back(import_json(*report));
+    if (!context.json()) print_import(*report);
+  }
+  if (context.json()) Context::print({{"documents", documents}});
+  return status;
+}
+
+Json encoded_json(Context& context, const DocumentRow& document, Library& library) {
+  Json encoded = Json::array();
+  if (!context.has_model()) return encoded;
+  const auto engine = context.engine();
+  Asking asking(library, engine.ok() ? *engine : nullptr);
+  const auto input = asking.input(document);
+  if (engine.ok() && input.ok())
+    encoded.push_back({{"model", (*engine)->facts().config.title}, {"leaves_done", (*engine)->leaves_encoded(**input, memory_folder(library.folder()))}});
+  return encoded;
+}
+
+int run_list(Context& context) {
+  LL_TRY(Library* library, context.library());
+  LL_TRY(const auto documents, library->documents());
+  Json all = Json::array();
+  for (const auto& d : documents) {
+    if (context.json())
+      all.push_back({{"id", d.id}, {"title", d.title}, {"pages", d.pages}, {"sections", d.sections}, {"leaves", d.leaves},
+                     {"ready", d.state == DocumentState::Ready}, {"encoded", encoded_json(context, d, *library)}});
+    else
+      std::printf("%s  %5d pages  %s%s\n", short_id(d).c_str(), d.pages, d.title.c_str(),
+                  d.state == DocumentState::Ready ? "" : "  (not read to its end)");
+  }
+  if (context.json())
+    Context::print({{"documents", all}});
+  else if (documents.empty())
+    std::printf("The library is empty. Add a PDF with: longleaf-cli import FILE\n");
+  return kDone;
+}
+
+int run_tree(Context& context, const std::string& name) {
+  LL_TRY(const DocumentRow document, context.document(name));
+  LL_TRY(Library* library, context.library());
+  LL_TRY(const auto nodes, library->tree(document.key));
+  Json all = Json::array();
+  for (const auto& node : nodes) {
+    const bool leaf = node.kind == NodeKind::Leaf;
+    if (context.json())
+      all.push_back({{"id", node.key}, {"parent", node.parent == 0 ? Json(nullptr) : Json(node.parent)}, {"kind", leaf ? "leaf" : "section"},
+                     {"level", node.level}, {"title", node.title}, {"page_first", node.page_first + 1}, {"page_last", node.page_last + 1}, {"tokens", node.tokens}});
+    else if (!leaf)
+      std::printf("%*s%s  (%d-%d)\n", 2 * node.level, "", node.title.c_str(), node.page_first + 1, node.page_last + 1);
+  }
+  if (context.json()) Context::print({{"document", {{"id", document.id}, {"title", document.title}, {"pages", document.pages}}}, {"nodes", all}});
+  return kDone;
+}
+
+int run_text(Context& context, const std::string& name, const std::string& pages) {
+  int first = 1, last = 1 << 30;
+  if (!pages.empty()) {
+    const int n = std::sscanf(pages.c_str(), "%d-%d", &first, &last);
+    if (n == 1) last = first;
+    if (n < 1 || first < 1 || last < first) return context.failed(Status(Code::Invalid, "Pages are given as A-B, for example 3-7"));
+  }
+  LL_TRY(const DocumentRow document, context.document(name));
+  LL_TRY(Library* library, context.library());
+  LL_TRY(const auto blocks, library->page_blocks(document.key, first - 1, last - 1));
+  Json all = Json::array();
+  for (const auto& [node, block] : blocks) {
+    if (context.json()) {
+      LL_TRY(const std::string section, library->title_path(node));
+      all.push_back({{"page", block.page + 1}, {"kind", name_of(block.kind)}, {"text", block.text},
+                     {"boxes", boxes_json(boxes_of(block, 0, block.text.size()))}, {"section", section}});
+    } else {
+      std::printf("%s%s\n\n", block.kind == BlockKind::Heading ? "# " : "", block.text.c_str());
+    }
+  }
+  if (context.json()) Context::print({{"blocks", all}});
+  return kDone;
+}
+
+int run_search(Context& context, const std::string& name, const std::vector<std::string>& words, int limit) {
+  LL_TRY(const DocumentRow document, context.document(name));
+  LL_TRY(Library* library, context.library());
+  std::string all;
+  for (const auto& word : words) all += (all.empty() ? "" : " ") + word;
+  LL_TRY(const auto hits, search(*library, document.key, all, limit));
+  Json list = Json::array();
+  for (const auto& hit : hits) {
+    if (context.json())
+      list.push_back({{"node", hit.leaf}, {"page", hit.page + 1}, {"score", hit.score}, {"snippet", hit.snippet}, {"boxes", boxes_json(hit.boxes)}});
+    else
+      std::printf("page %d: %s\n", hit.page + 1, hit.snippet.c_str());
+  }
+  if (context.json())
+    Context::print({{"hits", list}});
+  else if (hits.empty())
+    std::printf("Nothing found.\n");
+  return kDone;
+}
+
+int run_delete(Context& context, const std::string& name) {
+  LL_TRY(Library* library, context.library());
+  LL_TRY(const DocumentRow document, library->find(name));
+  if (const Status status = library->remove(document.key); !status.ok()) return context.failed(status);
+  const uint64_t freed = remove_memory(memory_folder(library->folder()), document.id);
+  if (context.json())
+    Context::print({{"id", document.id}, {"memory_bytes_freed", freed}});
+  else
+    std::printf("Removed “%s”. The PDF itself was not touched.\n", document.title.c_str());
+  return kDone;
+}
+
+int run_check(Context& context) {
+  LL_TRY(Library* library, context.library());
+  LL_TRY(CheckReport report, library->check());
+  if (context.json())
+    Context::print({{"documents", report.documents}, {"problems", report.problems}});
+  else
+    std::printf("%d documents, %zu problems\n", report.documents, report.problems.size());
+  for (const auto& problem : report.problems)
+    if (!context.json()) std::printf("  %s\n", problem.c_str());
+  return report.problems.empty() ? kDone : kFailed;
+}
+
+int run_backup(Context& context, const std::string& file) {
+  LL_TRY(Library* library, context.library());
+  if (std::filesystem::exists(file)) return context.failed(Status(Code::Invalid, file + " exists already; choose another name"));
+  if (const Status status = library->backup(file); !status.ok()) return context.failed(status);
+  if (context.json())
+    Context::print({{"file", file}, {"bytes", std::filesystem::file_size(file)}});
+  else
+    std::printf("Saved to %s\n", file.c_str());
+  return kDone;
+}
+
+}  // namespace
+
+void add_document_commands(CLI::App& app, Context& context, Run& run) {
+  // Options live as long as the program: CLI11 writes to them while parsing.
+  static std::vector<std::string> files, words;
+  static std::string name, pages, backup_file;
+  static int limit = 20;
+
+  auto* import = app.add_subcommand("import", "Read PDFs into the library");
+  import->add_option("FILE", files, "PDF files")->required();
+  import->callback([&] { run = [&] { return run_import(context, files); }; });
+
+  app.add_subcommand("list", "Documents in the library")->callback([&] { run = [&] { return run_list(context); }; });
+
+  auto* tree = app.add_subcommand("tree", "The section tree of a document");
+  tree->add_option("DOC", name, "Id, title or PDF")->required();
+  tree->callback([&] { run = [&] { return run_tree(context, name); }; });
+
+  auto* text = app.add_subcommand("text", "What was read, in reading order");
+  text->add_option("DOC", name, "Id, title or PDF")->required();
+  text->add_option("--pages", pages, "Only pages A-B");
+  text->callback([&] { run = [&] { return run_text(context, name, pages); }; });
+
+  auto* find = app.add_subcommand("search", "Full-text search, best first");
+  find->add_option("DOC", name, "Id, title or PDF")->required();
+  find->add_option("WORDS", words, "Words; \"quoted phrases\" stay together")->required();
+  find->add_option("--limit", limit, "At most this many hits")->check(CLI::PositiveNumber);
+  find->callback([&] { run = [&] { return run_search(context, name, words, limit); }; });
+
+  auto* remove = app.add_subcommand("delete", "Remove everything of a document from the library");
+  remove->add_option("DOC", name, "Id, title or path")->required();
+  remove->callback([&] { run = [&] { return run_delete(context, name); }; });
+
+  app.add_subcommand("check", "Verify the library")->callback([&] { run = [&] { return run_check(context); }; });
+
+  auto* backup = app.add_subcommand("backup", "Save a consistent copy of the library");
+  backup->add_option("FILE", backup_file, "New file")->required();
+  backup->callback([&] { run = [&] { return run_backup(context, backup_file); }; });
+}
+
+}  // namespace longleaf::cli

@@ -1,0 +1,24 @@
+// longleaf-cli: everything the window does, for scripts, tests and people on servers.
+#include "app/cli/context.h"
+
+int main(int argc, char** argv) {
+  using namespace longleaf::cli;
+  CLI::App app("Longleaf answers questions about long PDFs on your own machine, with proof.", "longleaf-cli");
+  app.set_version_flag("--version", LONGLEAF_VERSION);
+  app.require_subcommand(1);
+  app.fallthrough();
+  Context context;
+  context.add_options(app);
+  Run run;
+  add_document_commands(app, context, run);
+  add_question_commands(app, context, run);
+  add_model_commands(app, context, run);
+  add_eval_command(app, context, run);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kDone : kUsage;
+  }
+  context.start();
+  return run();
+}

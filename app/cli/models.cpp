@@ -1,0 +1,158 @@
+// models, bench, doctor
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <thread>
+
+#include "app/cli/context.h"
+#include "app/places.h"
+
+namespace longleaf::cli {
+namespace {
+
+Json facts_json(const ModelFacts& facts) {
+  const ModelConfig& c = facts.config;
+  return {{"path", facts.path}, {"title", c.title}, {"architecture", c.architecture}, {"quantisation", c.weight_format}, {"layers", c.n_layers},
+          {"width", c.d_model}, {"vocabulary", c.n_vocab}, {"context", c.context_tokens}, {"chat_form", name_of(facts.chat_form)},
+          {"weight_bytes", c.weight_bytes}, {"kv_bytes_per_token", facts.kv_bytes_per_token}, {"needed_bytes", facts.needed_bytes}};
+}
+
+void print_facts(const ModelFacts& facts) {
+  const ModelConfig& c = facts.config;
+  std::printf("%s\n  %s, %s, %d layers, width %d, context %d tokens, chat form %s\n  weights %.1f MiB; about %.1f MiB of memory to answer here\n",
+              facts.path.c_str(), c.architecture.c_str(), c.weight_format.c_str(), c.n_layers, c.d_model, c.context_tokens, name_of(facts.chat_form),
+              static_cast<double>(c.weight_bytes) / (1 << 20), static_cast<double>(facts.needed_bytes) / (1 << 20));
+}
+
+int run_models_list(Context& context) {
+  Json all = Json::array();
+  for (const auto& path : find_models(context.data_folder())) {
+    const auto facts = describe_model(path);
+    if (context.json())
+      all.push_back(facts.ok() ? facts_json(*facts) : Json{{"path", path.string()}, {"problem", facts.status().message()}});
+    else if (facts.ok())
+      print_facts(*facts);
+    else
+      std::printf("%s\n  cannot be used: %s\n", path.c_str(), facts.status().message().c_str());
+    if (!context.json()) all.push_back(nullptr);
+  }
+  if (context.json())
+    Context::print({{"models", all}});
+  else if (all.empty())
+    std::printf("No GGUF model was found. Put one into %s, or name it with --model FILE.\n", (context.data_folder() / "models").c_str());
+  return kDone;
+}
+
+int run_models_show(Context& context, const std::string& file) {
+  LL_TRY(const ModelFacts facts, describe_model(file));
+  if (context.json())
+    Context::print(facts_json(facts));
+  else
+    print_facts(facts);
+  return kDone;
+}
+
+struct BenchArguments {
+  int prompt = 512, generate = 64, repeat = 5;
+};
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values.empty() ? 0 : values[values.size() / 2];
+}
+
+int run_bench(Context& context, const BenchArguments& args) {
+  LL_TRY(Engine* engine, context.engine());
+  context.progress("");
+  LL_TRY(const BenchReport report, engine->bench(args.prompt, args.generate, args.repeat, context.stop()));
+  const MemoryUse memory = engine->memory_use();
+  if (context.json())
+    Context::print({{"prefill_tokens_per_s", report.prefill_tokens_per_s}, {"decode_tokens_per_s", report.decode_tokens_per_s}, {"load_ms", engine->load_ms()},
+                    {"peak_host_bytes", memory.peak_host_bytes}, {"peak_device_bytes", memory.peak_device_bytes}, {"device", engine->device()}});
+  else
+    std::printf("%s\nprefill of %d tokens: %.1f tokens/s; decode of %d: %.1f tokens/s (medians of %d); loaded in %.0f ms; peak memory %.0f MiB\n",
+                engine->device().c_str(), args.prompt, median(report.prefill_tokens_per_s), args.generate, median(report.decode_tokens_per_s), args.repeat,
+                engine->load_ms(), static_cast<double>(memory.peak_host_bytes) / (1 << 20));
+  return kDone;
+}
+
+struct Driver {
+  bool found = false;
+  int version = 0, devices = 0;
+  std::string reason;
+};
+
+// Asks the CUDA driver what is there, without linking it.
+Driver find_driver() {
+  Driver driver;
+  void* library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) {
+    driver.reason = "no NVIDIA driver is installed (libcuda.so.1 is missing)";
+    return driver;
+  }
+  using Init = int (*)(unsigned);
+  using Query = int (*)(int*);
+  const auto init = reinterpret_cast<Init>(dlsym(library, "cuInit"));
+  const auto version = reinterpret_cast<Query>(dlsym(library, "cuDriverGetVersion"));
+  const auto count = reinterpret_cast<Query>(dlsym(library, "cuDeviceGetCount"));
+  const int code = init != nullptr ? init(0) : -1;
+  driver.found = code == 0 && version != nullptr && count != nullptr && version(&driver.version) == 0 && count(&driver.devices) == 0;
+  driver.reason = driver.found ? "this version computes on the CPU only" : "the NVIDIA driver does not start (error " + std::to_string(code) + "); install it again";
+  return driver;
+}
+
+int run_doctor(Context& context) {
+  const auto worker = pdf_worker_program();
+  const bool has_worker = std::filesystem::exists(worker);
+  const Driver driver = find_driver();
+  const auto library = context.library();
+  CheckReport check;
+  if (library.ok()) {
+    auto checked = (*library)->check();
+    if (checked.ok()) check = *checked;
+    else check.problems.push_back(checked.status().message());
+  } else {
+    check.problems.push_back(library.status().message());
+  }
+  std::error_code error;
+  const auto space = std::filesystem::space(context.data_folder(), error);
+  const std::string cpu = compute_device_name();
+  if (context.json()) {
+    Context::print({{"version", LONGLEAF_VERSION}, {"cpu", cpu}, {"processors", std::thread::hardware_concurrency()},
+                    {"gpu", {{"driver", driver.found}, {"driver_version", driver.version}, {"devices", driver.devices}, {"used", false}, {"reason", driver.reason}}},
+                    {"memory_bytes", total_memory_bytes()}, {"data_folder", context.data_folder().string()}, {"free_bytes", error ? 0 : space.available},
+                    {"pdf_reader", has_worker}, {"documents", check.documents}, {"problems", check.problems}});
+  } else {
+    std::printf("Longleaf %s\nprocessor: %s\nmemory: %.1f GiB\nGPU: not used, %s\nPDF reader: %s\ndata folder: %s (%.1f GiB free)\nlibrary: %d documents, %zu problems\n",
+                LONGLEAF_VERSION, cpu.c_str(), static_cast<double>(total_memory_bytes()) / (1 << 30), driver.reason.c_str(),
+                has_worker ? worker.c_str() : "missing; install Longleaf again", context.data_folder().c_str(),
+                static_cast<double>(space.available) / (1 << 30), check.documents, check.problems.size());
+    for (const auto& problem : check.problems) std::printf("  %s\n", problem.c_str());
+  }
+  return check.problems.empty() && has_worker ? kDone : kFailed;
+}
+
+}  // namespace
+
+void add_model_commands(CLI::App& app, Context& context, Run& run) {
+  static std::string file;
+  static BenchArguments args;
+
+  auto* models = app.add_subcommand("models", "Models on this machine");
+  models->require_subcommand(1);
+  models->add_subcommand("list", "Models found")->callback([&] { run = [&] { return run_models_list(context); }; });
+  auto* show = models->add_subcommand("show", "One model's facts");
+  show->add_option("FILE", file, "GGUF file")->required();
+  show->callback([&] { run = [&] { return run_models_show(context, file); }; });
+
+  auto* bench = app.add_subcommand("bench", "Prefill and decode speed of a model");
+  bench->add_option("--prompt", args.prompt, "Tokens to prefill")->check(CLI::NonNegativeNumber)->capture_default_str();
+  bench->add_option("--generate", args.generate, "Tokens to decode")->check(CLI::NonNegativeNumber)->capture_default_str();
+  bench->add_option("--repeat", args.repeat, "Runs")->check(CLI::PositiveNumber)->capture_default_str();
+  bench->callback([&] { run = [&] { return run_bench(context, args); }; });
+
+  app.add_subcommand("doctor", "What this machine has, and what is wrong")->callback([&] { run = [&] { return run_doctor(context); }; });
+}
+
+}  // namespace longleaf::cli

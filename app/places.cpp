@@ -1,0 +1,71 @@
+#include "app/places.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <string>
+
+namespace longleaf {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kDeepestModelFolder = 6;
+
+fs::path from_environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value != nullptr ? fs::path(value) : fs::path();
+}
+
+fs::path program_folder() {
+  std::error_code error;
+  return fs::read_symlink("/proc/self/exe", error).parent_path();
+}
+
+fs::path first_existing(std::initializer_list<fs::path> places) {
+  std::error_code error;
+  for (const auto& place : places)
+    if (fs::exists(place, error)) return place;
+  return {};
+}
+
+}  // namespace
+
+fs::path default_data_folder() {
+  const fs::path data = from_environment("XDG_DATA_HOME");
+  return (data.is_absolute() ? data : from_environment("HOME") / ".local/share") / "longleaf";
+}
+
+fs::path pdf_worker_program() {
+  const fs::path here = program_folder();
+  const fs::path found = first_existing({here / "longleaf-pdf", from_environment("LONGLEAF_PROGRAMS") / "longleaf-pdf",
+                                         here / "../lib/longleaf/longleaf-pdf", here / "../libexec/longleaf-pdf"});
+  return found.empty() ? here / "longleaf-pdf" : found;
+}
+
+fs::path memory_folder(const fs::path& data_folder) { return data_folder / "memory"; }
+
+fs::path sample_document() {
+  const fs::path here = program_folder();
+  return first_existing({here / "../share/longleaf/sample.pdf", here / "sample.pdf"});
+}
+
+std::vector<fs::path> find_models(const fs::path& data_folder) {
+  const fs::path home = from_environment("HOME");
+  std::vector<fs::path> models;
+  for (const auto& root : {data_folder / "models", home / "models", home / ".lmstudio/models", home / ".cache/lm-studio/models",
+                           home / ".cache/llama.cpp", home / ".cache/huggingface/hub"}) {
+    std::error_code error;
+    fs::recursive_directory_iterator it(root, fs::directory_options::skip_permission_denied, error), end;
+    for (; !error && it != end; it.increment(error)) {
+      if (it.depth() > kDeepestModelFolder) it.disable_recursion_pending();
+      const std::string name = it->path().filename().string();
+      const bool later_part = name.find("-of-") != std::string::npos && name.find("-00001-of-") == std::string::npos;
+      std::error_code ignored;
+      if (it->path().extension() == ".gguf" && !later_part && it->is_regular_file(ignored)) models.push_back(it->path());
+    }
+  }
+  std::sort(models.begin(), models.end());
+  return models;
+}
+
+}  // namespace longleaf
