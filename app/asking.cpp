@@ -20,7 +20,7 @@ constexpr double kRouteBonus = 0.25;     // for a sentence of the best leaf; fal
 constexpr size_t kClosestSections = 3;
 constexpr size_t kShortestQuote = 20;    // bytes; shorter ones are labels
 
-double ms_since(Clock::time_point start) { return std::chrono::duration<double, std::milli>(Clock::now() - start).count(); }
+double msSince(Clock::time_point start) { return std::chrono::duration<double, std::milli>(Clock::now() - start).count(); }
 
 }  // namespace
 
@@ -48,14 +48,14 @@ Result<const DocumentInput*> Asking::input(const DocumentRow& document) {
   return &input_;
 }
 
-Result<Route> Asking::find_route(const DocumentRow& document, const std::string& question, RouteMethod method, std::stop_token stop) {
+Result<Route> Asking::findRoute(const DocumentRow& document, const std::string& question, RouteMethod method, std::stop_token stop) {
   LL_ASSIGN_OR_RETURN(const DocumentInput* input, this->input(document));
   LL_ASSIGN_OR_RETURN(const auto lexical, lexical_scores(library_, document.key, question));
   RouteInput in;
   in.nodes = &input->nodes;
   for (const auto& score : lexical) in.lexical[score.leaf] = score.score;
   if (engine_ != nullptr) {
-    const NodeMemory& memory = engine_->node_memory(*input, memory_folder(library_.folder()));
+    const NodeMemory& memory = engine_->node_memory(*input, memoryFolder(library_.folder()));
     LL_ASSIGN_OR_RETURN(in.question, engine_->question_vector(question, memory, stop));
     in.vectors = &memory.nodes;
     // Vectors rank every leaf. Where no word is shared, only nearness of meaning is left, which untrained vectors do
@@ -75,19 +75,19 @@ Result<Asked> Asking::ask(const DocumentRow& document, const std::string& questi
   if (!quotes && engine_ == nullptr)
     return Status(Code::Invalid, std::string("Evidence “") + name_of(options.evidence) + "” needs a model; open one, or choose quote");
   Asked asked;
-  LL_ASSIGN_OR_RETURN(asked.route, find_route(document, question, options.method, stop));
-  asked.route_ms = ms_since(start);
+  LL_ASSIGN_OR_RETURN(asked.route, findRoute(document, question, options.method, stop));
+  asked.route_ms = msSince(start);
   if (asked.route.leaves.empty())
-    LL_RETURN_IF_ERROR(say_not_found(callbacks, asked));
+    LL_RETURN_IF_ERROR(sayNotFound(callbacks, asked));
   else if (quotes)
     LL_RETURN_IF_ERROR(quote(question, callbacks, asked));
   else
     LL_RETURN_IF_ERROR(generate(document, question, options, callbacks, start, stop, asked));
-  if (quotes || !asked.found) asked.stats.ttft_ms = ms_since(start);
+  if (quotes || !asked.found) asked.stats.ttft_ms = msSince(start);
   return asked;
 }
 
-Result<std::vector<Asking::Sentence>> Asking::sentences_of(const std::vector<RoutedNode>& leaves, bool with_headings) {
+Result<std::vector<Asking::Sentence>> Asking::sentencesOf(const std::vector<RoutedNode>& leaves, bool with_headings) {
   std::vector<Sentence> all;
   for (size_t i = 0; i < leaves.size(); ++i) {
     LL_ASSIGN_OR_RETURN(const auto blocks, library_.leaf_blocks(leaves[i].node));
@@ -102,7 +102,7 @@ Result<std::vector<Asking::Sentence>> Asking::sentences_of(const std::vector<Rou
 
 Status Asking::quote(const std::string& question, const AskCallbacks& callbacks, Asked& asked) {
   std::vector<RoutedNode> leaves(asked.route.leaves.begin(), asked.route.leaves.begin() + static_cast<long>(std::min(kQuotedLeaves, asked.route.leaves.size())));
-  LL_ASSIGN_OR_RETURN(const auto all, sentences_of(leaves, false));
+  LL_ASSIGN_OR_RETURN(const auto all, sentencesOf(leaves, false));
   std::vector<std::string> texts;
   std::vector<double> bonus;
   for (const Sentence& sentence : all) {
@@ -121,7 +121,7 @@ Status Asking::quote(const std::string& question, const AskCallbacks& callbacks,
     asked.citations.push_back({sentence.text, true, sentence.page, sentence.text, sentence.boxes});
     used.push_back(leaves[sentence.leaf].node);
   }
-  if (asked.citations.empty()) return say_not_found(callbacks, asked);
+  if (asked.citations.empty()) return sayNotFound(callbacks, asked);
   mark_kept(asked.route, input_.nodes, used);
   if (callbacks.on_route) callbacks.on_route(asked.route);
   for (const auto& citation : asked.citations) asked.answer += (asked.answer.empty() ? "" : "\n\n") + citation.sentence;
@@ -129,7 +129,7 @@ Status Asking::quote(const std::string& question, const AskCallbacks& callbacks,
   return {};
 }
 
-Status Asking::say_not_found(const AskCallbacks& callbacks, Asked& asked) {
+Status Asking::sayNotFound(const AskCallbacks& callbacks, Asked& asked) {
   asked.found = false;
   asked.answer = "Nothing in this document answers the question.";
   std::vector<std::string> closest;
@@ -170,7 +170,7 @@ Status Asking::generate(const DocumentRow& document, const std::string& question
     routed = true;
     if (callbacks.on_progress) callbacks.on_progress(stats);
   };
-  LL_ASSIGN_OR_RETURN(AnswerResult result, engine_->answer(*input, memory_folder(library_.folder()), request, on_text, on_progress, std::move(stop)));
+  LL_ASSIGN_OR_RETURN(AnswerResult result, engine_->answer(*input, memoryFolder(library_.folder()), request, on_text, on_progress, std::move(stop)));
   asked.answer = std::move(result.text);
   asked.stopped = result.stopped;
   asked.stats = result.stats;
@@ -184,7 +184,7 @@ Status Asking::generate(const DocumentRow& document, const std::string& question
 Status Asking::cite(const std::vector<int64_t>& leaves, Asked& asked) {
   std::vector<RoutedNode> nodes;
   for (int64_t leaf : leaves) nodes.push_back({leaf, 0, 0, true});
-  LL_ASSIGN_OR_RETURN(const auto all, sentences_of(nodes, true));
+  LL_ASSIGN_OR_RETURN(const auto all, sentencesOf(nodes, true));
   std::vector<std::string> texts;
   for (const Sentence& sentence : all) texts.push_back(sentence.text);
   const SentenceIndex index(texts);

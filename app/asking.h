@@ -50,7 +50,7 @@ class Asking {
   // The document as the engine reads it; kept until another one is asked for.
   Result<const DocumentInput*> input(const DocumentRow& document);
 
-  Result<Route> find_route(const DocumentRow& document, const std::string& question, RouteMethod method, std::stop_token stop);
+  Result<Route> findRoute(const DocumentRow& document, const std::string& question, RouteMethod method, std::stop_token stop);
 
   // Auto without a model is `quote`. A stop request ends the answer; it is returned as far as it got.
   Result<Asked> ask(const DocumentRow& document, const std::string& question, const AskOptions& options,
@@ -58,12 +58,12 @@ class Asking {
 
  private:
   struct Sentence;
-  Result<std::vector<Sentence>> sentences_of(const std::vector<RoutedNode>& leaves, bool with_headings);
+  Result<std::vector<Sentence>> sentencesOf(const std::vector<RoutedNode>& leaves, bool with_headings);
   Status quote(const std::string& question, const AskCallbacks& callbacks, Asked& asked);
   Status generate(const DocumentRow& document, const std::string& question, const AskOptions& options, const AskCallbacks& callbacks,
                   std::chrono::steady_clock::time_point start, std::stop_token stop, Asked& asked);
   Status cite(const std::vector<int64_t>& leaves, Asked& asked);
-  Status say_not_found(const AskCallbacks& callbacks, Asked& asked);
+  Status sayNotFound(const AskCallbacks& callbacks, Asked& asked);
 
   Library& library_;
   Engine* engine_;

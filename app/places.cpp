@@ -11,17 +11,17 @@ namespace fs = std::filesystem;
 
 constexpr int kDeepestModelFolder = 6;
 
-fs::path from_environment(const char* name) {
+fs::path fromEnvironment(const char* name) {
   const char* value = std::getenv(name);
   return value != nullptr ? fs::path(value) : fs::path();
 }
 
-fs::path program_folder() {
+fs::path programFolder() {
   std::error_code error;
   return fs::read_symlink("/proc/self/exe", error).parent_path();
 }
 
-fs::path first_existing(std::initializer_list<fs::path> places) {
+fs::path firstExisting(std::initializer_list<fs::path> places) {
   std::error_code error;
   for (const auto& place : places)
     if (fs::exists(place, error)) return place;
@@ -30,27 +30,27 @@ fs::path first_existing(std::initializer_list<fs::path> places) {
 
 }  // namespace
 
-fs::path default_data_folder() {
-  const fs::path data = from_environment("XDG_DATA_HOME");
-  return (data.is_absolute() ? data : from_environment("HOME") / ".local/share") / "longleaf";
+fs::path defaultDataFolder() {
+  const fs::path data = fromEnvironment("XDG_DATA_HOME");
+  return (data.is_absolute() ? data : fromEnvironment("HOME") / ".local/share") / "longleaf";
 }
 
-fs::path pdf_worker_program() {
-  const fs::path here = program_folder();
-  const fs::path found = first_existing({here / "longleaf-pdf", from_environment("LONGLEAF_PROGRAMS") / "longleaf-pdf",
+fs::path pdfWorkerProgram() {
+  const fs::path here = programFolder();
+  const fs::path found = firstExisting({here / "longleaf-pdf", fromEnvironment("LONGLEAF_PROGRAMS") / "longleaf-pdf",
                                          here / "../lib/longleaf/longleaf-pdf", here / "../libexec/longleaf-pdf"});
   return found.empty() ? here / "longleaf-pdf" : found;
 }
 
-fs::path memory_folder(const fs::path& data_folder) { return data_folder / "memory"; }
+fs::path memoryFolder(const fs::path& data_folder) { return data_folder / "memory"; }
 
-fs::path sample_document() {
-  const fs::path here = program_folder();
-  return first_existing({here / "../share/longleaf/sample.pdf", here / "sample.pdf"});
+fs::path sampleDocument() {
+  const fs::path here = programFolder();
+  return firstExisting({here / "../share/longleaf/sample.pdf", here / "sample.pdf"});
 }
 
-std::vector<fs::path> find_models(const fs::path& data_folder) {
-  const fs::path home = from_environment("HOME");
+std::vector<fs::path> findModels(const fs::path& data_folder) {
+  const fs::path home = fromEnvironment("HOME");
   std::vector<fs::path> models;
   for (const auto& root : {data_folder / "models", home / "models", home / ".lmstudio/models", home / ".cache/lm-studio/models",
                            home / ".cache/llama.cpp", home / ".cache/huggingface/hub"}) {

@@ -17,7 +17,7 @@ constexpr size_t kShortId = 12;
 
 }  // namespace
 
-void Context::add_options(CLI::App& app) {
+void Context::addOptions(CLI::App& app) {
   app.add_option("--library", data_option_, "Data folder")->type_name("DIR");
   app.add_option("--model", model_, "GGUF model file")->type_name("FILE");
   app.add_option("--device", device_, "auto, cpu or cuda[:N]")->type_name("NAME");
@@ -29,7 +29,7 @@ void Context::add_options(CLI::App& app) {
 }
 
 void Context::start() {
-  data_folder_ = data_option_.empty() ? default_data_folder() : std::filesystem::absolute(data_option_);
+  data_folder_ = data_option_.empty() ? defaultDataFolder() : std::filesystem::absolute(data_option_);
   std::error_code error;
   std::filesystem::create_directories(data_folder_, error);
   if (const Status log_status = start_log(data_folder_, verbose_); !log_status.ok()) std::fprintf(stderr, "%s\n", log_status.message().c_str());
@@ -87,7 +87,7 @@ Result<DocumentRow> Context::document(const std::string& name) {
 Result<ImportReport> Context::import(const std::filesystem::path& file) {
   LL_ASSIGN_OR_RETURN(Library* library, this->library());
   ImportOptions options;
-  options.reader.worker = pdf_worker_program();
+  options.reader.worker = pdfWorkerProgram();
   options.reader.password = password_;
   options.stop = stop();
   options.progress = [this](const ImportProgress& p) {
@@ -117,12 +117,12 @@ int Context::failed(const Status& status) {
   return status.code() == Code::Invalid ? kUsage : kFailed;
 }
 
-Json boxes_json(const std::vector<Box>& boxes) {
+Json boxesJson(const std::vector<Box>& boxes) {
   Json all = Json::array();
   for (const Box& box : boxes) all.push_back({box.x0, box.y0, box.x1, box.y1});
   return all;
 }
 
-std::string short_id(const DocumentRow& document) { return document.id.substr(0, kShortId); }
+std::string shortId(const DocumentRow& document) { return document.id.substr(0, kShortId); }
 
 }  // namespace longleaf::cli

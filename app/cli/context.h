@@ -20,17 +20,17 @@ enum ExitStatus { kDone = 0, kFailed = 1, kUsage = 2 };
 class Context {
  public:
   // Global options; every command has them.
-  void add_options(CLI::App& app);
+  void addOptions(CLI::App& app);
   // Starts the log and the watch for Ctrl-C. Call after parsing.
   void start();
 
   bool json() const { return json_; }
   std::stop_token stop() const { return stop_.get_token(); }
-  const std::filesystem::path& data_folder() const { return data_folder_; }
+  const std::filesystem::path& dataFolder() const { return data_folder_; }
   Result<Library*> library();
   // Device and model of the options; Invalid without --model.
   Result<Engine*> engine();
-  bool has_model() const { return !model_.empty(); }
+  bool hasModel() const { return !model_.empty(); }
 
   // By id, title or path; a PDF that is not there yet is imported first.
   Result<DocumentRow> document(const std::string& name);
@@ -56,13 +56,13 @@ class Context {
 
 // Commands register themselves; each sets `run` when it was chosen.
 using Run = std::function<int()>;
-void add_document_commands(CLI::App& app, Context& context, Run& run);
-void add_question_commands(CLI::App& app, Context& context, Run& run);
-void add_model_commands(CLI::App& app, Context& context, Run& run);
-void add_eval_command(CLI::App& app, Context& context, Run& run);
+void addDocumentCommands(CLI::App& app, Context& context, Run& run);
+void addQuestionCommands(CLI::App& app, Context& context, Run& run);
+void addModelCommands(CLI::App& app, Context& context, Run& run);
+void addEvalCommand(CLI::App& app, Context& context, Run& run);
 
-Json boxes_json(const std::vector<Box>& boxes);
-std::string short_id(const DocumentRow& document);
+Json boxesJson(const std::vector<Box>& boxes);
+std::string shortId(const DocumentRow& document);
 
 }  // namespace longleaf::cli
 

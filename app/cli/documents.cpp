@@ -8,7 +8,7 @@
 namespace longleaf::cli {
 namespace {
 
-Json import_json(const ImportReport& report) {
+Json importJson(const ImportReport& report) {
   Json warnings = Json::array();
   for (const auto& w : report.warnings) warnings.push_back({{"code", w.code}, {"page", w.page + 1}, {"message", w.message}});
   const DocumentRow& d = report.document;
@@ -16,9 +16,9 @@ Json import_json(const ImportReport& report) {
           {"seconds", report.seconds}, {"already_there", report.already_there}, {"warnings", warnings}};
 }
 
-void print_import(const ImportReport& report) {
+void printImport(const ImportReport& report) {
   const DocumentRow& d = report.document;
-  std::printf("%s  %s: %d pages, %d sections, %d leaves", short_id(d).c_str(), d.title.c_str(), d.pages, d.sections, d.leaves);
+  std::printf("%s  %s: %d pages, %d sections, %d leaves", shortId(d).c_str(), d.title.c_str(), d.pages, d.sections, d.leaves);
   if (report.already_there)
     std::printf(" (already in your library)\n");
   else
@@ -27,7 +27,7 @@ void print_import(const ImportReport& report) {
 }
 
 // One bad file does not stop the others; the exit status tells.
-int run_import(Context& context, const std::vector<std::string>& files) {
+int runImport(Context& context, const std::vector<std::string>& files) {
   Json documents = Json::array();
   int status = kDone;
   for (const auto& file : files) {
@@ -41,34 +41,34 @@ int run_import(Context& context, const std::vector<std::string>& files) {
       if (report.status().code() == Code::Cancelled) break;
       continue;
     }
-    documents.push_back(import_json(*report));
-    if (!context.json()) print_import(*report);
+    documents.push_back(importJson(*report));
+    if (!context.json()) printImport(*report);
   }
   if (context.json()) Context::print({{"documents", documents}});
   return status;
 }
 
-Json encoded_json(Context& context, const DocumentRow& document, Library& library) {
+Json encodedJson(Context& context, const DocumentRow& document, Library& library) {
   Json encoded = Json::array();
-  if (!context.has_model()) return encoded;
+  if (!context.hasModel()) return encoded;
   const auto engine = context.engine();
   Asking asking(library, engine.ok() ? *engine : nullptr);
   const auto input = asking.input(document);
   if (engine.ok() && input.ok())
-    encoded.push_back({{"model", (*engine)->facts().config.title}, {"leaves_done", (*engine)->leaves_encoded(**input, memory_folder(library.folder()))}});
+    encoded.push_back({{"model", (*engine)->facts().config.title}, {"leaves_done", (*engine)->leaves_encoded(**input, memoryFolder(library.folder()))}});
   return encoded;
 }
 
-int run_list(Context& context) {
+int runList(Context& context) {
   LL_TRY(Library* library, context.library());
   LL_TRY(const auto documents, library->documents());
   Json all = Json::array();
   for (const auto& d : documents) {
     if (context.json())
       all.push_back({{"id", d.id}, {"title", d.title}, {"pages", d.pages}, {"sections", d.sections}, {"leaves", d.leaves},
-                     {"ready", d.state == DocumentState::Ready}, {"encoded", encoded_json(context, d, *library)}});
+                     {"ready", d.state == DocumentState::Ready}, {"encoded", encodedJson(context, d, *library)}});
     else
-      std::printf("%s  %5d pages  %s%s\n", short_id(d).c_str(), d.pages, d.title.c_str(),
+      std::printf("%s  %5d pages  %s%s\n", shortId(d).c_str(), d.pages, d.title.c_str(),
                   d.state == DocumentState::Ready ? "" : "  (not read to its end)");
   }
   if (context.json())
@@ -78,7 +78,7 @@ int run_list(Context& context) {
   return kDone;
 }
 
-int run_tree(Context& context, const std::string& name) {
+int runTree(Context& context, const std::string& name) {
   LL_TRY(const DocumentRow document, context.document(name));
   LL_TRY(Library* library, context.library());
   LL_TRY(const auto nodes, library->tree(document.key));
@@ -95,7 +95,7 @@ int run_tree(Context& context, const std::string& name) {
   return kDone;
 }
 
-int run_text(Context& context, const std::string& name, const std::string& pages) {
+int runText(Context& context, const std::string& name, const std::string& pages) {
   int first = 1, last = 1 << 30;
   if (!pages.empty()) {
     const int n = std::sscanf(pages.c_str(), "%d-%d", &first, &last);
@@ -110,7 +110,7 @@ int run_text(Context& context, const std::string& name, const std::string& pages
     if (context.json()) {
       LL_TRY(const std::string section, library->title_path(node));
       all.push_back({{"page", block.page + 1}, {"kind", name_of(block.kind)}, {"text", block.text},
-                     {"boxes", boxes_json(boxes_of(block, 0, block.text.size()))}, {"section", section}});
+                     {"boxes", boxesJson(boxes_of(block, 0, block.text.size()))}, {"section", section}});
     } else {
       std::printf("%s%s\n\n", block.kind == BlockKind::Heading ? "# " : "", block.text.c_str());
     }
@@ -119,7 +119,7 @@ int run_text(Context& context, const std::string& name, const std::string& pages
   return kDone;
 }
 
-int run_search(Context& context, const std::string& name, const std::vector<std::string>& words, int limit) {
+int runSearch(Context& context, const std::string& name, const std::vector<std::string>& words, int limit) {
   LL_TRY(const DocumentRow document, context.document(name));
   LL_TRY(Library* library, context.library());
   std::string all;
@@ -128,7 +128,7 @@ int run_search(Context& context, const std::string& name, const std::vector<std:
   Json list = Json::array();
   for (const auto& hit : hits) {
     if (context.json())
-      list.push_back({{"node", hit.leaf}, {"page", hit.page + 1}, {"score", hit.score}, {"snippet", hit.snippet}, {"boxes", boxes_json(hit.boxes)}});
+      list.push_back({{"node", hit.leaf}, {"page", hit.page + 1}, {"score", hit.score}, {"snippet", hit.snippet}, {"boxes", boxesJson(hit.boxes)}});
     else
       std::printf("page %d: %s\n", hit.page + 1, hit.snippet.c_str());
   }
@@ -139,11 +139,11 @@ int run_search(Context& context, const std::string& name, const std::vector<std:
   return kDone;
 }
 
-int run_delete(Context& context, const std::string& name) {
+int runDelete(Context& context, const std::string& name) {
   LL_TRY(Library* library, context.library());
   LL_TRY(const DocumentRow document, library->find(name));
   if (const Status status = library->remove(document.key); !status.ok()) return context.failed(status);
-  const uint64_t freed = remove_memory(memory_folder(library->folder()), document.id);
+  const uint64_t freed = remove_memory(memoryFolder(library->folder()), document.id);
   if (context.json())
     Context::print({{"id", document.id}, {"memory_bytes_freed", freed}});
   else
@@ -151,7 +151,7 @@ int run_delete(Context& context, const std::string& name) {
   return kDone;
 }
 
-int run_check(Context& context) {
+int runCheck(Context& context) {
   LL_TRY(Library* library, context.library());
   LL_TRY(CheckReport report, library->check());
   if (context.json())
@@ -163,7 +163,7 @@ int run_check(Context& context) {
   return report.problems.empty() ? kDone : kFailed;
 }
 
-int run_backup(Context& context, const std::string& file) {
+int runBackup(Context& context, const std::string& file) {
   LL_TRY(Library* library, context.library());
   if (std::filesystem::exists(file)) return context.failed(Status(Code::Invalid, file + " exists already; choose another name"));
   if (const Status status = library->backup(file); !status.ok()) return context.failed(status);
@@ -176,7 +176,7 @@ int run_backup(Context& context, const std::string& file) {
 
 }  // namespace
 
-void add_document_commands(CLI::App& app, Context& context, Run& run) {
+void addDocumentCommands(CLI::App& app, Context& context, Run& run) {
   // Options live as long as the program: CLI11 writes to them while parsing.
   static std::vector<std::string> files, words;
   static std::string name, pages, backup_file;
@@ -184,34 +184,34 @@ void add_document_commands(CLI::App& app, Context& context, Run& run) {
 
   auto* import = app.add_subcommand("import", "Read PDFs into the library");
   import->add_option("FILE", files, "PDF files")->required();
-  import->callback([&] { run = [&] { return run_import(context, files); }; });
+  import->callback([&] { run = [&] { return runImport(context, files); }; });
 
-  app.add_subcommand("list", "Documents in the library")->callback([&] { run = [&] { return run_list(context); }; });
+  app.add_subcommand("list", "Documents in the library")->callback([&] { run = [&] { return runList(context); }; });
 
   auto* tree = app.add_subcommand("tree", "The section tree of a document");
   tree->add_option("DOC", name, "Id, title or PDF")->required();
-  tree->callback([&] { run = [&] { return run_tree(context, name); }; });
+  tree->callback([&] { run = [&] { return runTree(context, name); }; });
 
   auto* text = app.add_subcommand("text", "What was read, in reading order");
   text->add_option("DOC", name, "Id, title or PDF")->required();
   text->add_option("--pages", pages, "Only pages A-B");
-  text->callback([&] { run = [&] { return run_text(context, name, pages); }; });
+  text->callback([&] { run = [&] { return runText(context, name, pages); }; });
 
   auto* find = app.add_subcommand("search", "Full-text search, best first");
   find->add_option("DOC", name, "Id, title or PDF")->required();
   find->add_option("WORDS", words, "Words; \"quoted phrases\" stay together")->required();
   find->add_option("--limit", limit, "At most this many hits")->check(CLI::PositiveNumber);
-  find->callback([&] { run = [&] { return run_search(context, name, words, limit); }; });
+  find->callback([&] { run = [&] { return runSearch(context, name, words, limit); }; });
 
   auto* remove = app.add_subcommand("delete", "Remove everything of a document from the library");
   remove->add_option("DOC", name, "Id, title or path")->required();
-  remove->callback([&] { run = [&] { return run_delete(context, name); }; });
+  remove->callback([&] { run = [&] { return runDelete(context, name); }; });
 
-  app.add_subcommand("check", "Verify the library")->callback([&] { run = [&] { return run_check(context); }; });
+  app.add_subcommand("check", "Verify the library")->callback([&] { run = [&] { return runCheck(context); }; });
 
   auto* backup = app.add_subcommand("backup", "Save a consistent copy of the library");
   backup->add_option("FILE", backup_file, "New file")->required();
-  backup->callback([&] { run = [&] { return run_backup(context, backup_file); }; });
+  backup->callback([&] { run = [&] { return runBackup(context, backup_file); }; });
 }
 
 }  // namespace longleaf::cli

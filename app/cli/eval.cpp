@@ -19,7 +19,7 @@ struct Share {
   int reached_any = 0, reached_all = 0, questions = 0;
 };
 
-std::vector<int> page_list(const Json& value) {
+std::vector<int> pageList(const Json& value) {
   // MMLongBench-Doc writes the list as a string: "[3, 5]".
   const Json list = value.is_string() ? Json::parse(value.get<std::string>(), nullptr, false) : value;
   std::vector<int> pages;
@@ -30,12 +30,12 @@ std::vector<int> page_list(const Json& value) {
 }
 
 // Text and table questions only where the file says what the evidence is: pictures have no words to find.
-bool is_readable(const Json& sample) {
+bool isReadable(const Json& sample) {
   const std::string sources = sample.value("evidence_sources", "text");
   return sources.find("Pure-text") != std::string::npos || sources == "text" || sources.find("Table") != std::string::npos;
 }
 
-Result<std::vector<Question>> read_questions(const std::string& path) {
+Result<std::vector<Question>> readQuestions(const std::string& path) {
   std::ifstream file(path);
   if (!file) return Status(Code::NotFound, "The questions file " + path + " cannot be opened");
   std::stringstream all;
@@ -46,12 +46,12 @@ Result<std::vector<Question>> read_questions(const std::string& path) {
   try {
     if (whole.is_array()) {
       for (const auto& sample : whole)
-        if (is_readable(sample)) questions.push_back({sample.at("doc_id"), sample.at("question"), page_list(sample.at("evidence_pages"))});
+        if (isReadable(sample)) questions.push_back({sample.at("doc_id"), sample.at("question"), pageList(sample.at("evidence_pages"))});
     } else {
       for (std::string line; std::getline(all, line);)
         if (!line.empty()) {
           const Json sample = Json::parse(line);
-          questions.push_back({sample.at("document"), sample.at("question"), page_list(sample.at("pages"))});
+          questions.push_back({sample.at("document"), sample.at("question"), pageList(sample.at("pages"))});
         }
     }
   } catch (const Json::exception&) {
@@ -69,7 +69,7 @@ struct Arguments {
 };
 
 // Pages of the first `k` leaves, from 1.
-Result<std::vector<std::vector<int>>> pages_reached(Library& library, const DocumentRow& document, const Route& route, const std::vector<int>& ks) {
+Result<std::vector<std::vector<int>>> pagesReached(Library& library, const DocumentRow& document, const Route& route, const std::vector<int>& ks) {
   LL_ASSIGN_OR_RETURN(const auto nodes, library.tree(document.key));
   std::map<int64_t, std::pair<int, int>> pages;
   for (const auto& node : nodes) pages[node.key] = {node.page_first + 1, node.page_last + 1};
@@ -83,18 +83,18 @@ Result<std::vector<std::vector<int>>> pages_reached(Library& library, const Docu
   return reached;
 }
 
-Json shares_json(const std::vector<int>& ks, const std::vector<Share>& shares, bool all) {
+Json sharesJson(const std::vector<int>& ks, const std::vector<Share>& shares, bool all) {
   Json out = Json::object();
   for (size_t i = 0; i < ks.size(); ++i)
     out[std::to_string(ks[i])] = shares[i].questions == 0 ? 0.0 : static_cast<double>(all ? shares[i].reached_all : shares[i].reached_any) / shares[i].questions;
   return out;
 }
 
-int run_retrieval(Context& context, const Arguments& args) {
-  LL_TRY(const auto questions, read_questions(args.questions));
+int runRetrieval(Context& context, const Arguments& args) {
+  LL_TRY(const auto questions, readQuestions(args.questions));
   LL_TRY(Library* library, context.library());
   Engine* engine = nullptr;
-  if (context.has_model()) {
+  if (context.hasModel()) {
     LL_TRY(engine, context.engine());
   }
   Asking asking(*library, engine);
@@ -106,8 +106,8 @@ int run_retrieval(Context& context, const Arguments& args) {
       context.failed(document.status());
       continue;
     }
-    LL_TRY(const Route route, asking.find_route(*document, question.text, args.method == "descent" ? RouteMethod::Descent : RouteMethod::Flat, context.stop()));
-    LL_TRY(const auto reached, pages_reached(*library, *document, route, args.k));
+    LL_TRY(const Route route, asking.findRoute(*document, question.text, args.method == "descent" ? RouteMethod::Descent : RouteMethod::Flat, context.stop()));
+    LL_TRY(const auto reached, pagesReached(*library, *document, route, args.k));
     auto& own = per_document[question.document];
     own.resize(args.k.size());
     for (size_t i = 0; i < args.k.size(); ++i) {
@@ -122,8 +122,8 @@ int run_retrieval(Context& context, const Arguments& args) {
   context.progress("");
   Json documents = Json::array();
   for (const auto& [name, shares] : per_document)
-    documents.push_back({{"document", name}, {"questions", shares[0].questions}, {"recall_any", shares_json(args.k, shares, false)}, {"recall_all", shares_json(args.k, shares, true)}});
-  const Json result{{"questions", total[0].questions}, {"recall_any", shares_json(args.k, total, false)}, {"recall_all", shares_json(args.k, total, true)}, {"per_document", documents}};
+    documents.push_back({{"document", name}, {"questions", shares[0].questions}, {"recall_any", sharesJson(args.k, shares, false)}, {"recall_all", sharesJson(args.k, shares, true)}});
+  const Json result{{"questions", total[0].questions}, {"recall_any", sharesJson(args.k, total, false)}, {"recall_all", sharesJson(args.k, total, true)}, {"per_document", documents}};
   if (context.json()) return Context::print(result), kDone;
   std::printf("%d questions\n  k   any page  all pages\n", total[0].questions);
   for (int k : args.k)
@@ -133,7 +133,7 @@ int run_retrieval(Context& context, const Arguments& args) {
 
 }  // namespace
 
-void add_eval_command(CLI::App& app, Context& context, Run& run) {
+void addEvalCommand(CLI::App& app, Context& context, Run& run) {
   static Arguments args;
   auto* eval = app.add_subcommand("eval", "Measure quality");
   eval->require_subcommand(1);
@@ -142,7 +142,7 @@ void add_eval_command(CLI::App& app, Context& context, Run& run) {
   retrieval->add_option("--documents", args.documents, "Folder with the PDFs")->required();
   retrieval->add_option("-k", args.k, "Leaves to look at, for example 1,3,5,10")->delimiter(',')->check(CLI::PositiveNumber);
   retrieval->add_option("--route", args.method, "flat or descent")->check(CLI::IsMember({"flat", "descent"}));
-  retrieval->callback([&] { run = [&] { return run_retrieval(context, args); }; });
+  retrieval->callback([&] { run = [&] { return runRetrieval(context, args); }; });
 }
 
 }  // namespace longleaf::cli

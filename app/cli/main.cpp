@@ -8,12 +8,12 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.fallthrough();
   Context context;
-  context.add_options(app);
+  context.addOptions(app);
   Run run;
-  add_document_commands(app, context, run);
-  add_question_commands(app, context, run);
-  add_model_commands(app, context, run);
-  add_eval_command(app, context, run);
+  addDocumentCommands(app, context, run);
+  addQuestionCommands(app, context, run);
+  addModelCommands(app, context, run);
+  addEvalCommand(app, context, run);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

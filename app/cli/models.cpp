@@ -11,28 +11,28 @@
 namespace longleaf::cli {
 namespace {
 
-Json facts_json(const ModelFacts& facts) {
+Json factsJson(const ModelFacts& facts) {
   const ModelConfig& c = facts.config;
   return {{"path", facts.path}, {"title", c.title}, {"architecture", c.architecture}, {"quantisation", c.weight_format}, {"layers", c.n_layers},
           {"width", c.d_model}, {"vocabulary", c.n_vocab}, {"context", c.context_tokens}, {"chat_form", name_of(facts.chat_form)},
           {"weight_bytes", c.weight_bytes}, {"kv_bytes_per_token", facts.kv_bytes_per_token}, {"needed_bytes", facts.needed_bytes}};
 }
 
-void print_facts(const ModelFacts& facts) {
+void printFacts(const ModelFacts& facts) {
   const ModelConfig& c = facts.config;
   std::printf("%s\n  %s, %s, %d layers, width %d, context %d tokens, chat form %s\n  weights %.1f MiB; about %.1f MiB of memory to answer here\n",
               facts.path.c_str(), c.architecture.c_str(), c.weight_format.c_str(), c.n_layers, c.d_model, c.context_tokens, name_of(facts.chat_form),
               static_cast<double>(c.weight_bytes) / (1 << 20), static_cast<double>(facts.needed_bytes) / (1 << 20));
 }
 
-int run_models_list(Context& context) {
+int runModelsList(Context& context) {
   Json all = Json::array();
-  for (const auto& path : find_models(context.data_folder())) {
+  for (const auto& path : findModels(context.dataFolder())) {
     const auto facts = describe_model(path);
     if (context.json())
-      all.push_back(facts.ok() ? facts_json(*facts) : Json{{"path", path.string()}, {"problem", facts.status().message()}});
+      all.push_back(facts.ok() ? factsJson(*facts) : Json{{"path", path.string()}, {"problem", facts.status().message()}});
     else if (facts.ok())
-      print_facts(*facts);
+      printFacts(*facts);
     else
       std::printf("%s\n  cannot be used: %s\n", path.c_str(), facts.status().message().c_str());
     if (!context.json()) all.push_back(nullptr);
@@ -40,16 +40,16 @@ int run_models_list(Context& context) {
   if (context.json())
     Context::print({{"models", all}});
   else if (all.empty())
-    std::printf("No GGUF model was found. Put one into %s, or name it with --model FILE.\n", (context.data_folder() / "models").c_str());
+    std::printf("No GGUF model was found. Put one into %s, or name it with --model FILE.\n", (context.dataFolder() / "models").c_str());
   return kDone;
 }
 
-int run_models_show(Context& context, const std::string& file) {
+int runModelsShow(Context& context, const std::string& file) {
   LL_TRY(const ModelFacts facts, describe_model(file));
   if (context.json())
-    Context::print(facts_json(facts));
+    Context::print(factsJson(facts));
   else
-    print_facts(facts);
+    printFacts(facts);
   return kDone;
 }
 
@@ -62,7 +62,7 @@ double median(std::vector<double> values) {
   return values.empty() ? 0 : values[values.size() / 2];
 }
 
-int run_bench(Context& context, const BenchArguments& args) {
+int runBench(Context& context, const BenchArguments& args) {
   LL_TRY(Engine* engine, context.engine());
   context.progress("");
   LL_TRY(const BenchReport report, engine->bench(args.prompt, args.generate, args.repeat, context.stop()));
@@ -84,7 +84,7 @@ struct Driver {
 };
 
 // Asks the CUDA driver what is there, without linking it.
-Driver find_driver() {
+Driver findDriver() {
   Driver driver;
   void* library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
@@ -102,10 +102,10 @@ Driver find_driver() {
   return driver;
 }
 
-int run_doctor(Context& context) {
-  const auto worker = pdf_worker_program();
+int runDoctor(Context& context) {
+  const auto worker = pdfWorkerProgram();
   const bool has_worker = std::filesystem::exists(worker);
-  const Driver driver = find_driver();
+  const Driver driver = findDriver();
   const auto library = context.library();
   CheckReport check;
   if (library.ok()) {
@@ -116,17 +116,17 @@ int run_doctor(Context& context) {
     check.problems.push_back(library.status().message());
   }
   std::error_code error;
-  const auto space = std::filesystem::space(context.data_folder(), error);
+  const auto space = std::filesystem::space(context.dataFolder(), error);
   const std::string cpu = compute_device_name();
   if (context.json()) {
     Context::print({{"version", LONGLEAF_VERSION}, {"cpu", cpu}, {"processors", std::thread::hardware_concurrency()},
                     {"gpu", {{"driver", driver.found}, {"driver_version", driver.version}, {"devices", driver.devices}, {"used", false}, {"reason", driver.reason}}},
-                    {"memory_bytes", total_memory_bytes()}, {"data_folder", context.data_folder().string()}, {"free_bytes", error ? 0 : space.available},
+                    {"memory_bytes", total_memory_bytes()}, {"data_folder", context.dataFolder().string()}, {"free_bytes", error ? 0 : space.available},
                     {"pdf_reader", has_worker}, {"documents", check.documents}, {"problems", check.problems}});
   } else {
     std::printf("Longleaf %s\nprocessor: %s\nmemory: %.1f GiB\nGPU: not used, %s\nPDF reader: %s\ndata folder: %s (%.1f GiB free)\nlibrary: %d documents, %zu problems\n",
                 LONGLEAF_VERSION, cpu.c_str(), static_cast<double>(total_memory_bytes()) / (1 << 30), driver.reason.c_str(),
-                has_worker ? worker.c_str() : "missing; install Longleaf again", context.data_folder().c_str(),
+                has_worker ? worker.c_str() : "missing; install Longleaf again", context.dataFolder().c_str(),
                 static_cast<double>(space.available) / (1 << 30), check.documents, check.problems.size());
     for (const auto& problem : check.problems) std::printf("  %s\n", problem.c_str());
   }
@@ -135,24 +135,24 @@ int run_doctor(Context& context) {
 
 }  // namespace
 
-void add_model_commands(CLI::App& app, Context& context, Run& run) {
+void addModelCommands(CLI::App& app, Context& context, Run& run) {
   static std::string file;
   static BenchArguments args;
 
   auto* models = app.add_subcommand("models", "Models on this machine");
   models->require_subcommand(1);
-  models->add_subcommand("list", "Models found")->callback([&] { run = [&] { return run_models_list(context); }; });
+  models->add_subcommand("list", "Models found")->callback([&] { run = [&] { return runModelsList(context); }; });
   auto* show = models->add_subcommand("show", "One model's facts");
   show->add_option("FILE", file, "GGUF file")->required();
-  show->callback([&] { run = [&] { return run_models_show(context, file); }; });
+  show->callback([&] { run = [&] { return runModelsShow(context, file); }; });
 
   auto* bench = app.add_subcommand("bench", "Prefill and decode speed of a model");
   bench->add_option("--prompt", args.prompt, "Tokens to prefill")->check(CLI::NonNegativeNumber)->capture_default_str();
   bench->add_option("--generate", args.generate, "Tokens to decode")->check(CLI::NonNegativeNumber)->capture_default_str();
   bench->add_option("--repeat", args.repeat, "Runs")->check(CLI::PositiveNumber)->capture_default_str();
-  bench->callback([&] { run = [&] { return run_bench(context, args); }; });
+  bench->callback([&] { run = [&] { return runBench(context, args); }; });
 
-  app.add_subcommand("doctor", "What this machine has, and what is wrong")->callback([&] { run = [&] { return run_doctor(context); }; });
+  app.add_subcommand("doctor", "What this machine has, and what is wrong")->callback([&] { run = [&] { return runDoctor(context); }; });
 }
 
 }  // namespace longleaf::cli

@@ -14,9 +14,9 @@ struct AskArguments {
   uint64_t seed = 0;
 };
 
-RouteMethod method_named(const std::string& name) { return name == "descent" ? RouteMethod::Descent : RouteMethod::Flat; }
+RouteMethod methodNamed(const std::string& name) { return name == "descent" ? RouteMethod::Descent : RouteMethod::Flat; }
 
-Result<Json> leaves_json(Library& library, const DocumentRow& document, const std::vector<RoutedNode>& leaves, size_t most) {
+Result<Json> leavesJson(Library& library, const DocumentRow& document, const std::vector<RoutedNode>& leaves, size_t most) {
   LL_ASSIGN_OR_RETURN(const auto nodes, library.tree(document.key));
   std::unordered_map<int64_t, const NodeRow*> by_key;
   for (const auto& node : nodes) by_key[node.key] = &node;
@@ -29,27 +29,27 @@ Result<Json> leaves_json(Library& library, const DocumentRow& document, const st
   return all;
 }
 
-Result<Json> route_json(Library& library, const DocumentRow& document, const Route& route, size_t most, double seconds) {
-  LL_ASSIGN_OR_RETURN(const Json leaves, leaves_json(library, document, route.leaves, most));
+Result<Json> routeJson(Library& library, const DocumentRow& document, const Route& route, size_t most, double seconds) {
+  LL_ASSIGN_OR_RETURN(const Json leaves, leavesJson(library, document, route.leaves, most));
   Json trace = Json::array();
   for (const auto& n : route.trace)
     trace.push_back({{"node", n.node}, {"parent", n.parent == 0 ? Json(nullptr) : Json(n.parent)}, {"score", n.score}, {"kept", n.kept}});
   return Json{{"leaves", leaves}, {"trace", trace}, {"seconds", seconds}};
 }
 
-int run_route(Context& context, const AskArguments& args) {
+int runRoute(Context& context, const AskArguments& args) {
   LL_TRY(const DocumentRow document, context.document(args.document));
   LL_TRY(Library* library, context.library());
   Engine* engine = nullptr;
-  if (context.has_model()) {
+  if (context.hasModel()) {
     LL_TRY(engine, context.engine());
   }
   context.progress("");
   Asking asking(*library, engine);
   const auto start = std::chrono::steady_clock::now();
-  LL_TRY(const Route route, asking.find_route(document, args.question, method_named(args.method), context.stop()));
+  LL_TRY(const Route route, asking.findRoute(document, args.question, methodNamed(args.method), context.stop()));
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  LL_TRY(const Json json, route_json(*library, document, route, static_cast<size_t>(args.k), seconds));
+  LL_TRY(const Json json, routeJson(*library, document, route, static_cast<size_t>(args.k), seconds));
   if (context.json()) return Context::print(json), kDone;
   for (const auto& leaf : json["leaves"])
     std::printf("%.4f  pages %d-%d  %s\n", leaf["score"].get<double>(), leaf["page_first"].get<int>(), leaf["page_last"].get<int>(), leaf["title"].get<std::string>().c_str());
@@ -57,7 +57,7 @@ int run_route(Context& context, const AskArguments& args) {
   return kDone;
 }
 
-int run_encode(Context& context, const std::string& name) {
+int runEncode(Context& context, const std::string& name) {
   LL_TRY(const DocumentRow document, context.document(name));
   LL_TRY(Library* library, context.library());
   LL_TRY(Engine* engine, context.engine());
@@ -66,7 +66,7 @@ int run_encode(Context& context, const std::string& name) {
   const auto progress = [&](const EncodeProgress& p) {
     context.progress("Encoding: " + std::to_string(p.leaves_done) + " of " + std::to_string(p.leaves) + " leaves");
   };
-  LL_TRY(const EncodeReport report, engine->encode(*input, memory_folder(library->folder()), progress, context.stop()));
+  LL_TRY(const EncodeReport report, engine->encode(*input, memoryFolder(library->folder()), progress, context.stop()));
   context.progress("");
   const double rate = static_cast<double>(report.tokens) / std::max(report.seconds, 1e-9);
   if (context.json())
@@ -77,7 +77,7 @@ int run_encode(Context& context, const std::string& name) {
   return kDone;
 }
 
-Json citations_json(const Asked& asked, const std::vector<PageRow>& pages) {
+Json citationsJson(const Asked& asked, const std::vector<PageRow>& pages) {
   Json all = Json::array();
   for (const auto& c : asked.citations) {
     Json citation{{"sentence", c.sentence}, {"supported", c.supported}};
@@ -85,13 +85,13 @@ Json citations_json(const Asked& asked, const std::vector<PageRow>& pages) {
     citation["page"] = c.supported ? Json(c.page + 1) : Json(nullptr);
     citation["label"] = c.supported && page < pages.size() ? Json(pages[page].label) : Json(nullptr);
     citation["quote"] = c.quote;
-    citation["boxes"] = boxes_json(c.boxes);
+    citation["boxes"] = boxesJson(c.boxes);
     all.push_back(std::move(citation));
   }
   return all;
 }
 
-Json stats_json(const Asked& asked, const MemoryUse& memory, const std::string& device) {
+Json statsJson(const Asked& asked, const MemoryUse& memory, const std::string& device) {
   const AnswerStats& s = asked.stats;
   return {{"ttft_ms", s.ttft_ms}, {"route_ms", asked.route_ms}, {"prefill_tokens", s.prefill_tokens},
           {"prefill_tokens_per_s", s.prefill_tokens_per_s}, {"decode_tokens", s.decode_tokens}, {"decode_tokens_per_s", s.decode_tokens_per_s},
@@ -99,7 +99,7 @@ Json stats_json(const Asked& asked, const MemoryUse& memory, const std::string& 
           {"evidence_tokens", s.evidence_tokens}, {"predicted_ms", s.predicted_ms}, {"actual_ms", s.actual_ms}, {"reason", s.reason}};
 }
 
-void print_sources(const Asked& asked, const std::vector<PageRow>& pages) {
+void printSources(const Asked& asked, const std::vector<PageRow>& pages) {
   bool first = true;
   for (const auto& c : asked.citations) {
     if (!c.supported) continue;
@@ -113,7 +113,7 @@ void print_sources(const Asked& asked, const std::vector<PageRow>& pages) {
     if (!c.supported) std::printf("  not found in the document: “%s”\n", c.sentence.c_str());
 }
 
-void print_stats(const Asked& asked, const std::string& device) {
+void printStats(const Asked& asked, const std::string& device) {
   const AnswerStats& s = asked.stats;
   std::printf("\n%s evidence, first word after %.0f ms (routing %.0f ms)", name_of(asked.evidence), s.ttft_ms, asked.route_ms);
   if (asked.evidence != Evidence::Quote)
@@ -122,18 +122,18 @@ void print_stats(const Asked& asked, const std::string& device) {
   std::printf("\n");
 }
 
-int run_ask(Context& context, const AskArguments& args) {
+int runAsk(Context& context, const AskArguments& args) {
   LL_TRY(const Evidence evidence, evidence_named(args.evidence));
   LL_TRY(const DocumentRow document, context.document(args.document));
   LL_TRY(Library* library, context.library());
   Engine* engine = nullptr;
-  if (context.has_model() && evidence != Evidence::Quote) {
+  if (context.hasModel() && evidence != Evidence::Quote) {
     LL_TRY(engine, context.engine());
   }
   context.progress("");
   AskOptions options;
   options.evidence = evidence;
-  options.method = method_named(args.method);
+  options.method = methodNamed(args.method);
   options.sampler = {.temperature = args.temperature, .top_k = args.top_k, .top_p = args.top_p, .min_p = args.min_p, .seed = args.seed};
   options.max_tokens = args.max_tokens;
   options.evidence_tokens = args.evidence_tokens;
@@ -146,18 +146,18 @@ int run_ask(Context& context, const AskArguments& args) {
   const MemoryUse memory = engine != nullptr ? engine->memory_use() : MemoryUse{};
   const std::string device = engine != nullptr ? engine->device() : "none";
   if (context.json()) {
-    LL_TRY(const Json route, route_json(*library, document, asked.route, static_cast<size_t>(args.k), asked.route_ms / 1000));
-    Context::print({{"answer", asked.answer}, {"found", asked.found}, {"evidence", name_of(asked.evidence)}, {"citations", citations_json(asked, pages)},
-                    {"route", route}, {"stats", stats_json(asked, memory, device)}});
+    LL_TRY(const Json route, routeJson(*library, document, asked.route, static_cast<size_t>(args.k), asked.route_ms / 1000));
+    Context::print({{"answer", asked.answer}, {"found", asked.found}, {"evidence", name_of(asked.evidence)}, {"citations", citationsJson(asked, pages)},
+                    {"route", route}, {"stats", statsJson(asked, memory, device)}});
   } else {
     std::printf("\n");
-    print_sources(asked, pages);
-    print_stats(asked, device);
+    printSources(asked, pages);
+    printStats(asked, device);
   }
   return kDone;
 }
 
-void add_ask_options(CLI::App& ask, AskArguments& args) {
+void addAskOptions(CLI::App& ask, AskArguments& args) {
   ask.add_option("--evidence", args.evidence, "auto, exact, leaf_kv, memory_tokens or quote")->capture_default_str();
   ask.add_option("--max-tokens", args.max_tokens, "Length of the answer at most")->check(CLI::Range(1, 100000))->capture_default_str();
   ask.add_option("--temperature", args.temperature, "0: always the most likely word")->check(CLI::Range(0.0f, 10.0f))->capture_default_str();
@@ -169,7 +169,7 @@ void add_ask_options(CLI::App& ask, AskArguments& args) {
   ask.add_option("--repair", args.repair, "Tokens at the head of each later run of leaves to compute again")->check(CLI::NonNegativeNumber);
 }
 
-void add_route_options(CLI::App& command, AskArguments& args) {
+void addRouteOptions(CLI::App& command, AskArguments& args) {
   command.add_option("DOC", args.document, "Id, title or PDF")->required();
   command.add_option("QUESTION", args.question, "The question")->required();
   command.add_option("--route", args.method, "flat or descent")->check(CLI::IsMember({"flat", "descent"}))->capture_default_str();
@@ -178,21 +178,21 @@ void add_route_options(CLI::App& command, AskArguments& args) {
 
 }  // namespace
 
-void add_question_commands(CLI::App& app, Context& context, Run& run) {
+void addQuestionCommands(CLI::App& app, Context& context, Run& run) {
   static AskArguments args;
 
   auto* route = app.add_subcommand("route", "Which leaves a question reaches");
-  add_route_options(*route, args);
-  route->callback([&] { run = [&] { return run_route(context, args); }; });
+  addRouteOptions(*route, args);
+  route->callback([&] { run = [&] { return runRoute(context, args); }; });
 
   auto* encode = app.add_subcommand("encode", "Build the memory of a document for a model; goes on where it stopped");
   encode->add_option("DOC", args.document, "Id, title or PDF")->required();
-  encode->callback([&] { run = [&] { return run_encode(context, args.document); }; });
+  encode->callback([&] { run = [&] { return runEncode(context, args.document); }; });
 
   auto* ask = app.add_subcommand("ask", "Answer a question from a document, with sources");
-  add_route_options(*ask, args);
-  add_ask_options(*ask, args);
-  ask->callback([&] { run = [&] { return run_ask(context, args); }; });
+  addRouteOptions(*ask, args);
+  addAskOptions(*ask, args);
+  ask->callback([&] { run = [&] { return runAsk(context, args); }; });
 }
 
 }  // namespace longleaf::cli

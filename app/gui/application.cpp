@@ -1,0 +1,157 @@
+#include "app/gui/application.h"
+
+#include <QFileInfo>
+
+#include "app/gui/convert.h"
+#include "app/places.h"
+#include "ui/chat_view.h"
+#include "ui/figures_bar.h"
+#include "ui/job_bar.h"
+#include "ui/page_view.h"
+
+namespace longleaf {
+namespace {
+
+const QString kModelSetting = QStringLiteral("model");
+const QString kDocumentSetting = QStringLiteral("document");
+
+}  // namespace
+
+Application::Application(const std::filesystem::path& folder, QObject* parent)
+    : QObject(parent), library_(folder), import_(folder), engine_(folder) {
+  connectWindow();
+  connectLibrary();
+  connectImport();
+  connectEngine();
+}
+
+void Application::start(const QStringList& files) {
+  window_.show();
+  offerSample_ = files.isEmpty();
+  library_.loadSetting(kModelSetting);
+  library_.loadSetting(kDocumentSetting);
+  library_.loadDocuments();
+  for (const QString& file : files) import_.import(QFileInfo(file).absoluteFilePath());
+}
+
+void Application::connectWindow() {
+  connect(&window_, &ui::MainWindow::filesOpened, this, [this](const QStringList& files) {
+    for (const QString& file : files) import_.import(file);
+  });
+  connect(&window_, &ui::MainWindow::passwordGiven, this, [this](const QString& file, const QString& password) {
+    passwords_.insert(file, password);
+    import_.import(file, password);
+  });
+  connect(&window_, &ui::MainWindow::documentSelected, &library_, &LibraryController::openDocument);
+  connect(&window_, &ui::MainWindow::deleteRequested, &library_, &LibraryController::remove);
+  connect(&window_, &ui::MainWindow::newChatRequested, this, [this] {
+    if (document() != 0) library_.newChat(document());
+  });
+  connect(&window_, &ui::MainWindow::modelOpened, &engine_, &EngineController::openModel);
+  connect(&window_, &ui::MainWindow::modelClosed, &engine_, &EngineController::closeModel);
+  connect(&window_, &ui::MainWindow::encodeRequested, this, [this] {
+    if (document() != 0) engine_.encode(document());
+  });
+  connect(window_.pages(), &ui::PageView::imageWanted, &pages_, &PageController::want);
+  connect(window_.chat(), &ui::ChatView::questionAsked, this, [this](const QString& question) {
+    window_.setRoute({});
+    engine_.ask(document(), question, window_.chat()->evidence(), document_.pages);
+  });
+  connect(window_.chat(), &ui::ChatView::stopRequested, &engine_, &EngineController::stopAnswer);
+  connect(window_.job(), &ui::JobBar::pauseToggled, &import_, &ImportController::setPaused);
+  connect(window_.job(), &ui::JobBar::cancelRequested, this, [this] {
+    import_.cancel();
+    engine_.cancelEncode();
+  });
+}
+
+void Application::connectLibrary() {
+  connect(&library_, &LibraryController::documentsLoaded, this, &Application::showDocuments);
+  connect(&library_, &LibraryController::documentOpened, this, &Application::showDocument);
+  connect(&library_, &LibraryController::removed, this, [this](qint64 key) {
+    if (key == document()) {
+      document_ = {};
+      window_.setDocument({}, {}, {});
+      window_.chat()->setMessages({});
+    }
+    library_.loadDocuments();
+  });
+  connect(&library_, &LibraryController::settingLoaded, this, [this](const QString& name, const QString& value) {
+    if (name == kModelSetting && !value.isEmpty()) engine_.openModel(value);
+    if (name == kDocumentSetting && value.toLongLong() != 0 && offerSample_) library_.openDocument(value.toLongLong());
+  });
+  connect(&library_, &LibraryController::failed, this, [this](const QString& reason) { window_.showNotice(reason, true); });
+  connect(&pages_, &PageController::drawn, window_.pages(), &ui::PageView::setImage);
+  connect(&pages_, &PageController::failed, window_.pages(), &ui::PageView::setProblem);
+}
+
+void Application::connectImport() {
+  connect(&import_, &ImportController::progress, window_.job(), &ui::JobBar::setJob);
+  connect(&import_, &ImportController::idle, this, [this] {
+    if (!engine_.isEncoding()) window_.job()->clear();
+    library_.loadDocuments();
+  });
+  connect(&import_, &ImportController::imported, this, &Application::showImported);
+  connect(&import_, &ImportController::passwordNeeded, &window_, &ui::MainWindow::askPassword);
+  connect(&import_, &ImportController::failed, this, [this](const QString& file, const QString& reason) {
+    const QString name = QFileInfo(file).fileName();
+    window_.showNotice(reason.contains(name) ? reason : tr("%1: %2").arg(name, reason), true);
+  });
+}
+
+void Application::connectEngine() {
+  connect(&engine_, &EngineController::modelOpened, this, [this](const QString& file, const ui::Figures& figures) {
+    window_.figures()->setFigures(figures);
+    window_.setModelOpen(true);
+    window_.showNotice({}, false);
+    library_.saveSetting(kModelSetting, file);
+  });
+  connect(&engine_, &EngineController::modelClosed, this, [this] {
+    window_.figures()->setFigures({});
+    window_.setModelOpen(false);
+    library_.saveSetting(kModelSetting, {});
+  });
+  connect(&engine_, &EngineController::modelFailed, this, [this](const QString&, const QString& reason) { window_.showNotice(reason, true); });
+  connect(&engine_, &EngineController::figuresChanged, window_.figures(), &ui::FiguresBar::setFigures);
+  connect(&engine_, &EngineController::routed, &window_, &ui::MainWindow::setRoute);
+  connect(&engine_, &EngineController::textCame, window_.chat(), &ui::ChatView::addText);
+  connect(&engine_, &EngineController::answered, this, [this](qint64 key, const ui::ChatItem& item) {
+    if (key == document()) window_.chat()->finishAnswer(item);
+  });
+  connect(&engine_, &EngineController::answerFailed, window_.chat(), &ui::ChatView::failAnswer);
+  connect(&engine_, &EngineController::encodeProgress, window_.job(), &ui::JobBar::setJob);
+  const auto encodeEnded = [this](const QString& text) {
+    if (!import_.isBusy()) window_.job()->clear();
+    window_.showNotice(text, false);
+  };
+  connect(&engine_, &EngineController::encoded, this, encodeEnded);
+  connect(&engine_, &EngineController::encodeFailed, this, encodeEnded);
+}
+
+void Application::showDocuments(const QList<ui::LibraryItem>& documents) {
+  window_.setDocuments(documents, document());
+  const auto sample = sampleDocument();
+  if (documents.isEmpty() && offerSample_ && !sample.empty()) import_.import(QString::fromStdString(sample.string()));
+  offerSample_ = false;
+}
+
+void Application::showDocument(const OpenedDocument& document) {
+  engine_.stopAnswer();
+  document_ = document;
+  const QString file = QString::fromStdString(document.row.path.string());
+  pages_.setDocument(document.row.path, passwords_.value(file));
+  window_.setDocument(QString::fromStdString(document.row.title), document.sections, document.pages);
+  window_.chat()->setMessages(document.messages);
+  library_.saveSetting(kDocumentSetting, QString::number(document.row.key));
+  library_.loadDocuments();
+}
+
+void Application::showImported(const QString& file, qint64 key, bool alreadyThere, const QStringList& warnings) {
+  QString notice = alreadyThere ? tr("%1 is already in your library.").arg(QFileInfo(file).fileName()) : QString();
+  if (!warnings.isEmpty()) notice += (notice.isEmpty() ? QString() : QStringLiteral(" ")) + warnings.first() + QStringLiteral(".");
+  if (warnings.size() > 1) notice += tr(" (and %n more note(s))", nullptr, static_cast<int>(warnings.size()) - 1);
+  window_.showNotice(notice, false);
+  library_.openDocument(key);
+}
+
+}  // namespace longleaf

@@ -1,0 +1,51 @@
+#include "app/gui/convert.h"
+
+#include <QHash>
+
+namespace longleaf {
+
+ui::LibraryItem toItem(const DocumentRow& d) {
+  return {d.key, QString::fromStdString(d.title), d.pages, d.leaves, d.state == DocumentState::Ready};
+}
+
+QList<ui::SectionItem> toItems(const std::vector<NodeRow>& nodes) {
+  QList<ui::SectionItem> items;
+  items.reserve(static_cast<qsizetype>(nodes.size()));
+  for (const NodeRow& n : nodes)
+    items.append({n.key, n.parent, n.kind == NodeKind::Leaf, QString::fromStdString(n.title), n.page_first, n.page_last});
+  return items;
+}
+
+QList<ui::PageItem> toItems(const std::vector<PageRow>& pages) {
+  QList<ui::PageItem> items;
+  items.reserve(static_cast<qsizetype>(pages.size()));
+  for (const PageRow& p : pages)
+    items.append({QSizeF(static_cast<double>(p.width_pt), static_cast<double>(p.height_pt)), QString::fromStdString(p.label)});
+  return items;
+}
+
+ui::ChatItem toItem(const MessageRow& message, const QList<ui::PageItem>& pages) {
+  ui::ChatItem item{QString::fromStdString(message.question), QString::fromStdString(message.answer), {}};
+  for (const CitationRow& c : message.citations) {
+    ui::SourceItem source{QString::fromStdString(c.sentence), c.supported, c.page, {}, QString::fromStdString(c.quote), {}};
+    if (c.page >= 0 && c.page < pages.size()) source.pageLabel = pages[c.page].label;
+    for (const Box& b : c.boxes)
+      source.boxes.append(QRectF(QPointF(static_cast<double>(b.x0), static_cast<double>(b.y0)), QPointF(static_cast<double>(b.x1), static_cast<double>(b.y1))));
+    item.sources.append(std::move(source));
+  }
+  return item;
+}
+
+QHash<qint64, ui::RouteMark> toMarks(const Route& route) {
+  QHash<qint64, ui::RouteMark> marks;
+  for (const RoutedNode& n : route.trace) marks.insert(n.node, n.kept ? ui::RouteMark::Kept : ui::RouteMark::Pruned);
+  return marks;
+}
+
+QString toSentence(const Status& status) {
+  QString text = QString::fromStdString(status.message());
+  if (!text.endsWith('.') && !text.endsWith('!') && !text.endsWith('?')) text += '.';
+  return text;
+}
+
+}  // namespace longleaf

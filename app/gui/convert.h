@@ -1,0 +1,17 @@
+// Values of library and engine as values of the window.
+#pragma once
+
+#include "app/asking.h"
+#include "ui/rows.h"
+
+namespace longleaf {
+
+ui::LibraryItem toItem(const DocumentRow& document);
+QList<ui::SectionItem> toItems(const std::vector<NodeRow>& nodes);
+QList<ui::PageItem> toItems(const std::vector<PageRow>& pages);
+ui::ChatItem toItem(const MessageRow& message, const QList<ui::PageItem>& pages);
+QHash<qint64, ui::RouteMark> toMarks(const Route& route);
+// A reason as a whole sentence for people.
+QString toSentence(const Status& status);
+
+}  // namespace longleaf

@@ -1,0 +1,165 @@
+#include "app/gui/engine_controller.h"
+
+#include "app/gui/convert.h"
+#include "app/places.h"
+
+namespace longleaf {
+
+using Clock = std::chrono::steady_clock;
+
+namespace {
+
+constexpr size_t kTurnsRemembered = 2;
+constexpr double kSecondsBetweenFigures = 0.1;
+
+double secondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+}  // namespace
+
+EngineController::EngineController(std::filesystem::path folder, QObject* parent) : QObject(parent), folder_(std::move(folder)) {}
+
+EngineController::~EngineController() {
+  answerStop_.request_stop();
+  encodeStop_.request_stop();
+}
+
+void EngineController::home(std::function<void()> done) { QMetaObject::invokeMethod(this, std::move(done), Qt::QueuedConnection); }
+
+void EngineController::homeIfCurrent(quint64 id, std::function<void()> done) {
+  home([this, id, done = std::move(done)] {
+    if (id == current_) done();
+  });
+}
+
+Result<Asking*> EngineController::asking() {
+  if (library_ == nullptr) {
+    LL_ASSIGN_OR_RETURN(library_, Library::open(folder_));
+  }
+  if (asking_ == nullptr) asking_ = std::make_unique<Asking>(*library_, engine_.get());
+  return asking_.get();
+}
+
+ui::Figures EngineController::figures(const AnswerStats* stats) const {
+  ui::Figures f;
+  if (engine_ != nullptr) {
+    const MemoryUse memory = engine_->memory_use();
+    f.device = QString::fromStdString(engine_->device());
+    f.model = QString::fromStdString(engine_->facts().config.title);
+    f.memoryUsed = memory.device_bytes;
+    f.memoryTotal = memory.total_device_bytes;
+  }
+  if (stats == nullptr) return f;
+  f.ttftMs = stats->ttft_ms;
+  if (stats->prefill_tokens > 0) f.prefillPerSecond = stats->prefill_tokens_per_s;
+  if (stats->decode_tokens > 1) f.decodePerSecond = stats->decode_tokens_per_s;
+  return f;
+}
+
+void EngineController::openModel(const QString& file) {
+  thread_.post([this, file] {
+    asking_.reset();
+    engine_.reset();
+    auto loaded = Engine::load(file.toStdString(), {});
+    if (!loaded.ok())
+      return home([this, file, text = toSentence(loaded.status())] {
+        emit modelClosed();
+        emit modelFailed(file, text);
+      });
+    engine_ = std::move(*loaded);
+    home([this, file, f = figures(nullptr)] { emit modelOpened(file, f); });
+  });
+}
+
+void EngineController::closeModel() {
+  thread_.post([this] {
+    asking_.reset();
+    engine_.reset();
+    home([this] { emit modelClosed(); });
+  });
+}
+
+void EngineController::ask(qint64 document, const QString& question, const QString& evidence, const QList<ui::PageItem>& pages) {
+  answerStop_.request_stop();
+  answerStop_ = std::stop_source();
+  const quint64 id = ++current_;
+  thread_.post([=, this, stop = answerStop_.get_token()] { answer(id, document, question, evidence, pages, stop); });
+}
+
+void EngineController::stopAnswer() { answerStop_.request_stop(); }
+
+void EngineController::answer(quint64 id, qint64 document, const QString& question, const QString& evidence, const QList<ui::PageItem>& pages,
+                              std::stop_token stop) {
+  auto item = answerAndKeep(id, document, question, evidence, pages, std::move(stop));
+  if (!item.ok()) return homeIfCurrent(id, [this, text = toSentence(item.status())] { emit answerFailed(text); });
+  homeIfCurrent(id, [this, document, chatItem = std::move(*item)] { emit answered(document, chatItem); });
+}
+
+Result<ui::ChatItem> EngineController::answerAndKeep(quint64 id, qint64 document, const QString& question, const QString& evidence,
+                                                     const QList<ui::PageItem>& pages, std::stop_token stop) {
+  LL_ASSIGN_OR_RETURN(Asking * asking, this->asking());
+  LL_ASSIGN_OR_RETURN(const DocumentRow row, library_->document(document));
+  LL_ASSIGN_OR_RETURN(const int64_t chat, current_chat(*library_, document));
+  LL_ASSIGN_OR_RETURN(const auto said, messages(*library_, chat));
+  AskOptions options;
+  LL_ASSIGN_OR_RETURN(options.evidence, evidence_named(evidence.toStdString()));
+  for (size_t i = said.size() - std::min(kTurnsRemembered, said.size()); i < said.size(); ++i) options.history.push_back({said[i].question, said[i].answer});
+
+  AskCallbacks callbacks;
+  callbacks.on_route = [&](const Route& route) { homeIfCurrent(id, [this, marks = toMarks(route)] { emit routed(marks); }); };
+  callbacks.on_text = [&](std::string_view text) {
+    homeIfCurrent(id, [this, piece = QString::fromUtf8(text.data(), static_cast<qsizetype>(text.size()))] { emit textCame(piece); });
+  };
+  auto lastFigures = Clock::time_point();
+  callbacks.on_progress = [&](const AnswerStats& stats) {
+    if (secondsSince(lastFigures) < kSecondsBetweenFigures) return;
+    lastFigures = Clock::now();
+    homeIfCurrent(id, [this, f = figures(&stats)] { emit figuresChanged(f); });
+  };
+  LL_ASSIGN_OR_RETURN(Asked asked, asking->ask(row, question.toStdString(), options, callbacks, std::move(stop)));
+  ui::Figures f = figures(&asked.stats);
+  f.evidence = QString::fromLatin1(name_of(asked.evidence));
+  homeIfCurrent(id, [this, f] { emit figuresChanged(f); });
+  const MessageRow message{0, question.toStdString(), asked.answer, name_of(asked.evidence), asked.citations};
+  LL_RETURN_IF_ERROR(add_message(*library_, chat, message));
+  return toItem(message, pages);
+}
+
+void EngineController::encode(qint64 document) {
+  if (encoding_) return;
+  encoding_ = true;
+  encodeStop_ = std::stop_source();
+  thread_.post([this, document, stop = encodeStop_.get_token()] {
+    const auto report = encodeNow(document, stop);
+    home([this, report] {
+      encoding_ = false;
+      if (report.ok())
+        emit encoded(tr("Encoded %n leaves", nullptr, static_cast<int>(report->leaves)) + tr(", %1 tokens in %2 s.").arg(report->tokens).arg(report->seconds, 0, 'f', 1));
+      else
+        emit encodeFailed(report.status().code() == Code::Cancelled ? tr("Encoding was stopped; it goes on from there next time.") : toSentence(report.status()));
+    });
+  });
+}
+
+void EngineController::cancelEncode() { encodeStop_.request_stop(); }
+
+Result<EncodeReport> EngineController::encodeNow(qint64 document, std::stop_token stop) {
+  if (engine_ == nullptr) return Status(Code::Invalid, "Open a model first");
+  LL_ASSIGN_OR_RETURN(Asking * asking, this->asking());
+  LL_ASSIGN_OR_RETURN(const DocumentRow row, library_->document(document));
+  LL_ASSIGN_OR_RETURN(const DocumentInput* input, asking->input(row));
+  const auto start = Clock::now();
+  auto last = Clock::time_point();
+  const auto progress = [&](const EncodeProgress& p) {
+    if (secondsSince(last) < kSecondsBetweenFigures && p.leaves_done < p.leaves) return;
+    last = Clock::now();
+    ui::JobItem job{tr("Encoding %1").arg(QString::fromStdString(row.title)), static_cast<qint64>(p.leaves_done), static_cast<qint64>(p.leaves), tr("leaves"), -1, false};
+    if (p.tokens_done > 0) job.secondsLeft = secondsSince(start) / static_cast<double>(p.tokens_done) * static_cast<double>(p.tokens - p.tokens_done);
+    home([this, job, f = figures(nullptr)] {
+      emit encodeProgress(job);
+      emit figuresChanged(f);
+    });
+  };
+  return engine_->encode(*input, memoryFolder(folder_), progress, std::move(stop));
+}
+
+}  // namespace longleaf

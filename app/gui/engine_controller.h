@@ -1,0 +1,68 @@
+// The engine for the window: loads models, encodes and answers on a thread of its own. Its own methods: GUI thread;
+// signals come there too.
+#pragma once
+
+#include <QHash>
+#include <QObject>
+#include <filesystem>
+#include <memory>
+#include <stop_token>
+
+#include "app/asking.h"
+#include "app/gui/task_thread.h"
+#include "ui/rows.h"
+
+namespace longleaf {
+
+class EngineController final : public QObject {
+  Q_OBJECT
+
+ public:
+  explicit EngineController(std::filesystem::path folder, QObject* parent = nullptr);
+  ~EngineController() override;
+
+  void openModel(const QString& file);
+  void closeModel();
+  // Every question has an id; signals of others than the last are not sent.
+  void ask(qint64 document, const QString& question, const QString& evidence, const QList<ui::PageItem>& pages);
+  void stopAnswer();
+  void encode(qint64 document);
+  void cancelEncode();
+  bool isEncoding() const { return encoding_; }
+
+ signals:
+  void modelOpened(const QString& file, const ui::Figures& figures);
+  void modelClosed();
+  void modelFailed(const QString& file, const QString& reason);
+  void routed(const QHash<qint64, ui::RouteMark>& marks);
+  void textCame(const QString& text);
+  void figuresChanged(const ui::Figures& figures);
+  void answered(qint64 document, const ui::ChatItem& item);
+  void answerFailed(const QString& reason);
+  void encodeProgress(const ui::JobItem& job);
+  void encoded(const QString& summary);
+  void encodeFailed(const QString& reason);
+
+ private:
+  // All on the thread.
+  void answer(quint64 id, qint64 document, const QString& question, const QString& evidence, const QList<ui::PageItem>& pages, std::stop_token stop);
+  Result<ui::ChatItem> answerAndKeep(quint64 id, qint64 document, const QString& question, const QString& evidence,
+                                     const QList<ui::PageItem>& pages, std::stop_token stop);
+  Result<EncodeReport> encodeNow(qint64 document, std::stop_token stop);
+  Result<Asking*> asking();
+  ui::Figures figures(const AnswerStats* stats) const;
+
+  void home(std::function<void()> done);
+  void homeIfCurrent(quint64 id, std::function<void()> done);
+
+  std::filesystem::path folder_;
+  std::unique_ptr<Library> library_;  // the thread's, like the next two
+  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<Asking> asking_;
+  quint64 current_ = 0;
+  bool encoding_ = false;
+  std::stop_source answerStop_, encodeStop_;
+  TaskThread thread_;                 // last: ends before the rest goes
+};
+
+}  // namespace longleaf

@@ -1,0 +1,104 @@
+#include "app/gui/library_controller.h"
+
+#include "app/gui/convert.h"
+#include "app/places.h"
+#include "ingest/library/chats.h"
+
+namespace longleaf {
+
+LibraryController::LibraryController(std::filesystem::path folder, QObject* parent) : QObject(parent), folder_(std::move(folder)) {}
+
+void LibraryController::home(std::function<void()> done) { QMetaObject::invokeMethod(this, std::move(done), Qt::QueuedConnection); }
+
+void LibraryController::fail(const Status& status) {
+  home([this, text = toSentence(status)] { emit failed(text); });
+}
+
+Library* LibraryController::library() {
+  if (library_ != nullptr) return library_.get();
+  auto opened = Library::open(folder_);
+  if (!opened.ok()) return fail(opened.status()), nullptr;
+  library_ = std::move(*opened);
+  return library_.get();
+}
+
+void LibraryController::loadDocuments() {
+  thread_.post([this] {
+    Library* library = this->library();
+    if (library == nullptr) return;
+    const auto rows = library->documents();
+    if (!rows.ok()) return fail(rows.status());
+    QList<ui::LibraryItem> items;
+    for (const DocumentRow& row : *rows) items.append(toItem(row));
+    home([this, items] { emit documentsLoaded(items); });
+  });
+}
+
+Result<OpenedDocument> LibraryController::read(Library& library, qint64 key) {
+  OpenedDocument opened;
+  LL_ASSIGN_OR_RETURN(opened.row, library.document(key));
+  if (opened.row.state != DocumentState::Ready)
+    return Status(Code::Invalid, "“" + opened.row.title + "” has not been read to its end; drop the file again, it goes on where it stopped");
+  LL_ASSIGN_OR_RETURN(const auto nodes, library.tree(key));
+  LL_ASSIGN_OR_RETURN(const auto pages, library.pages(key));
+  LL_ASSIGN_OR_RETURN(const int64_t chat, current_chat(library, key));
+  LL_ASSIGN_OR_RETURN(const auto said, messages(library, chat));
+  opened.sections = toItems(nodes);
+  opened.pages = toItems(pages);
+  for (const auto& message : said) opened.messages.append(toItem(message, opened.pages));
+  return opened;
+}
+
+void LibraryController::openDocument(qint64 key) {
+  const quint64 request = ++opening_;
+  thread_.post([this, key, request] {
+    Library* library = this->library();
+    if (library == nullptr) return;
+    auto opened = read(*library, key);
+    if (!opened.ok()) return fail(opened.status());
+    home([this, request, document = std::move(*opened)] {
+      if (request == opening_) emit documentOpened(document);
+    });
+  });
+}
+
+void LibraryController::newChat(qint64 key) {
+  thread_.post([this, key] {
+    Library* library = this->library();
+    if (library == nullptr) return;
+    if (const auto chat = new_chat(*library, key); !chat.ok()) return fail(chat.status());
+  });
+  openDocument(key);
+}
+
+void LibraryController::remove(qint64 key) {
+  thread_.post([this, key] {
+    Library* library = this->library();
+    if (library == nullptr) return;
+    const auto row = library->document(key);
+    if (!row.ok()) return fail(row.status());
+    if (const Status status = library->remove(key); !status.ok()) return fail(status);
+    remove_memory(memoryFolder(folder_), row->id);
+    home([this, key] { emit removed(key); });
+  });
+}
+
+void LibraryController::loadSetting(const QString& name) {
+  thread_.post([this, name] {
+    Library* library = this->library();
+    if (library == nullptr) return;
+    const auto value = library->setting(name.toStdString());
+    if (!value.ok()) return fail(value.status());
+    home([this, name, text = QString::fromStdString(*value)] { emit settingLoaded(name, text); });
+  });
+}
+
+void LibraryController::saveSetting(const QString& name, const QString& value) {
+  thread_.post([this, name, value] {
+    Library* library = this->library();
+    if (library == nullptr) return;
+    if (const Status status = library->set_setting(name.toStdString(), value.toStdString()); !status.ok()) fail(status);
+  });
+}
+
+}  // namespace longleaf

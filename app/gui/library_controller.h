@@ -1,0 +1,57 @@
+// Reads and changes the library for the window, on a thread of its own. Its own methods: GUI thread; they return at
+// once, and signals come on the GUI thread.
+#pragma once
+
+#include <QHash>
+#include <QObject>
+#include <filesystem>
+#include <memory>
+
+#include "app/gui/task_thread.h"
+#include "ingest/library/library.h"
+#include "ui/rows.h"
+
+namespace longleaf {
+
+struct OpenedDocument {
+  DocumentRow row;
+  QList<ui::SectionItem> sections;
+  QList<ui::PageItem> pages;
+  QList<ui::ChatItem> messages;
+};
+
+class LibraryController final : public QObject {
+  Q_OBJECT
+
+ public:
+  explicit LibraryController(std::filesystem::path folder, QObject* parent = nullptr);
+
+  void loadDocuments();
+  void openDocument(qint64 key);   // a later call makes an earlier one's answer void
+  void newChat(qint64 key);
+  void remove(qint64 key);
+  void loadSetting(const QString& name);
+  void saveSetting(const QString& name, const QString& value);
+
+ signals:
+  void documentsLoaded(const QList<ui::LibraryItem>& documents);
+  void documentOpened(const OpenedDocument& document);
+  void removed(qint64 key);
+  void settingLoaded(const QString& name, const QString& value);
+  void failed(const QString& reason);
+
+ private:
+  // On the thread: the library, opened when first needed. nullptr after telling why not.
+  Library* library();
+  Result<OpenedDocument> read(Library& library, qint64 key);
+  // From the thread: runs `done` on the GUI thread.
+  void home(std::function<void()> done);
+  void fail(const Status& status);
+
+  std::filesystem::path folder_;
+  std::unique_ptr<Library> library_;  // only the thread touches it
+  quint64 opening_ = 0;
+  TaskThread thread_;                 // last: ends before the rest goes
+};
+
+}  // namespace longleaf
