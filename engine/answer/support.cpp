@@ -10,6 +10,8 @@ namespace longleaf {
 namespace {
 
 constexpr double kLeastShare = 0.5;
+constexpr double kRepeatsQuestion = 0.6;  // a sentence with hardly more than the question's own words
+constexpr double kAsksItself = 0.5;       // a sentence that is a question
 
 std::vector<std::string> content_stems(std::string_view text) {
   std::vector<std::string> stems;
@@ -32,6 +34,7 @@ bool is_number(const std::string& word) {
 SentenceIndex::SentenceIndex(const std::vector<std::string>& sentences) {
   for (const auto& sentence : sentences) {
     stems_.push_back(content_stems(sentence));
+    is_question_.push_back(!sentence.empty() && sentence.back() == '?');
     all_stems_.insert(all_stems_.end(), stems_.back().begin(), stems_.back().end());
   }
   std::sort(all_stems_.begin(), all_stems_.end());
@@ -72,7 +75,8 @@ std::vector<Support> SentenceIndex::answers_to(std::string_view question, const 
     double s = share(wanted, i);
     if (s <= 0) continue;
     // A bare heading repeats the question's words and answers nothing.
-    if (stems_[i].size() < wanted.size() + 2) s *= 0.6;
+    if (stems_[i].size() < wanted.size() + 2) s *= kRepeatsQuestion;
+    if (is_question_[i]) s *= kAsksItself;
     ranked.push_back({static_cast<int>(i), s + (i < bonus.size() ? bonus[i] : 0.0)});
   }
   std::stable_sort(ranked.begin(), ranked.end(), [](const Support& a, const Support& b) { return a.share > b.share; });

@@ -30,6 +30,7 @@ class SentenceIndex {
   double weight(const std::string& stem) const;
   double share(const std::vector<std::string>& wanted, size_t sentence) const;
   std::vector<std::vector<std::string>> stems_;  // per sentence, sorted, each once
+  std::vector<bool> is_question_;
   std::vector<std::string> all_stems_;           // sorted, one entry per sentence that has it
 };
 

@@ -35,6 +35,8 @@ TEST(the_best_verbatim_sentence_comes_first) {
   REQUIRE(!ranked.empty());
   CHECK_EQ(ranked[0].sentence, 1);
   CHECK(index.answers_to("Who wrote Hamlet?", {}).empty());
+  const SentenceIndex asks({"How often should the filter be replaced in summer?", "The filter is replaced often in summer, every 100 hours."});
+  CHECK_EQ(asks.answers_to("How often is the filter replaced?", {})[0].sentence, 1);
 }
 
 TEST(the_planner_reuses_when_reading_again_would_be_slow) {

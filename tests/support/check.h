@@ -40,8 +40,8 @@ inline void fail(const char* file, int line, const std::string& what) {
   ((condition) ? void() : longleaf::test::fail(__FILE__, __LINE__, #condition))
 #define CHECK_EQ(a, b)                                                                                  \
   do {                                                                                                  \
-    const auto& ll_a = (a);                                                                             \
-    const auto& ll_b = (b);                                                                             \
+    const auto ll_a = (a);                                                                              \
+    const auto ll_b = (b);                                                                              \
     if (!(ll_a == ll_b))                                                                                \
       longleaf::test::fail(__FILE__, __LINE__, #a " == " #b " (" + show(ll_a) + ", " + show(ll_b) + ")"); \
   } while (false)

@@ -1,0 +1,246 @@
+#include "ingest/library/library.h"
+
+#include <signal.h>
+#include <sqlite3.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <random>
+
+#include "ingest/library/chats.h"
+#include "ingest/library/importer.h"
+#include "ingest/library/search.h"
+#include "tests/support/check.h"
+#include "tests/support/manual.h"
+#include "tests/support/programs.h"
+#include "tests/support/temporary_folder.h"
+
+using namespace longleaf;
+using namespace longleaf::test;
+
+namespace {
+
+ImportOptions options() {
+  ImportOptions o;
+  o.reader.worker = program("longleaf-pdf");
+  o.range_pages = 8;
+  return o;
+}
+
+std::filesystem::path save(const TemporaryFolder& folder, const ManualOptions& manual_options = {}) {
+  const auto path = folder / ("manual" + std::to_string(manual_options.salt) + ".pdf");
+  manual(manual_options).save(path.string());
+  return path;
+}
+
+std::string whole_text(Library& library, int64_t document) {
+  std::string all;
+  const auto blocks = library.page_blocks(document, 0, 1 << 20);
+  if (blocks.ok())
+    for (const auto& row : *blocks) all += row.block.text + "\n";
+  return all;
+}
+
+}  // namespace
+
+TEST(an_imported_manual_has_its_sections_and_no_running_heads) {
+  TemporaryFolder folder;
+  auto library = Library::open(folder / "lib");
+  REQUIRE_OK(library);
+  const auto report = import_pdf(**library, save(folder), options());
+  REQUIRE_OK(report);
+  CHECK_EQ(report->document.pages, 6);
+  CHECK_EQ(report->document.sections, 6);
+  CHECK(report->warnings.empty());
+  const std::string text = whole_text(**library, report->document.key);
+  CHECK(text.find("edition") == std::string::npos);
+  CHECK(text.find("has to be maintained by trained people") != std::string::npos);
+  const auto tree = (*library)->tree(report->document.key);
+  REQUIRE_OK(tree);
+  CHECK_EQ(tree->at(1).title, std::string("Chapter A of the pumps"));
+  const auto path = (*library)->title_path(tree->back().parent);
+  REQUIRE_OK(path);
+  CHECK_EQ(*path, std::string("Chapter E of the pumps › Section F of the pumps"));
+}
+
+TEST(the_same_bytes_are_known_under_any_name) {
+  TemporaryFolder folder;
+  auto library = Library::open(folder / "lib");
+  REQUIRE_OK(library);
+  const auto path = save(folder);
+  REQUIRE_OK(import_pdf(**library, path, options()));
+  std::filesystem::copy(path, folder / "copy.pdf");
+  const auto again = import_pdf(**library, folder / "copy.pdf", options());
+  REQUIRE_OK(again);
+  CHECK(again->already_there);
+  CHECK_EQ((*library)->documents()->size(), size_t{1});
+  CHECK((*library)->find((folder / "copy.pdf").string()).ok());
+  CHECK((*library)->find(again->document.id.substr(0, 8)).ok());
+  CHECK((*library)->find("Pump manual 0").ok());
+  CHECK((*library)->find("nothing").status().code() == Code::NotFound);
+}
+
+TEST(search_finds_words_with_their_boxes) {
+  TemporaryFolder folder;
+  auto library = Library::open(folder / "lib");
+  REQUIRE_OK(library);
+  const auto report = import_pdf(**library, save(folder), options());
+  REQUIRE_OK(report);
+  const auto hits = search(**library, report->document.key, "\"number 4\" deliver", 10);
+  REQUIRE_OK(hits);
+  REQUIRE(hits->size() == 1);
+  CHECK_EQ(hits->at(0).page, 4);
+  CHECK(hits->at(0).boxes.size() >= 3);
+  CHECK(hits->at(0).snippet.find("**delivers**") != std::string::npos);
+  CHECK(search(**library, report->document.key, "unicorn", 10)->empty());
+  for (const char* odd : {"\"", "a OR", "NEAR(", "* ) (", "'; DROP TABLE nodes; --"}) {  // words, never syntax
+    const auto found = search(**library, report->document.key, odd, 10);
+    CHECK(found.ok() || found.status().code() == Code::Invalid);
+  }
+  const auto scores = lexical_scores(**library, report->document.key, "How many litres does pump number 3 deliver?");
+  REQUIRE_OK(scores);
+  const auto best = (*library)->leaf_text(scores->at(0).leaf);
+  CHECK(best->find(page_fact(3)) != std::string::npos);
+}
+
+TEST(a_cancelled_import_goes_on_where_it_stopped) {
+  TemporaryFolder folder;
+  auto library = Library::open(folder / "lib");
+  REQUIRE_OK(library);
+  const auto path = save(folder, {.pages = 40, .outline = true, .salt = 1});
+  std::stop_source stop;
+  ImportOptions o = options();
+  o.stop = stop.get_token();
+  o.progress = [&](const ImportProgress& p) { if (p.pages_done >= 16) stop.request_stop(); };
+  CHECK(import_pdf(**library, path, o).status().code() == Code::Cancelled);
+  CHECK((*library)->documents()->at(0).state == DocumentState::Reading);
+  int first = -1;
+  ImportOptions rest = options();
+  rest.progress = [&](const ImportProgress& p) { if (first < 0) first = p.pages_done; };
+  const auto report = import_pdf(**library, path, rest);
+  REQUIRE_OK(report);
+  CHECK_EQ(first, 16);
+  CHECK_EQ(report->document.sections, 40);
+}
+
+TEST(killing_an_import_loses_at_most_the_range_in_hand) {
+  TemporaryFolder folder;
+  const auto path = save(folder, {.pages = 60, .outline = true, .salt = 2});
+  std::mt19937 random(21);
+  int finished = 0, before = 0;
+  for (int round = 0; round < 50 && finished < 3; ++round) {
+    const pid_t child = fork();
+    if (child == 0) {
+      auto library = Library::open(folder / "lib");
+      ImportOptions o = options();
+      o.readers = 1;
+      const bool ok = library.ok() && import_pdf(**library, path, o).ok();
+      _exit(ok ? 0 : 1);
+    }
+    usleep(2000 + random() % 40000);
+    kill(child, SIGKILL);
+    int status = 0;
+    waitpid(child, &status, 0);
+    auto library = Library::open(folder / "lib");
+    REQUIRE_OK(library);
+    const auto check = (*library)->check();
+    REQUIRE_OK(check);
+    for (const auto& problem : check->problems) fail(__FILE__, __LINE__, problem);
+    const auto documents = (*library)->documents();
+    if (documents->empty()) continue;
+    int pages = 0;
+    CHECK((*library)->database().query("SELECT count(*) FROM pages", {}, [&](const Row& row) { return pages = static_cast<int>(row.integer(0)), true; }).ok());
+    CHECK(pages >= before);       // what was there stays
+    CHECK(pages % 8 == 0 || pages == 60);  // whole ranges only
+    before = pages;
+    if (documents->at(0).state == DocumentState::Ready && ++finished < 3) {
+      REQUIRE_OK((*library)->remove(documents->at(0).key));
+      before = 0;
+    }
+  }
+  auto library = Library::open(folder / "lib");
+  REQUIRE_OK(library);
+  const auto report = import_pdf(**library, path, options());
+  REQUIRE_OK(report);
+  CHECK_EQ(report->document.sections, 60);
+}
+
+TEST(removing_a_document_leaves_nothing_of_it) {
+  TemporaryFolder folder;
+  auto library = Library::open(folder / "lib");
+  REQUIRE_OK(library);
+  const auto a = import_pdf(**library, save(folder), options()), b = import_pdf(**library, save(folder, {.pages = 5, .outline = true, .salt = 3}), options());
+  REQUIRE_OK(a);
+  REQUIRE_OK(b);
+  const auto chat = current_chat(**library, a->document.key);
+  REQUIRE_OK(chat);
+  REQUIRE_OK(add_message(**library, *chat, {0, "q", "a", "quote", {{"s", true, 1, "quote", {{0, 0, 1, 1}}}}}));
+  REQUIRE_OK((*library)->remove(a->document.key));
+  for (const char* table : {"pages", "nodes", "blocks", "leaf_text"}) {
+    int64_t rows = -1;
+    CHECK((*library)->database().query((std::string("SELECT count(*) FROM ") + table + " WHERE document = " + std::to_string(a->document.key)).c_str(), {}, [&](const Row& row) { return rows = row.integer(0), true; }).ok());
+    CHECK_EQ(rows, int64_t{0});
+  }
+  CHECK((*library)->check()->problems.empty());
+  CHECK((*library)->tree(b->document.key)->size() > 5);
+}
+
+TEST(conversations_come_back_with_their_citations) {
+  TemporaryFolder folder;
+  auto library = Library::open(folder / "lib");
+  REQUIRE_OK(library);
+  const auto report = import_pdf(**library, save(folder), options());
+  REQUIRE_OK(report);
+  const auto chat = current_chat(**library, report->document.key);
+  REQUIRE_OK(chat);
+  REQUIRE_OK(add_message(**library, *chat, {0, "Why?", "Because.", "exact", {{"Because.", true, 2, "source", {{0.1f, 0.2f, 0.3f, 0.4f}}}}}));
+  const auto said = messages(**library, *chat);
+  REQUIRE_OK(said);
+  REQUIRE(said->size() == 1);
+  CHECK_EQ(said->at(0).citations.at(0).quote, std::string("source"));
+  CHECK(said->at(0).citations.at(0).boxes.at(0) == (Box{0.1f, 0.2f, 0.3f, 0.4f}));
+  REQUIRE_OK(new_chat(**library, report->document.key));
+  CHECK(messages(**library, *current_chat(**library, report->document.key))->empty());
+}
+
+TEST(a_damaged_library_is_named_not_trusted) {
+  TemporaryFolder folder;
+  std::filesystem::create_directories(folder / "lib");
+  std::ofstream(folder / "lib" / "library.sqlite", std::ios::binary) << std::string(8192, 'x');
+  const auto library = Library::open(folder / "lib");
+  CHECK(library.status().code() == Code::Corrupt);
+  CHECK(library.status().message().find("restore a backup") != std::string::npos);
+}
+
+TEST(a_newer_library_is_refused) {
+  TemporaryFolder folder;
+  { REQUIRE_OK(Library::open(folder / "lib")); }
+  sqlite3* raw = nullptr;
+  REQUIRE(sqlite3_open((folder / "lib" / "library.sqlite").c_str(), &raw) == SQLITE_OK);
+  sqlite3_exec(raw, "PRAGMA user_version = 999", nullptr, nullptr, nullptr);
+  sqlite3_close(raw);
+  CHECK(Library::open(folder / "lib").status().code() == Code::Unsupported);
+}
+
+TEST(a_backup_made_while_writing_is_whole) {
+  TemporaryFolder folder;
+  auto library = Library::open(folder / "lib");
+  REQUIRE_OK(library);
+  REQUIRE_OK(import_pdf(**library, save(folder), options()));
+  std::filesystem::create_directories(folder / "restored");
+  REQUIRE_OK((*library)->backup(folder / "restored" / "library.sqlite"));
+  auto restored = Library::open(folder / "restored");
+  REQUIRE_OK(restored);
+  CHECK((*restored)->check()->problems.empty());
+  CHECK_EQ((*restored)->documents()->size(), size_t{1});
+}
+
+TEST(packed_words_keep_their_places) {
+  const std::vector<WordPlace> words = {{0, 4, {0, 0.25f, 0.5f, 1}}, {70000, 65535, {0.1f, 0.2f, 0.3f, 0.4f}}};
+  const auto back = unpack_words(pack_words(words));
+  REQUIRE(back.size() == 2);
+  CHECK_EQ(back[1].offset, 70000u);
+  CHECK(std::abs(back[1].box.x0 - 0.1f) < 1.0f / 65535);
+  CHECK(unpack_words("short").empty());
+}

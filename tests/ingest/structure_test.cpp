@@ -1,0 +1,124 @@
+#include <numeric>
+
+#include "ingest/structure/headings.h"
+#include "ingest/structure/sections.h"
+#include "ingest/structure/sentences.h"
+#include "tests/support/check.h"
+
+using namespace longleaf;
+
+namespace {
+
+Block block(int page, const std::string& text, float size = 11, bool bold = false) {
+  Block b;
+  b.page = page;
+  b.text = text;
+  b.size_pt = size;
+  b.bold = bold;
+  b.n_lines = 1;
+  b.box = {0.1f, 0.1f, 0.9f, 0.2f};
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find(' ', begin), text.size());
+    b.words.push_back({static_cast<uint32_t>(begin), static_cast<uint16_t>(end - begin), b.box});
+    begin = end + 1;
+  }
+  return b;
+}
+
+const std::string kBody = "This is body text that says something about the machine and goes on for a while.";
+
+LeafLimits limits(int target = 256) {
+  LeafLimits l;
+  l.target_tokens = target;
+  l.count = estimate_tokens;
+  return l;
+}
+
+std::vector<std::string> section_titles(const SectionTree& tree) {
+  std::vector<std::string> titles;
+  for (const auto& node : tree.nodes)
+    if (node.kind == NodeKind::Section && node.level > 0) titles.push_back(std::to_string(node.level) + node.title);
+  return titles;
+}
+
+std::string joined(const std::string& text, const std::vector<Range>& ranges) {
+  std::string out;
+  for (const Range& r : ranges) out += text.substr(r.begin, r.end - r.begin) + "|";
+  return out;
+}
+
+}  // namespace
+
+TEST(sections_follow_the_outline_where_there_is_one) {
+  const std::vector<Block> blocks = {block(0, "1 Pumps", 18), block(0, kBody), block(1, "1.1 Feed pump", 14), block(1, kBody), block(2, "2 Valves", 18), block(2, kBody)};
+  const auto tree = make_sections(blocks, {{0, "Pumps", 0, 0}, {1, "Feed pump", 1, 0}, {0, "Valves", 2, 0}}, "Manual", limits());
+  CHECK(section_titles(tree) == (std::vector<std::string>{"1Pumps", "2Feed pump", "1Valves"}));
+  CHECK(tree.blocks[0].kind == BlockKind::Heading);
+}
+
+TEST(without_an_outline_type_and_numbers_make_the_levels) {
+  std::vector<Block> blocks;
+  for (int i = 0; i < 4; ++i) {
+    blocks.push_back(block(i, "Chapter about pumps", 20, true));
+    for (int j = 0; j < 2; ++j) {
+      blocks.push_back(block(i, "A part of them", 14, true));
+      for (int k = 0; k < 3; ++k) blocks.push_back(block(i, kBody));
+    }
+  }
+  const auto titles = section_titles(make_sections(blocks, {}, "Manual", limits()));
+  REQUIRE(titles.size() == 12);
+  CHECK_EQ(titles[0], std::string("1Chapter about pumps"));
+  CHECK_EQ(titles[1], std::string("2A part of them"));
+}
+
+TEST(an_outline_that_points_nowhere_is_not_believed) {
+  const std::vector<Block> blocks = {block(0, "Big title", 20), block(0, kBody), block(0, kBody), block(0, kBody)};
+  const auto titles = section_titles(make_sections(blocks, {{0, "x", -1, 0}, {0, "y", 99, 0}}, "Manual", limits()));
+  CHECK(titles == (std::vector<std::string>{"1Big title"}));
+}
+
+TEST(leaves_stay_in_their_section_and_under_the_limit_and_lose_nothing) {
+  std::vector<Block> blocks = {block(0, "First part", 20)};
+  for (int i = 0; i < 20; ++i) blocks.push_back(block(i / 5, kBody));
+  blocks.push_back(block(4, "Second part", 20));
+  std::string endless;
+  for (int i = 0; i < 300; ++i) endless += "word" + std::to_string(i) + (i % 40 == 39 ? ". Then " : " ");
+  blocks.push_back(block(4, endless));
+  blocks.push_back(block(5, std::string(5000, 'x')));  // one word without an end
+  const auto tree = make_sections(blocks, {}, "Manual", limits(100));
+  int next = 0;
+  for (const auto& node : tree.nodes) {
+    if (node.kind != NodeKind::Leaf) continue;
+    CHECK_EQ(node.block_first, next);
+    next = node.block_end;
+    CHECK(node.tokens <= 512);
+    CHECK(tree.nodes[static_cast<size_t>(node.parent)].kind == NodeKind::Section);
+  }
+  CHECK_EQ(next, static_cast<int>(tree.blocks.size()));
+  const auto bytes = [](const std::vector<Block>& all) {
+    return std::accumulate(all.begin(), all.end(), size_t{0}, [](size_t n, const Block& b) {
+      for (char c : b.text) n += c != ' ' ? 1 : 0;
+      return n;
+    });
+  };
+  CHECK_EQ(bytes(tree.blocks), bytes(blocks));
+  CHECK(section_titles(tree).size() == 2);
+}
+
+TEST(an_empty_document_is_one_empty_section) {
+  const auto tree = make_sections({}, {}, "Nothing", limits());
+  REQUIRE(tree.nodes.size() == 1);
+  CHECK_EQ(tree.nodes[0].title, std::string("Nothing"));
+}
+
+TEST(sentences_end_where_a_reader_would_say) {
+  const std::string text = "Dr. Smith paid $3.50 for it. Was it e.g. cheap? \u201CYes!\u201D he said. See fig. 3 for more";
+  CHECK_EQ(joined(text, sentences(text)), std::string("Dr. Smith paid $3.50 for it.|Was it e.g. cheap?|\u201CYes!\u201D he said.|See fig. 3 for more|"));
+  CHECK(sentences("   ").empty());
+  const std::string japanese = "\u6C34\u3002\u706B\u3002";
+  CHECK_EQ(sentences(japanese).size(), size_t{2});
+}
+
+TEST(titles_compare_without_case_space_and_marks) {
+  CHECK_EQ(folded("1.2  The Feed-Pump!"), std::string("12thefeedpump"));
+}
