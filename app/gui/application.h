@@ -22,6 +22,7 @@ class Application final : public QObject {
   // Shows the window, opens the remembered model, and reads `files`, or the sample document into an empty library.
   void start(const QStringList& files);
   ui::MainWindow& window() { return window_; }
+  EngineController& engine() { return engine_; }
   qint64 document() const { return document_.row.key; }
 
  private:

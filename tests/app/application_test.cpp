@@ -1,0 +1,174 @@
+// The whole program in one process: real window, real controllers, real worker, real engine.
+#include "app/gui/application.h"
+
+#include <QDropEvent>
+#include <QMimeData>
+#include <QPlainTextEdit>
+#include <QSignalSpy>
+#include <QTest>
+#include <QTextBrowser>
+#include <QThread>
+#include <fstream>
+
+#include "tests/support/manual.h"
+#include "tests/support/random_model.h"
+#include "tests/support/temporary_folder.h"
+#include "ui/chat_view.h"
+#include "ui/figures_bar.h"
+#include "ui/job_bar.h"
+#include "ui/page_view.h"
+#include "ui/section_model.h"
+
+using namespace longleaf;
+using namespace longleaf::test;
+
+class ApplicationTest : public QObject {
+  Q_OBJECT
+
+ private slots:
+  void init() {
+    folder_ = std::make_unique<TemporaryFolder>();
+    pdf_ = QString::fromStdString((*folder_ / "manual.pdf").string());
+    manual({.pages = 12, .outline = true, .salt = 0}).save(pdf_.toStdString());
+    application_ = std::make_unique<Application>(*folder_ / "lib");
+  }
+  void cleanup() { application_.reset(); }
+
+  void aDroppedFileIsReadAskedAndCited() {
+    application_->start({});
+    QVERIFY(QTest::qWaitForWindowExposed(&window()));
+    drop(pdf_);
+    QTRY_VERIFY_WITH_TIMEOUT(application_->document() != 0, 20000);
+    QCOMPARE(window().sections()->rowCount(), 1);
+    QCOMPARE(window().sections()->rowCount(window().sections()->index(0, 0)), 6);
+    ask(QStringLiteral("How many litres per minute does pump number 7 deliver?"));
+    QTRY_VERIFY_WITH_TIMEOUT(!window().chat()->isAnswering(), 20000);
+    QVERIFY2(window().chat()->transcript().contains(QStringLiteral("149 litres per minute. [page 8]")), qPrintable(window().chat()->transcript()));
+    emit browser()->anchorClicked(QUrl(QStringLiteral("source:0:0")));
+    QCOMPARE(window().pages()->highlightedPage(), 7);
+    QCOMPARE(window().pages()->currentPage(), 7);
+    QVERIFY(kept() >= 2);
+  }
+
+  void aModelStreamsItsAnswerWithFigures() {
+    openEverything();
+    ask(QStringLiteral("How many litres per minute does pump number 7 deliver?"));
+    QTRY_VERIFY_WITH_TIMEOUT(!window().chat()->isAnswering(), 30000);
+    const QString figures = window().figures()->text();
+    QVERIFY2(figures.contains(QStringLiteral("random")) && figures.contains(QStringLiteral("ms")) && !figures.contains(QStringLiteral("First token –")), qPrintable(figures));
+    QVERIFY(window().chat()->transcript().contains(QStringLiteral("no source found")));
+  }
+
+  void stopEndsALongAnswer() {
+    openEverything();
+    QSignalSpy text(engine(), &EngineController::textCame);
+    ask(QStringLiteral("How many litres per minute does pump number 7 deliver?"));
+    QTRY_VERIFY_WITH_TIMEOUT(text.count() > 2, 30000);
+    emit window().chat()->stopRequested();
+    QTRY_VERIFY_WITH_TIMEOUT(!window().chat()->isAnswering(), 5000);
+  }
+
+  void signalsComeOnTheGuiThread() {
+    openEverything();
+    int wrong = 0, all = 0;
+    const auto note = [&] {
+      ++all;
+      wrong += QThread::currentThread() != qApp->thread() ? 1 : 0;
+    };
+    connect(engine(), &EngineController::textCame, engine(), note, Qt::DirectConnection);
+    connect(engine(), &EngineController::figuresChanged, engine(), note, Qt::DirectConnection);
+    connect(engine(), &EngineController::answered, engine(), note, Qt::DirectConnection);
+    ask(QStringLiteral("Which pump delivers most?"));
+    QTRY_VERIFY_WITH_TIMEOUT(!window().chat()->isAnswering(), 30000);
+    QVERIFY(all > 3);
+    QCOMPARE(wrong, 0);
+  }
+
+  void encodingShowsProgressAndTheMemoryIsUsed() {
+    openEverything();
+    QSignalSpy encoded(engine(), &EngineController::encoded);
+    emit window().encodeRequested();
+    QTRY_COMPARE_WITH_TIMEOUT(encoded.count(), 1, 60000);
+    QVERIFY(window().notice().startsWith(QStringLiteral("Encoded")));
+    QVERIFY(window().job()->isHidden());
+  }
+
+  void whatCannotBeReadIsToldAndTheNextFileIsRead() {
+    application_->start({});
+    std::ofstream(*folder_ / "bad.pdf") << "not a pdf at all";
+    drop(QString::fromStdString((*folder_ / "bad.pdf").string()));
+    QTRY_VERIFY_WITH_TIMEOUT(window().notice().contains(QStringLiteral("not a PDF")), 20000);
+    drop(pdf_);
+    QTRY_VERIFY_WITH_TIMEOUT(application_->document() != 0, 20000);
+  }
+
+  void theConversationIsThereAgainNextTime() {
+    aDroppedFileIsReadAskedAndCited();
+    application_ = std::make_unique<Application>(*folder_ / "lib");
+    application_->start({});
+    QTRY_VERIFY_WITH_TIMEOUT(window().chat()->transcript().contains(QStringLiteral("149 litres")), 20000);
+  }
+
+  void aModelThatCannotBeUsedSaysWhy() {
+    application_->start({});
+    emit window().modelOpened(pdf_);
+    QTRY_VERIFY_WITH_TIMEOUT(window().notice().contains(QStringLiteral("not a GGUF")), 20000);
+  }
+
+  void deletingTheOpenDocumentEmptiesTheWindow() {
+    application_->start({pdf_});
+    QTRY_VERIFY_WITH_TIMEOUT(application_->document() != 0, 20000);
+    emit window().deleteRequested(application_->document());
+    QTRY_COMPARE_WITH_TIMEOUT(window().sections()->rowCount(), 0, 20000);
+    QCOMPARE(application_->document(), qint64{0});
+  }
+
+ private:
+  ui::MainWindow& window() { return application_->window(); }
+  EngineController* engine() { return &application_->engine(); }
+  QTextBrowser* browser() { return window().chat()->findChild<QTextBrowser*>(); }
+
+  void drop(const QString& file) {
+    QMimeData data;
+    data.setUrls({QUrl::fromLocalFile(file)});
+    QDragEnterEvent enter(QPoint(100, 100), Qt::CopyAction, &data, Qt::LeftButton, Qt::NoModifier);
+    QCoreApplication::sendEvent(&window(), &enter);
+    QDropEvent event(QPointF(100, 100), Qt::CopyAction, &data, Qt::LeftButton, Qt::NoModifier);
+    QCoreApplication::sendEvent(&window(), &event);
+  }
+
+  void ask(const QString& question) {
+    auto* input = window().chat()->findChild<QPlainTextEdit*>();
+    input->setPlainText(question);
+    QTest::keyClick(input, Qt::Key_Return);
+    QVERIFY(window().chat()->isAnswering());
+  }
+
+  void openEverything() {
+    const auto model = *folder_ / "model.gguf";
+    std::ofstream(model, std::ios::binary) << random_model_gguf({.layers = 4, .d_model = 128, .heads = 4, .kv_heads = 2, .d_ff = 256, .context = 4096, .seed = 4, .chat_template = "<|im_start|>"});
+    application_->start({pdf_});
+    QSignalSpy opened(engine(), &EngineController::modelOpened);
+    emit window().modelOpened(QString::fromStdString(model.string()));
+    QTRY_COMPARE_WITH_TIMEOUT(opened.count(), 1, 30000);
+    QTRY_VERIFY_WITH_TIMEOUT(application_->document() != 0, 20000);
+  }
+
+  int kept() {
+    int n = 0;
+    const auto* model = window().sections();
+    const std::function<void(const QModelIndex&)> walk = [&](const QModelIndex& index) {
+      n += index.data(ui::SectionModel::MarkRole).toInt() == static_cast<int>(ui::RouteMark::Kept) ? 1 : 0;
+      for (int row = 0; row < model->rowCount(index); ++row) walk(model->index(row, 0, index));
+    };
+    walk(model->index(0, 0));
+    return n;
+  }
+
+  std::unique_ptr<TemporaryFolder> folder_;
+  QString pdf_;
+  std::unique_ptr<Application> application_;
+};
+
+QTEST_MAIN(ApplicationTest)
+#include "application_test.moc"

@@ -1,0 +1,124 @@
+#include "app/asking.h"
+
+#include "app/places.h"
+#include "ingest/library/importer.h"
+#include "tests/support/check.h"
+#include "tests/support/manual.h"
+#include "tests/support/programs.h"
+#include "tests/support/random_model.h"
+#include "tests/support/temporary_folder.h"
+
+using namespace longleaf;
+using namespace longleaf::test;
+
+namespace {
+
+struct Rig {
+  TemporaryFolder folder;
+  std::unique_ptr<Library> library;
+  DocumentRow document;
+  std::unique_ptr<Engine> engine;
+
+  explicit Rig(bool with_model, int pages = 12) {
+    manual({.pages = pages, .outline = true, .salt = 0}).save((folder / "m.pdf").string());
+    library = std::move(*Library::open(folder / "lib"));
+    ImportOptions options;
+    options.reader.worker = program("longleaf-pdf");
+    auto report = import_pdf(*library, folder / "m.pdf", options);
+    if (!report.ok()) {
+      fail(__FILE__, __LINE__, report.status().message());
+      return;
+    }
+    document = report->document;
+    if (!with_model) return;
+    std::ofstream(folder / "model.gguf", std::ios::binary) << random_model_gguf({});
+    engine = std::move(*Engine::load(folder / "model.gguf", {}));
+  }
+  Result<Asked> ask(const std::string& question, AskOptions options = {}) {
+    options.max_tokens = 12;
+    return Asking(*library, engine.get()).ask(document, question, options, {}, {});
+  }
+};
+
+}  // namespace
+
+TEST(a_quote_answers_with_the_right_sentence_page_and_boxes) {
+  Rig rig(false);
+  const auto asked = rig.ask("How many litres per minute does pump number 7 deliver?");
+  REQUIRE_OK(asked);
+  CHECK(asked->found && asked->evidence == Evidence::Quote);
+  REQUIRE(!asked->citations.empty());
+  CHECK_EQ(asked->citations[0].quote, page_fact(7));
+  CHECK_EQ(asked->citations[0].page, 7);
+  REQUIRE(!asked->citations[0].boxes.empty());
+  const Box& box = asked->citations[0].boxes[0];
+  CHECK(box.y0 > 0.15f && box.y1 < 0.20f && box.x0 > 0.1f);  // the baseline stands at 150 of 842 points
+  size_t kept = 0;
+  for (const auto& visited : asked->route.trace) kept += visited.kept ? 1 : 0;
+  CHECK(kept >= 2 && kept < asked->route.trace.size());
+}
+
+TEST(a_question_the_document_does_not_answer_is_told_so) {
+  Rig rig(false);
+  for (const char* question : {"Who won the football world cup?", "xyzzy", "What is the colour of pump happiness in Antarctica during storms?"}) {
+    const auto asked = rig.ask(question);
+    REQUIRE_OK(asked);
+    CHECK(!asked->found);
+    CHECK(asked->answer.rfind("Nothing in this document answers", 0) == 0);
+    CHECK(asked->citations.empty());
+  }
+  CHECK(rig.ask("   ").status().code() == Code::Invalid);
+}
+
+TEST(the_closest_sections_are_named) {
+  Rig rig(false);
+  const auto asked = rig.ask("Which pumps explode beneath submarine volcanoes near Iceland?");
+  REQUIRE_OK(asked);
+  CHECK(!asked->found);
+  CHECK(asked->answer.find("closest sections") != std::string::npos && asked->answer.find("of the pumps") != std::string::npos);
+}
+
+TEST(every_evidence_answers_or_says_what_it_needs) {
+  Rig rig(true);
+  const std::string question = "How many litres per minute does pump number 7 deliver?";
+  AskOptions options;
+  options.evidence = Evidence::LeafKv;
+  CHECK(rig.ask(question, options).status().message().find("encode") != std::string::npos);
+  options.evidence = Evidence::MemoryTokens;
+  CHECK(rig.ask(question, options).status().message().find("adapter") != std::string::npos);
+  Asking asking(*rig.library, rig.engine.get());
+  const auto input = asking.input(rig.document);
+  REQUIRE_OK(input);
+  REQUIRE_OK(rig.engine->encode(**input, memoryFolder(rig.library->folder()), nullptr, {}));
+  std::string exact;
+  for (auto evidence : {Evidence::Exact, Evidence::LeafKv, Evidence::Auto, Evidence::Quote}) {
+    options.evidence = evidence;
+    const auto asked = rig.ask(question, options);
+    REQUIRE_OK(asked);
+    CHECK(asked->found && !asked->answer.empty());
+    CHECK(evidence == Evidence::Auto || asked->evidence == evidence);
+  }
+  Rig without(false);
+  options.evidence = Evidence::Exact;
+  CHECK(without.ask(question, options).status().message().find("needs a model") != std::string::npos);
+}
+
+TEST(sentences_that_a_random_model_babbles_are_marked_as_unsupported) {
+  Rig rig(true);
+  AskOptions options;
+  options.evidence = Evidence::Exact;
+  const auto asked = rig.ask("How many litres per minute does pump number 7 deliver?", options);
+  REQUIRE_OK(asked);
+  for (const auto& citation : asked->citations) CHECK(!citation.supported);
+}
+
+TEST(pruned_leaves_are_not_evidence) {
+  Rig rig(true, 30);
+  AskOptions options;
+  options.evidence = Evidence::Exact;
+  options.evidence_tokens = 500;  // of bytes, for this model: one leaf
+  const auto asked = rig.ask("How many litres per minute does pump number 7 deliver?", options);
+  REQUIRE_OK(asked);
+  CHECK(asked->stats.evidence_tokens > 0 && asked->stats.evidence_tokens <= 500);
+  CHECK(asked->stats.prefill_tokens < 1100);
+}

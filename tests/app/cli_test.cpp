@@ -1,0 +1,220 @@
+// longleaf-cli as a user runs it: outputs, exit statuses, and what survives being killed.
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+#include <random>
+#include <set>
+
+#include "tests/support/check.h"
+#include "tests/support/manual.h"
+#include "tests/support/programs.h"
+#include "tests/support/random_model.h"
+#include "tests/support/temporary_folder.h"
+
+using namespace longleaf::test;
+using Json = nlohmann::json;
+
+namespace {
+
+struct Outcome {
+  int status;
+  std::string out, err;
+  Json json() const { return Json::parse(out, nullptr, false); }
+};
+
+std::string slurp(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::string quoted(const std::string& text) { return "'" + text + "'"; }
+
+struct Rig {
+  TemporaryFolder folder;
+  std::string pdf = (folder / "manual.pdf").string(), model = (folder / "model.gguf").string();
+  explicit Rig(int pages = 10) {
+    manual({.pages = pages, .outline = true, .salt = 0}).save(pdf);
+    std::ofstream(model, std::ios::binary) << random_model_gguf({.layers = 4, .d_model = 64, .heads = 4, .kv_heads = 2, .d_ff = 128, .context = 2000, .seed = 2, .chat_template = "<|im_start|>"});
+  }
+  std::string command(const std::string& arguments) const {
+    return program("longleaf-cli").string() + " --library " + (folder / "lib").string() + " " + arguments;
+  }
+  Outcome run(const std::string& arguments) const {
+    const std::string line = command(arguments) + " >" + (folder / "out").string() + " 2>" + (folder / "err").string() + " </dev/null";
+    const int status = std::system(line.c_str());
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128, slurp(folder / "out"), slurp(folder / "err")};
+  }
+};
+
+}  // namespace
+
+TEST(import_list_tree_text_and_search_give_their_json) {
+  const Rig rig;
+  const auto import = rig.run("--json import " + rig.pdf);
+  CHECK_EQ(import.status, 0);
+  const Json document = import.json()["documents"][0];
+  CHECK_EQ(document["pages"].get<int>(), 10);
+  CHECK_EQ(document["sections"].get<int>(), 10);
+  CHECK(document["warnings"].empty());
+  const std::string id = document["id"].get<std::string>();
+  CHECK_EQ(rig.run("--json list").json()["documents"][0]["id"].get<std::string>(), id);
+  const Json tree = rig.run("--json tree " + id.substr(0, 8)).json();
+  std::set<long> seen;
+  for (const Json& node : tree["nodes"]) {  // parents come first
+    CHECK(node["parent"].is_null() || seen.count(node["parent"].get<long>()) == 1);
+    seen.insert(node["id"].get<long>());
+    CHECK(node["page_first"].get<int>() >= 1 && node["page_last"].get<int>() <= 10);
+  }
+  const Json text = rig.run("--json text " + id + " --pages 3-4").json();
+  CHECK(!text["blocks"].empty());
+  for (const Json& block : text["blocks"]) CHECK(block["page"].get<int>() == 3 || block["page"].get<int>() == 4);
+  const Json hits = rig.run("--json search " + id + " litres minute").json()["hits"];
+  CHECK_EQ(hits.size(), size_t{10});
+  CHECK(rig.run("import " + rig.pdf).out.find("already in your library") != std::string::npos);
+}
+
+TEST(ask_imports_the_file_and_cites_its_page) {
+  const Rig rig;
+  const auto asked = rig.run("--json ask " + rig.pdf + " 'How many litres per minute does pump number 3 deliver?'");
+  CHECK_EQ(asked.status, 0);
+  const Json json = asked.json();
+  CHECK_EQ(json["evidence"].get<std::string>(), std::string("quote"));
+  CHECK_EQ(json["citations"][0]["page"].get<int>(), 4);
+  CHECK(json["citations"][0]["quote"].get<std::string>().find("121 litres") != std::string::npos);
+  CHECK(json["route"]["trace"].size() > 10);
+  const auto shown = rig.run("ask " + rig.pdf + " 'How many litres per minute does pump number 3 deliver?'");
+  CHECK(shown.out.find("page 4") != std::string::npos);
+}
+
+TEST(an_encoded_document_is_asked_without_reading_it_again) {
+  const Rig rig(60);
+  const std::string model = "--model " + rig.model + " --json ";
+  const Json encoded = rig.run(model + "encode " + rig.pdf).json();
+  CHECK(encoded["tokens"].get<int>() > 5000 && encoded["bytes"].get<long>() > 0);
+  const std::string question = " 'How many litres per minute does pump number 3 deliver?' --max-tokens 8";
+  const Json reuse = rig.run(model + "ask " + rig.pdf + question + " --evidence leaf_kv").json();
+  const Json exact = rig.run(model + "ask " + rig.pdf + question + " --evidence exact").json();
+  CHECK(reuse["stats"]["prefill_tokens"].get<int>() < 150);  // template and question, in bytes for this model
+  CHECK(exact["stats"]["prefill_tokens"].get<int>() > 1000);
+  CHECK(reuse["stats"]["ttft_ms"].get<double>() > 0 && reuse["stats"]["peak_host_bytes"].get<long>() > 0);
+  CHECK(rig.run(model + "list").json()["documents"][0]["encoded"][0]["leaves_done"].get<int>() > 50);
+  CHECK_EQ(rig.run("--json delete " + quoted("Pump manual 0")).status, 0);
+  CHECK(std::filesystem::is_empty(rig.folder / "lib" / "memory"));
+}
+
+TEST(killing_an_encode_loses_at_most_the_leaf_in_hand) {
+  const Rig rig(40);
+  CHECK_EQ(rig.run("import " + rig.pdf).status, 0);
+  const auto done = [&] {
+    const Json list = rig.run("--model " + rig.model + " --json list").json();
+    return list["documents"][0]["encoded"][0]["leaves_done"].get<int>();
+  };
+  std::mt19937 random(31);
+  int before = 0, kills = 0;
+  for (; kills < 50; ++kills) {
+    const pid_t child = fork();
+    if (child == 0) {
+      const std::string line = "exec " + rig.command("--model " + rig.model + " encode " + rig.pdf + " >/dev/null 2>&1");
+      execl("/bin/sh", "sh", "-c", line.c_str(), nullptr);
+      _exit(127);
+    }
+    usleep(5000 + random() % 60000);
+    kill(child, SIGKILL);
+    int status = 0;
+    waitpid(child, &status, 0);
+    const int now = done();
+    CHECK(now >= before);
+    before = now;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {  // it was faster than the kill: begin anew
+      std::filesystem::remove_all(rig.folder / "lib" / "memory");
+      before = 0;
+    }
+  }
+  CHECK_EQ(rig.run("--model " + rig.model + " encode " + rig.pdf).status, 0);
+  CHECK(done() >= 40);
+  const std::string question = " ask " + rig.pdf + " 'How many litres does pump number 3 deliver?' --max-tokens 16 --evidence-tokens 100000 --json";
+  CHECK_EQ(rig.run("--model " + rig.model + question + " --evidence leaf_kv").status, 0);
+}
+
+TEST(ctrl_c_stops_cleanly_and_keeps_what_was_done) {
+  const Rig rig(200);
+  CHECK_EQ(rig.run("import " + rig.pdf).status, 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    const std::string line = "exec " + rig.command("--model " + rig.model + " encode " + rig.pdf + " >/dev/null 2>" + (rig.folder / "err").string());
+    execl("/bin/sh", "sh", "-c", line.c_str(), nullptr);
+    _exit(127);
+  }
+  usleep(300000);
+  kill(child, SIGINT);
+  int status = 0;
+  waitpid(child, &status, 0);
+  CHECK(WIFEXITED(status));  // 1 when it was stopped, 0 when it had finished by then
+  CHECK(WEXITSTATUS(status) == 0 || slurp(rig.folder / "err").find("Stopped") != std::string::npos);
+}
+
+TEST(every_mistake_gets_a_sentence_and_its_exit_status) {
+  const Rig rig;
+  const auto expect = [&](const std::string& arguments, int status, const std::string& words) {
+    const auto outcome = rig.run(arguments);
+    if (outcome.status != status || outcome.err.find(words) == std::string::npos)
+      fail(__FILE__, __LINE__, arguments + ": " + std::to_string(outcome.status) + " " + outcome.err);
+  };
+  expect("", 2, "subcommand");
+  expect("nonsense", 2, "");
+  expect("import /no/such/file.pdf", 1, "cannot be opened");
+  std::ofstream(rig.folder / "fake.pdf") << "this is not a pdf at all, really";
+  expect("import " + (rig.folder / "fake.pdf").string(), 1, "not a PDF");
+  expect("tree unknown", 1, "no document");
+  expect("encode " + rig.pdf, 2, "--model");
+  expect("--model " + rig.pdf + " encode " + rig.pdf, 1, "not a GGUF");
+  expect("--model /no/model.gguf encode " + rig.pdf, 1, "cannot be opened");
+  expect("--device cuda --model " + rig.model + " encode " + rig.pdf, 1, "CPU only");
+  expect("ask " + rig.pdf + " question --evidence magic", 2, "choose auto");
+  expect("ask " + rig.pdf + " question --evidence memory_tokens", 1, "adapter");
+  expect("text " + rig.pdf + " --pages 9-3", 2, "A-B");
+  expect("ask " + rig.pdf + " ''", 2, "empty");
+  expect("eval retrieval --questions /no/file --documents /tmp", 1, "cannot be opened");
+  const std::string nowhere = program("longleaf-cli").string() + " --library /proc/nowhere list 2>/dev/null";
+  CHECK_EQ(WEXITSTATUS(std::system(nowhere.c_str())), 1);
+}
+
+TEST(one_bad_file_does_not_stop_the_others) {
+  const Rig rig;
+  std::ofstream(rig.folder / "bad.pdf") << "nothing";
+  const auto outcome = rig.run("--json import " + (rig.folder / "bad.pdf").string() + " " + rig.pdf);
+  CHECK_EQ(outcome.status, 1);
+  CHECK_EQ(outcome.json()["documents"].size(), size_t{1});
+  CHECK(outcome.err.find("bad.pdf") != std::string::npos);
+}
+
+TEST(models_bench_doctor_check_and_backup_work) {
+  const Rig rig;
+  const Json shown = rig.run("--json models show " + rig.model).json();
+  CHECK_EQ(shown["architecture"].get<std::string>(), std::string("llama"));
+  CHECK_EQ(shown["layers"].get<int>(), 4);
+  const Json bench = rig.run("--json --model " + rig.model + " bench --prompt 64 --generate 8 --repeat 2").json();
+  CHECK_EQ(bench["prefill_tokens_per_s"].size(), size_t{2});
+  CHECK(bench["decode_tokens_per_s"][0].get<double>() > 0);
+  const auto doctor = rig.run("--json doctor");
+  CHECK_EQ(doctor.status, 0);
+  CHECK(!doctor.json()["gpu"]["reason"].get<std::string>().empty());
+  CHECK_EQ(rig.run("import " + rig.pdf).status, 0);
+  CHECK_EQ(rig.run("check").status, 0);
+  CHECK_EQ(rig.run("backup " + (rig.folder / "copy.sqlite").string()).status, 0);
+  CHECK_EQ(rig.run("backup " + (rig.folder / "copy.sqlite").string()).status, 2);
+}
+
+TEST(retrieval_is_measured_from_a_list_of_questions) {
+  const Rig rig(10);
+  std::ofstream questions(rig.folder / "q.jsonl");
+  for (int p = 0; p < 10; ++p)
+    questions << Json{{"document", "manual.pdf"}, {"question", "How much does pump number " + std::to_string(p) + " deliver?"}, {"pages", {p + 1}}}.dump() << "\n";
+  questions.close();
+  const Json result = rig.run("--json eval retrieval --questions " + (rig.folder / "q.jsonl").string() + " --documents " + rig.folder.path().string()).json();
+  CHECK_EQ(result["questions"].get<int>(), 10);
+  CHECK(result["recall_any"]["1"].get<double>() >= 0.9);
+  CHECK_EQ(result["recall_any"]["10"].get<double>(), 1.0);
+}
