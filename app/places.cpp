@@ -38,7 +38,7 @@ fs::path defaultDataFolder() {
 fs::path pdfWorkerProgram() {
   const fs::path here = programFolder();
   const fs::path found = firstExisting({here / "longleaf-pdf", fromEnvironment("LONGLEAF_PROGRAMS") / "longleaf-pdf",
-                                         here / "../lib/longleaf/longleaf-pdf", here / "../libexec/longleaf-pdf"});
+                                         here / "../lib/longleaf/longleaf-pdf", here / LONGLEAF_LIBRARY_FOLDER / "longleaf/longleaf-pdf"});
   return found.empty() ? here / "longleaf-pdf" : found;
 }
 

@@ -9,7 +9,7 @@ namespace longleaf {
 // $XDG_DATA_HOME/longleaf, or ~/.local/share/longleaf.
 std::filesystem::path defaultDataFolder();
 
-// The program longleaf-pdf: beside the running program, else in ../lib/longleaf or ../libexec.
+// The program longleaf-pdf: beside the running program, else where it is installed.
 std::filesystem::path pdfWorkerProgram();
 
 // Memory files of documents.

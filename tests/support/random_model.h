@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <functional>
 #include <random>
 
 #include "tests/support/gguf_writer.h"
@@ -12,7 +13,31 @@ struct RandomModel {
   int layers = 2, d_model = 32, heads = 4, kv_heads = 2, d_ff = 64, context = 4096;
   unsigned seed = 1;
   std::string chat_template = "<|im_start|>";  // recognised as ChatML
+  // Writes another vocabulary and returns its size; by default, one token per byte.
+  std::function<int(GgufWriter&)> vocabulary = nullptr;
 };
+
+inline int byte_vocabulary(GgufWriter& gguf) {
+  std::vector<std::string> tokens;
+  std::vector<float> scores;
+  std::vector<int32_t> types;
+  const auto token = [&](const std::string& text, int type) { tokens.push_back(text), scores.push_back(0), types.push_back(type); };
+  token("<unk>", 2), token("<s>", 3), token("</s>", 3);
+  for (int b = 0; b < 256; ++b) {
+    char name[8];
+    std::snprintf(name, sizeof name, "<0x%02X>", static_cast<unsigned>(b));
+    token(name, 6);
+  }
+  token("<|im_start|>", 3), token("<|im_end|>", 3);
+  gguf.text("tokenizer.ggml.model", "llama");
+  gguf.texts("tokenizer.ggml.tokens", tokens);
+  gguf.floats("tokenizer.ggml.scores", scores);
+  gguf.ints("tokenizer.ggml.token_type", types);
+  gguf.u32("tokenizer.ggml.bos_token_id", 1);
+  gguf.u32("tokenizer.ggml.eos_token_id", 2);
+  gguf.flag("tokenizer.ggml.add_space_prefix", false);
+  return static_cast<int>(tokens.size());
+}
 
 inline std::string random_model_gguf(const RandomModel& m) {
   std::mt19937 random(m.seed);
@@ -35,28 +60,11 @@ inline std::string random_model_gguf(const RandomModel& m) {
   };
   const auto ones = [&](const std::string& name) { gguf.tensor(name, {u(m.d_model)}, std::vector<float>(u(m.d_model), 1.0f)); };
 
-  std::vector<std::string> tokens;
-  std::vector<float> scores;
-  std::vector<int32_t> types;
-  const auto token = [&](const std::string& text, int type) { tokens.push_back(text), scores.push_back(0), types.push_back(type); };
-  token("<unk>", 2), token("<s>", 3), token("</s>", 3);
-  for (int b = 0; b < 256; ++b) {
-    char name[8];
-    std::snprintf(name, sizeof name, "<0x%02X>", static_cast<unsigned>(b));
-    token(name, 6);
-  }
-  token("<|im_start|>", 3), token("<|im_end|>", 3);
-  gguf.text("tokenizer.ggml.model", "llama");
   gguf.text("tokenizer.chat_template", m.chat_template);
-  gguf.texts("tokenizer.ggml.tokens", tokens);
-  gguf.floats("tokenizer.ggml.scores", scores);
-  gguf.ints("tokenizer.ggml.token_type", types);
-  gguf.u32("tokenizer.ggml.bos_token_id", 1);
-  gguf.u32("tokenizer.ggml.eos_token_id", 2);
-  gguf.flag("tokenizer.ggml.add_space_prefix", false);
+  const int n_vocab = m.vocabulary ? m.vocabulary(gguf) : byte_vocabulary(gguf);
 
   const int head_dim = m.d_model / m.heads;
-  weights("token_embd.weight", m.d_model, static_cast<int>(tokens.size()));
+  weights("token_embd.weight", m.d_model, n_vocab);
   ones("output_norm.weight");
   for (int i = 0; i < m.layers; ++i) {
     const std::string block = "blk." + std::to_string(i) + ".";

@@ -32,26 +32,24 @@ inline std::string spell_bytes(const std::string& bytes) {
   return out;
 }
 
-inline std::string bpe_gguf(const std::string& pre, const std::vector<std::string>& tokens,
-                            const std::vector<std::string>& merges) {
-  GgufWriter gguf;
-  gguf.text("general.architecture", "llama");
+inline int write_bpe(GgufWriter& gguf, const std::string& pre, const std::vector<std::string>& tokens,
+                     const std::vector<std::string>& merges) {
   gguf.text("tokenizer.ggml.model", "gpt2");
   gguf.text("tokenizer.ggml.pre", pre);
   gguf.texts("tokenizer.ggml.tokens", tokens);
   gguf.texts("tokenizer.ggml.merges", merges);
-  return gguf.bytes();
+  return static_cast<int>(tokens.size());
 }
 
 // vocab.json and merges.txt, as Qwen publishes them.
-inline std::string qwen2_gguf(const std::filesystem::path& folder) {
+inline int write_qwen2(GgufWriter& gguf, const std::filesystem::path& folder) {
   const auto vocabulary = nlohmann::json::parse(read_file(folder / "vocab.json"));
   std::vector<std::string> tokens(vocabulary.size()), merges;
   for (const auto& [text, id] : vocabulary.items()) tokens.at(id.get<size_t>()) = text;
   std::ifstream file(folder / "merges.txt");
   for (std::string line; std::getline(file, line);)
     if (!line.empty() && line.rfind("#version", 0) != 0) merges.push_back(line);
-  return bpe_gguf("qwen2", tokens, merges);
+  return write_bpe(gguf, "qwen2", tokens, merges);
 }
 
 inline std::string base64(const std::string& text) {
@@ -86,7 +84,7 @@ inline std::string last_merge(const std::string& token, const std::map<std::stri
 }
 
 // A tiktoken file ("base64 rank" lines), as Meta publishes Llama 3's.
-inline std::string llama3_gguf(const std::filesystem::path& tiktoken) {
+inline int write_llama3(GgufWriter& gguf, const std::filesystem::path& tiktoken) {
   std::ifstream file(tiktoken);
   std::map<std::string, size_t> ranks;
   std::vector<std::string> raw, tokens, merges;
@@ -98,7 +96,7 @@ inline std::string llama3_gguf(const std::filesystem::path& tiktoken) {
     tokens.push_back(spell_bytes(raw[i]));
     if (const auto merge = last_merge(raw[i], ranks, i); !merge.empty()) merges.push_back(merge);
   }
-  return bpe_gguf("llama-bpe", tokens, merges);
+  return write_bpe(gguf, "llama-bpe", tokens, merges);
 }
 
 }  // namespace longleaf::test
