@@ -165,10 +165,11 @@ Status Asking::generate(const DocumentRow& document, const std::string& question
   const auto on_text = [&](std::string_view text) {
     if (callbacks.on_text) callbacks.on_text(text);
   };
-  const auto on_progress = [&](const AnswerStats& stats) {
+  const auto on_progress = [&](const AnswerResult& so_far) {
+    if (!routed) mark_kept(asked.route, input->nodes, so_far.leaves);
     if (!routed && callbacks.on_route) callbacks.on_route(asked.route);
     routed = true;
-    if (callbacks.on_progress) callbacks.on_progress(stats);
+    if (callbacks.on_progress) callbacks.on_progress(so_far.stats);
   };
   LL_ASSIGN_OR_RETURN(AnswerResult result, engine_->answer(*input, memoryFolder(library_.folder()), request, on_text, on_progress, std::move(stop)));
   asked.answer = std::move(result.text);
@@ -176,7 +177,6 @@ Status Asking::generate(const DocumentRow& document, const std::string& question
   asked.stats = result.stats;
   asked.evidence = result.stats.evidence;
   mark_kept(asked.route, input->nodes, result.leaves);
-  if (callbacks.on_route) callbacks.on_route(asked.route);
   return cite(result.leaves, asked);
 }
 

@@ -37,7 +37,7 @@ struct Asked {
 };
 
 struct AskCallbacks {
-  std::function<void(const Route&)> on_route;            // before the first word
+  std::function<void(const Route&)> on_route;            // once, with the first word
   std::function<void(std::string_view)> on_text;
   std::function<void(const AnswerStats&)> on_progress;   // with every token
 };

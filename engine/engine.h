@@ -108,10 +108,10 @@ class Engine {
   Result<std::vector<float>> question_vector(const std::string& question, const NodeMemory& memory, std::stop_token stop);
 
   // Streams pieces of text (whole characters) to `on_text`. A stop request ends the answer: the result has what was
-  // said until then. `on_first` is told the statistics known when the first token is there.
+  // said until then. `on_progress` is told with every token what there is so far: leaves, text and statistics.
   Result<AnswerResult> answer(const DocumentInput& document, const std::filesystem::path& folder, const AnswerRequest& request,
                               const std::function<void(std::string_view)>& on_text,
-                              const std::function<void(const AnswerStats&)>& on_progress, std::stop_token stop);
+                              const std::function<void(const AnswerResult&)>& on_progress, std::stop_token stop);
 
   // log-likelihood per token of `question` behind the leaf, minus without it: how much the leaf explains the question.
   Result<double> question_likelihood(const DocumentInput& document, const std::filesystem::path& folder, int64_t leaf,

@@ -123,6 +123,7 @@ void MainWindow::setDocument(const QString& title, const QList<SectionItem>& sec
 
 void MainWindow::setRoute(const QHash<qint64, RouteMark>& marks) {
   sections_->setRoute(marks);
+  if (!marks.isEmpty()) sectionView_->collapseAll(), sectionView_->expandToDepth(0);
   bool scrolled = false;
   for (auto it = marks.begin(); it != marks.end(); ++it) {
     if (it.value() != RouteMark::Kept) continue;

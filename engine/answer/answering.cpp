@@ -25,7 +25,7 @@ std::string_view stop_text(ChatForm form) { return form == ChatForm::Plain ? "\n
 }  // namespace
 
 Result<AnswerResult> Answering::run(const std::function<void(std::string_view)>& on_text,
-                                    const std::function<void(const AnswerStats&)>& on_progress) {
+                                    const std::function<void(const AnswerResult&)>& on_progress) {
   const auto prompt = make_prompt(engine_.facts_.chat_form, "", "", request_.history, request_.question);
   const auto question = encode_pieces(*parts_.tokenizer, prompt.after);
   parts_.store->truncate(0);
@@ -176,7 +176,7 @@ Status Answering::prefill_leaf_kv(const std::vector<TokenId>& question) {
   return {};
 }
 
-Status Answering::generate(const std::function<void(std::string_view)>& on_text, const std::function<void(const AnswerStats&)>& on_progress) {
+Status Answering::generate(const std::function<void(std::string_view)>& on_text, const std::function<void(const AnswerResult&)>& on_progress) {
   Sampler sampler(request_.sampler);
   Utf8Stream stream;
   AnswerStats& stats = result_.stats;
@@ -201,7 +201,7 @@ Status Answering::generate(const std::function<void(std::string_view)>& on_text,
     if (cut != std::string::npos) result_.text.erase(cut);
     say(cut != std::string::npos);
     stats.decode_tokens_per_s = 1000.0 * stats.decode_tokens / std::max(ms_since(start), 1e-6);
-    if (on_progress) on_progress(stats);
+    if (on_progress) on_progress(result_);
     if (cut != std::string::npos || i + 1 == request_.max_tokens) break;
     const Status status = parts_.transformer->forward(std::span(&next, 1), *parts_.store, *strategy_, Want::LastLogits, &logits_, stop_);
     if (status.code() == Code::Cancelled) {
@@ -217,7 +217,7 @@ Status Answering::generate(const std::function<void(std::string_view)>& on_text,
 
 Result<AnswerResult> Engine::answer(const DocumentInput& document, const std::filesystem::path& folder, const AnswerRequest& request,
                                     const std::function<void(std::string_view)>& on_text,
-                                    const std::function<void(const AnswerStats&)>& on_progress, std::stop_token stop) {
+                                    const std::function<void(const AnswerResult&)>& on_progress, std::stop_token stop) {
   return Answering(*this, open_document(document, folder), request, std::move(stop)).run(on_text, on_progress);
 }
 

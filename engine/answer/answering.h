@@ -11,7 +11,7 @@ class Answering {
       : engine_(engine), parts_(*engine.parts_), document_(document), request_(request), stop_(std::move(stop)) {}
 
   Result<AnswerResult> run(const std::function<void(std::string_view)>& on_text,
-                           const std::function<void(const AnswerStats&)>& on_progress);
+                           const std::function<void(const AnswerResult&)>& on_progress);
 
  private:
   // A leaf that is evidence: its entry in the plan and where it stands now.
@@ -26,7 +26,7 @@ class Answering {
   std::vector<Placed> place(int question_tokens) const;
   Status load(const std::vector<Placed>& placed);
   Status repair(const std::vector<Placed>& placed);
-  Status generate(const std::function<void(std::string_view)>& on_text, const std::function<void(const AnswerStats&)>& on_progress);
+  Status generate(const std::function<void(std::string_view)>& on_text, const std::function<void(const AnswerResult&)>& on_progress);
   bool prefix_and_leaves_there() const;
   const MemoryEntry& entry(size_t i) const { return document_.plan.entries[i]; }
   int prefix_tokens() const { return static_cast<int>(entry(0).tokens.size()); }

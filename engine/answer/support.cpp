@@ -11,7 +11,7 @@ namespace {
 
 constexpr double kLeastShare = 0.5;
 constexpr double kRepeatsQuestion = 0.6;  // a sentence with hardly more than the question's own words
-constexpr double kAsksItself = 0.5;       // a sentence that is a question
+constexpr double kAsksItself = 0.3;       // a sentence that is a question
 
 std::vector<std::string> content_stems(std::string_view text) {
   std::vector<std::string> stems;
