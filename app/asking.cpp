@@ -12,15 +12,17 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr size_t kQuotedLeaves = 12;     // read for sentences to quote
+constexpr size_t kQuotedLeaves = 12;  // read for sentences to quote
 constexpr size_t kQuotes = 3;
-constexpr double kLeastQuoteShare = 0.4; // of the question's weight, for a sentence to be an answer
-constexpr double kCloseToBest = 0.75;    // further quotes have at least this share of the best one's score
-constexpr double kRouteBonus = 0.25;     // for a sentence of the best leaf; falls to 0 with rank
+constexpr double kLeastQuoteShare = 0.4;  // of the question's weight, for a sentence to be an answer
+constexpr double kCloseToBest = 0.75;     // further quotes have at least this share of the best one's score
+constexpr double kRouteBonus = 0.25;      // for a sentence of the best leaf; falls to 0 with rank
 constexpr size_t kClosestSections = 3;
-constexpr size_t kShortestQuote = 20;    // bytes; shorter ones are labels
+constexpr size_t kShortestQuote = 20;  // bytes; shorter ones are labels
 
-double msSince(Clock::time_point start) { return std::chrono::duration<double, std::milli>(Clock::now() - start).count(); }
+double msSince(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
 
 }  // namespace
 
@@ -48,7 +50,8 @@ Result<const DocumentInput*> Asking::input(const DocumentRow& document) {
   return &input_;
 }
 
-Result<Route> Asking::findRoute(const DocumentRow& document, const std::string& question, RouteMethod method, std::stop_token stop) {
+Result<Route> Asking::findRoute(const DocumentRow& document, const std::string& question, RouteMethod method,
+                                std::stop_token stop) {
   LL_ASSIGN_OR_RETURN(const DocumentInput* input, this->input(document));
   LL_ASSIGN_OR_RETURN(const auto lexical, lexical_scores(library_, document.key, question));
   RouteInput in;
@@ -71,9 +74,11 @@ Result<Asked> Asking::ask(const DocumentRow& document, const std::string& questi
   if (question.find_first_not_of(" \t\n") == std::string::npos) return Status(Code::Invalid, "The question is empty");
   const bool quotes = options.evidence == Evidence::Quote || (options.evidence == Evidence::Auto && engine_ == nullptr);
   if (options.evidence == Evidence::MemoryTokens)
-    return Status(Code::Unsupported, "Memory tokens need an adapter that was trained for this model; choose exact or leaf_kv");
+    return Status(Code::Unsupported,
+                  "Memory tokens need an adapter that was trained for this model; choose exact or leaf_kv");
   if (!quotes && engine_ == nullptr)
-    return Status(Code::Invalid, std::string("Evidence “") + name_of(options.evidence) + "” needs a model; open one, or choose quote");
+    return Status(Code::Invalid,
+                  std::string("Evidence “") + name_of(options.evidence) + "” needs a model; open one, or choose quote");
   Asked asked;
   LL_ASSIGN_OR_RETURN(asked.route, findRoute(document, question, options.method, stop));
   asked.route_ms = msSince(start);
@@ -94,14 +99,17 @@ Result<std::vector<Asking::Sentence>> Asking::sentencesOf(const std::vector<Rout
     for (const auto& [node, block] : blocks) {
       if (block.kind == BlockKind::Heading && !with_headings) continue;
       for (const Range& range : sentences(block.text))
-        all.push_back({block.text.substr(range.begin, range.end - range.begin), block.page, boxes_of(block, range.begin, range.end), i});
+        all.push_back({block.text.substr(range.begin, range.end - range.begin), block.page,
+                       boxes_of(block, range.begin, range.end), i});
     }
   }
   return all;
 }
 
 Status Asking::quote(const std::string& question, const AskCallbacks& callbacks, Asked& asked) {
-  std::vector<RoutedNode> leaves(asked.route.leaves.begin(), asked.route.leaves.begin() + static_cast<long>(std::min(kQuotedLeaves, asked.route.leaves.size())));
+  std::vector<RoutedNode> leaves(
+      asked.route.leaves.begin(),
+      asked.route.leaves.begin() + static_cast<long>(std::min(kQuotedLeaves, asked.route.leaves.size())));
   LL_ASSIGN_OR_RETURN(const auto all, sentencesOf(leaves, false));
   std::vector<std::string> texts;
   std::vector<double> bonus;
@@ -114,7 +122,8 @@ Status Asking::quote(const std::string& question, const AskCallbacks& callbacks,
   for (const Support& candidate : SentenceIndex(texts).answers_to(question, bonus)) {
     const Sentence& sentence = all[static_cast<size_t>(candidate.sentence)];
     const double share = candidate.share - bonus[static_cast<size_t>(candidate.sentence)];
-    const bool again = std::any_of(asked.citations.begin(), asked.citations.end(), [&](const CitationRow& c) { return c.quote == sentence.text; });
+    const bool again = std::any_of(asked.citations.begin(), asked.citations.end(),
+                                   [&](const CitationRow& c) { return c.quote == sentence.text; });
     if (share < kLeastQuoteShare || sentence.text.size() < kShortestQuote || again) continue;
     if (best == 0) best = candidate.share;
     if (candidate.share < kCloseToBest * best || asked.citations.size() == kQuotes) break;
@@ -137,10 +146,12 @@ Status Asking::sayNotFound(const AskCallbacks& callbacks, Asked& asked) {
   for (const RoutedNode& leaf : asked.route.leaves) {
     LL_ASSIGN_OR_RETURN(std::string path, library_.title_path(leaf.parent));
     leaves.push_back(leaf.node);
-    if (!path.empty() && std::find(closest.begin(), closest.end(), path) == closest.end()) closest.push_back(std::move(path));
+    if (!path.empty() && std::find(closest.begin(), closest.end(), path) == closest.end())
+      closest.push_back(std::move(path));
     if (closest.size() == kClosestSections) break;
   }
-  for (size_t i = 0; i < closest.size(); ++i) asked.answer += (i == 0 ? " The closest sections are: " : "; ") + closest[i];
+  for (size_t i = 0; i < closest.size(); ++i)
+    asked.answer += (i == 0 ? " The closest sections are: " : "; ") + closest[i];
   if (!closest.empty()) asked.answer += ".";
   mark_kept(asked.route, input_.nodes, leaves);
   if (callbacks.on_route) callbacks.on_route(asked.route);
@@ -148,8 +159,9 @@ Status Asking::sayNotFound(const AskCallbacks& callbacks, Asked& asked) {
   return {};
 }
 
-Status Asking::generate(const DocumentRow& document, const std::string& question, const AskOptions& options, const AskCallbacks& callbacks,
-                        std::chrono::steady_clock::time_point start, std::stop_token stop, Asked& asked) {
+Status Asking::generate(const DocumentRow& document, const std::string& question, const AskOptions& options,
+                        const AskCallbacks& callbacks, std::chrono::steady_clock::time_point start,
+                        std::stop_token stop, Asked& asked) {
   LL_ASSIGN_OR_RETURN(const DocumentInput* input, this->input(document));
   AnswerRequest request;
   request.question = question;
@@ -171,7 +183,8 @@ Status Asking::generate(const DocumentRow& document, const std::string& question
     routed = true;
     if (callbacks.on_progress) callbacks.on_progress(so_far.stats);
   };
-  LL_ASSIGN_OR_RETURN(AnswerResult result, engine_->answer(*input, memoryFolder(library_.folder()), request, on_text, on_progress, std::move(stop)));
+  LL_ASSIGN_OR_RETURN(AnswerResult result, engine_->answer(*input, memoryFolder(library_.folder()), request, on_text,
+                                                           on_progress, std::move(stop)));
   asked.answer = std::move(result.text);
   asked.stopped = result.stopped;
   asked.stats = result.stats;

@@ -27,7 +27,7 @@ struct AskOptions {
 
 struct Asked {
   std::string answer;
-  bool found = true;                   // false: nothing in the document answers; `answer` says so
+  bool found = true;  // false: nothing in the document answers; `answer` says so
   bool stopped = false;
   Evidence evidence = Evidence::Quote;
   std::vector<CitationRow> citations;  // one per sentence of the answer, in order
@@ -37,9 +37,9 @@ struct Asked {
 };
 
 struct AskCallbacks {
-  std::function<void(const Route&)> on_route;            // once, with the first word
+  std::function<void(const Route&)> on_route;  // once, with the first word
   std::function<void(std::string_view)> on_text;
-  std::function<void(const AnswerStats&)> on_progress;   // with every token
+  std::function<void(const AnswerStats&)> on_progress;  // with every token
 };
 
 class Asking {
@@ -50,7 +50,8 @@ class Asking {
   // The document as the engine reads it; kept until another one is asked for.
   Result<const DocumentInput*> input(const DocumentRow& document);
 
-  Result<Route> findRoute(const DocumentRow& document, const std::string& question, RouteMethod method, std::stop_token stop);
+  Result<Route> findRoute(const DocumentRow& document, const std::string& question, RouteMethod method,
+                          std::stop_token stop);
 
   // Auto without a model is `quote`. A stop request ends the answer; it is returned as far as it got.
   Result<Asked> ask(const DocumentRow& document, const std::string& question, const AskOptions& options,
@@ -60,8 +61,9 @@ class Asking {
   struct Sentence;
   Result<std::vector<Sentence>> sentencesOf(const std::vector<RoutedNode>& leaves, bool with_headings);
   Status quote(const std::string& question, const AskCallbacks& callbacks, Asked& asked);
-  Status generate(const DocumentRow& document, const std::string& question, const AskOptions& options, const AskCallbacks& callbacks,
-                  std::chrono::steady_clock::time_point start, std::stop_token stop, Asked& asked);
+  Status generate(const DocumentRow& document, const std::string& question, const AskOptions& options,
+                  const AskCallbacks& callbacks, std::chrono::steady_clock::time_point start, std::stop_token stop,
+                  Asked& asked);
   Status cite(const std::vector<int64_t>& leaves, Asked& asked);
   Status sayNotFound(const AskCallbacks& callbacks, Asked& asked);
 

@@ -37,8 +37,9 @@ fs::path defaultDataFolder() {
 
 fs::path pdfWorkerProgram() {
   const fs::path here = programFolder();
-  const fs::path found = firstExisting({here / "longleaf-pdf", fromEnvironment("LONGLEAF_PROGRAMS") / "longleaf-pdf",
-                                         here / "../lib/longleaf/longleaf-pdf", here / LONGLEAF_LIBRARY_FOLDER / "longleaf/longleaf-pdf"});
+  const fs::path found =
+      firstExisting({here / "longleaf-pdf", fromEnvironment("LONGLEAF_PROGRAMS") / "longleaf-pdf",
+                     here / "../lib/longleaf/longleaf-pdf", here / LONGLEAF_LIBRARY_FOLDER / "longleaf/longleaf-pdf"});
   return found.empty() ? here / "longleaf-pdf" : found;
 }
 
@@ -52,8 +53,9 @@ fs::path sampleDocument() {
 std::vector<fs::path> findModels(const fs::path& data_folder) {
   const fs::path home = fromEnvironment("HOME");
   std::vector<fs::path> models;
-  for (const auto& root : {data_folder / "models", home / "models", home / ".lmstudio/models", home / ".cache/lm-studio/models",
-                           home / ".cache/llama.cpp", home / ".cache/huggingface/hub"}) {
+  for (const auto& root :
+       {data_folder / "models", home / "models", home / ".lmstudio/models", home / ".cache/lm-studio/models",
+        home / ".cache/llama.cpp", home / ".cache/huggingface/hub"}) {
     std::error_code error;
     fs::recursive_directory_iterator it(root, fs::directory_options::skip_permission_denied, error), end;
     for (; !error && it != end; it.increment(error)) {
@@ -61,7 +63,8 @@ std::vector<fs::path> findModels(const fs::path& data_folder) {
       const std::string name = it->path().filename().string();
       const bool later_part = name.find("-of-") != std::string::npos && name.find("-00001-of-") == std::string::npos;
       std::error_code ignored;
-      if (it->path().extension() == ".gguf" && !later_part && it->is_regular_file(ignored)) models.push_back(it->path());
+      if (it->path().extension() == ".gguf" && !later_part && it->is_regular_file(ignored))
+        models.push_back(it->path());
     }
   }
   std::sort(models.begin(), models.end());

@@ -19,7 +19,8 @@ constexpr const char* kInstructions =
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 uint64_t workspace_bytes(const ModelConfig& c) {
-  const auto widths = static_cast<uint64_t>(3 * c.d_model + 3 * c.n_heads * c.head_dim + 2 * c.n_kv_heads * c.head_dim + 2 * c.d_ff);
+  const auto widths =
+      static_cast<uint64_t>(3 * c.d_model + 3 * c.n_heads * c.head_dim + 2 * c.n_kv_heads * c.head_dim + 2 * c.d_ff);
   return (widths * Transformer::kBatchTokens + static_cast<uint64_t>(c.n_vocab)) * 4;
 }
 
@@ -38,7 +39,8 @@ Result<ModelFacts> describe_model(const std::filesystem::path& path, bool f32_kv
   facts.chat_form = chat_form_of(*file);
   facts.path = path.string();
   facts.kv_bytes_per_token = KvStore::bytes_per_token(facts.config, f32_kv ? kernels::DType::F32 : kernels::DType::F16);
-  facts.needed_bytes = facts.config.weight_bytes + workspace_bytes(facts.config) + kStatedTokens * facts.kv_bytes_per_token;
+  facts.needed_bytes =
+      facts.config.weight_bytes + workspace_bytes(facts.config) + kStatedTokens * facts.kv_bytes_per_token;
   return facts;
 }
 
@@ -51,14 +53,17 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::filesystem::path& path, 
   Parts& parts = *engine->parts_;
   LL_ASSIGN_OR_RETURN(parts.file, Gguf::open(path));
   LL_ASSIGN_OR_RETURN(parts.tokenizer, Tokenizer::load(parts.file));
-  parts.backend = kernels::make_cpu_backend({.isa = kernels::Isa::Best, .n_threads = options.n_threads, .limit_bytes = options.memory_limit_bytes});
+  parts.backend = kernels::make_cpu_backend(
+      {.isa = kernels::Isa::Best, .n_threads = options.n_threads, .limit_bytes = options.memory_limit_bytes});
   const auto available = parts.backend->memory(parts.backend->self).total_bytes;
   if (available != 0 && engine->facts_.needed_bytes > available)
-    return Status(Code::NoMemory, "The model needs " + std::to_string(engine->facts_.needed_bytes >> 20) + " MiB and this machine has " +
-                                      std::to_string(available >> 20) + " MiB; choose a smaller model");
+    return Status(Code::NoMemory, "The model needs " + std::to_string(engine->facts_.needed_bytes >> 20) +
+                                      " MiB and this machine has " + std::to_string(available >> 20) +
+                                      " MiB; choose a smaller model");
   LL_ASSIGN_OR_RETURN(auto model, Model::load(parts.file, *parts.backend));
   LL_ASSIGN_OR_RETURN(parts.transformer, Transformer::create(std::move(model)));
-  parts.store = std::make_unique<KvStore>(engine->facts_.config, *parts.backend, options.f32_kv ? kernels::DType::F32 : kernels::DType::F16);
+  parts.store = std::make_unique<KvStore>(engine->facts_.config, *parts.backend,
+                                          options.f32_kv ? kernels::DType::F32 : kernels::DType::F16);
   LL_RETURN_IF_ERROR(engine->measure_rates());
   engine->load_ms_ = 1000 * seconds_since(start);
   return engine;
@@ -73,7 +78,8 @@ MemoryUse Engine::memory_use() const {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   const uint64_t weights = facts_.config.weight_bytes;  // mapped, not allocated
-  return {memory.used_bytes + weights, memory.peak_bytes + weights, memory.total_bytes, static_cast<uint64_t>(usage.ru_maxrss) * 1024};
+  return {memory.used_bytes + weights, memory.peak_bytes + weights, memory.total_bytes,
+          static_cast<uint64_t>(usage.ru_maxrss) * 1024};
 }
 
 // A short prefill and a copy through the KV store: what the planner predicts with until real answers correct it.
@@ -91,7 +97,8 @@ Status Engine::measure_rates() {
   start = Clock::now();
   for (int layer = 0; layer < facts_.config.n_layers; ++layer)
     LL_RETURN_IF_ERROR(store.write_rows(layer, 0, kProbe, rows.data(), rows.data() + rows.size() / 2));
-  rates_.load_bytes_per_s = static_cast<double>(rows.size()) * facts_.config.n_layers / std::max(seconds_since(start), 1e-6);
+  rates_.load_bytes_per_s =
+      static_cast<double>(rows.size()) * facts_.config.n_layers / std::max(seconds_since(start), 1e-6);
   store.truncate(0);
   return {};
 }
@@ -114,8 +121,8 @@ Engine::OpenDocument& Engine::open_document(const DocumentInput& document, const
     open_ = std::make_unique<OpenDocument>();
     open_->id = document.id;
     open_->folder = folder;
-    open_->plan = plan_memory(parts_->transformer->model(), *parts_->tokenizer, prefix_of(document), document, parts_->store->type(),
-                              window_limits(facts_.config));
+    open_->plan = plan_memory(parts_->transformer->model(), *parts_->tokenizer, prefix_of(document), document,
+                              parts_->store->type(), window_limits(facts_.config));
   }
   // Looked for again each time: another process may have encoded it meanwhile.
   auto file = MemoryFile::open(memory_path(document, folder), open_->plan);
@@ -128,9 +135,11 @@ Result<EncodeReport> Engine::encode(const DocumentInput& document, const std::fi
   const auto start = Clock::now();
   const OpenDocument& open = open_document(document, folder);
   LL_ASSIGN_OR_RETURN(const auto file, MemoryFile::open_or_create(memory_path(document, folder), open.plan));
-  LL_RETURN_IF_ERROR(encode_document(*parts_->transformer, *parts_->store, *file, window_limits(facts_.config), progress, std::move(stop)));
+  LL_RETURN_IF_ERROR(encode_document(*parts_->transformer, *parts_->store, *file, window_limits(facts_.config),
+                                     progress, std::move(stop)));
   EncodeReport report{open.plan.entries.size() - 1, 0, 0, file->bytes()};
-  for (size_t i = 1; i < open.plan.entries.size(); ++i) report.tokens += static_cast<int64_t>(open.plan.entries[i].tokens.size());
+  for (size_t i = 1; i < open.plan.entries.size(); ++i)
+    report.tokens += static_cast<int64_t>(open.plan.entries[i].tokens.size());
   report.seconds = seconds_since(start);
   return report;
 }
@@ -156,7 +165,8 @@ const NodeMemory& Engine::node_memory(const DocumentInput& document, const std::
   return open.memory;
 }
 
-Result<std::vector<float>> Engine::question_vector(const std::string& question, const NodeMemory& memory, std::stop_token stop) {
+Result<std::vector<float>> Engine::question_vector(const std::string& question, const NodeMemory& memory,
+                                                   std::stop_token stop) {
   KvStore& store = *parts_->store;
   store.truncate(0);
   const auto tokens = parts_->tokenizer->encode(question);
@@ -170,19 +180,22 @@ Result<std::vector<float>> Engine::question_vector(const std::string& question, 
 Result<BenchReport> Engine::bench(int prompt_tokens, int generate_tokens, int repeat, std::stop_token stop) {
   BenchReport report;
   std::vector<TokenId> prompt(static_cast<size_t>(prompt_tokens));
-  for (size_t i = 0; i < prompt.size(); ++i) prompt[i] = static_cast<TokenId>((i * 31 + 7) % static_cast<size_t>(facts_.config.n_vocab));
+  for (size_t i = 0; i < prompt.size(); ++i)
+    prompt[i] = static_cast<TokenId>((i * 31 + 7) % static_cast<size_t>(facts_.config.n_vocab));
   KvStore& store = *parts_->store;
   std::vector<float> logits;
   for (int r = 0; r < repeat; ++r) {
     store.truncate(0);
     auto start = Clock::now();
-    if (!prompt.empty()) LL_RETURN_IF_ERROR(parts_->transformer->forward(prompt, store, DenseStrategy(), Want::LastLogits, &logits, stop));
+    if (!prompt.empty())
+      LL_RETURN_IF_ERROR(parts_->transformer->forward(prompt, store, DenseStrategy(), Want::LastLogits, &logits, stop));
     report.prefill_tokens_per_s.push_back(prompt_tokens / std::max(seconds_since(start), 1e-9));
     start = Clock::now();
     Sampler greedy({});
     TokenId next = 1;
     for (int i = 0; i < generate_tokens; ++i) {
-      LL_RETURN_IF_ERROR(parts_->transformer->forward(std::span(&next, 1), store, DenseStrategy(), Want::LastLogits, &logits, stop));
+      LL_RETURN_IF_ERROR(
+          parts_->transformer->forward(std::span(&next, 1), store, DenseStrategy(), Want::LastLogits, &logits, stop));
       next = greedy.pick(logits);
     }
     report.decode_tokens_per_s.push_back(generate_tokens / std::max(seconds_since(start), 1e-9));

@@ -30,7 +30,7 @@ struct ModelFacts {
   ChatForm chat_form = ChatForm::Plain;
   std::string path;
   uint64_t kv_bytes_per_token = 0;
-  uint64_t needed_bytes = 0;      // weights, workspace and KV of 4,096 tokens: to load and answer here
+  uint64_t needed_bytes = 0;  // weights, workspace and KV of 4,096 tokens: to load and answer here
 };
 
 // Reads a model's description without loading it.
@@ -38,36 +38,36 @@ Result<ModelFacts> describe_model(const std::filesystem::path& file, bool f32_kv
 
 struct MemoryUse {
   uint64_t device_bytes = 0, peak_device_bytes = 0, total_device_bytes = 0;
-  uint64_t peak_host_bytes = 0;   // resident set of this process
+  uint64_t peak_host_bytes = 0;  // resident set of this process
 };
 
 struct EncodeReport {
   size_t leaves = 0;
   int64_t tokens = 0;
   double seconds = 0;
-  uint64_t bytes = 0;             // of the memory file
+  uint64_t bytes = 0;  // of the memory file
 };
 
 struct AnswerRequest {
   std::string question;
   std::vector<Turn> history;
-  std::vector<int64_t> leaves;    // surviving leaves, best first
+  std::vector<int64_t> leaves;  // surviving leaves, best first
   Evidence evidence = Evidence::Auto;
   SamplerOptions sampler;
   int max_tokens = 256;
-  int evidence_tokens = 3072;     // at most; less where the model's trained length is shorter; at least one leaf
-  int repair_tokens = 0;          // at the head of every later run of leaves, computed again in its new surroundings
+  int evidence_tokens = 3072;  // at most; less where the model's trained length is shorter; at least one leaf
+  int repair_tokens = 0;       // at the head of every later run of leaves, computed again in its new surroundings
   std::chrono::steady_clock::time_point asked = std::chrono::steady_clock::now();
 };
 
 struct AnswerStats {
   Evidence evidence = Evidence::Exact;
-  std::string reason;             // why the planner chose it
-  double predicted_ms = 0;        // planner's, without routing
-  double actual_ms = 0;           // the same span, measured
-  double ttft_ms = 0;             // from `asked`
-  int evidence_tokens = 0;        // the model may look at
-  int prefill_tokens = 0;         // the model read for this question
+  std::string reason;       // why the planner chose it
+  double predicted_ms = 0;  // planner's, without routing
+  double actual_ms = 0;     // the same span, measured
+  double ttft_ms = 0;       // from `asked`
+  int evidence_tokens = 0;  // the model may look at
+  int prefill_tokens = 0;   // the model read for this question
   double prefill_tokens_per_s = 0;
   int decode_tokens = 0;
   double decode_tokens_per_s = 0;
@@ -75,8 +75,8 @@ struct AnswerStats {
 
 struct AnswerResult {
   std::string text;
-  std::vector<int64_t> leaves;    // those that were evidence, in reading order
-  bool stopped = false;           // by the caller: `text` is what there was
+  std::vector<int64_t> leaves;  // those that were evidence, in reading order
+  bool stopped = false;         // by the caller: `text` is what there was
   AnswerStats stats;
 };
 
@@ -105,12 +105,13 @@ class Engine {
   // Node memories for routing; empty when the document is not encoded completely.
   const NodeMemory& node_memory(const DocumentInput& document, const std::filesystem::path& folder);
   // The question's vector, comparable with them.
-  Result<std::vector<float>> question_vector(const std::string& question, const NodeMemory& memory, std::stop_token stop);
+  Result<std::vector<float>> question_vector(const std::string& question, const NodeMemory& memory,
+                                             std::stop_token stop);
 
   // Streams pieces of text (whole characters) to `on_text`. A stop request ends the answer: the result has what was
   // said until then. `on_progress` is told with every token what there is so far: leaves, text and statistics.
-  Result<AnswerResult> answer(const DocumentInput& document, const std::filesystem::path& folder, const AnswerRequest& request,
-                              const std::function<void(std::string_view)>& on_text,
+  Result<AnswerResult> answer(const DocumentInput& document, const std::filesystem::path& folder,
+                              const AnswerRequest& request, const std::function<void(std::string_view)>& on_text,
                               const std::function<void(const AnswerResult&)>& on_progress, std::stop_token stop);
 
   // log-likelihood per token of `question` behind the leaf, minus without it: how much the leaf explains the question.

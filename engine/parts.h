@@ -20,7 +20,7 @@ struct Engine::OpenDocument {
   MemoryPlan plan;
   std::unique_ptr<MemoryFile> file;  // nullptr: none for this text and model
   NodeMemory memory;
-  size_t memory_of = 0;              // leaves that were encoded when `memory` was made
+  size_t memory_of = 0;  // leaves that were encoded when `memory` was made
 };
 
 }  // namespace longleaf

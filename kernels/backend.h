@@ -14,7 +14,7 @@
 namespace longleaf::kernels {
 
 struct MemoryInfo {
-  size_t used_bytes = 0;   // what this process has allocated through the backend
+  size_t used_bytes = 0;  // what this process has allocated through the backend
   size_t peak_bytes = 0;
   size_t total_bytes = 0;  // of the device
 };

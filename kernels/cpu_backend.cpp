@@ -15,10 +15,10 @@
 namespace longleaf::kernels {
 namespace {
 
-constexpr size_t kAlignment = 64;        // a cache line, and the widest vector
-constexpr int kRowTile = 16;             // weight rows unpacked at a time: 16 x 4096 f32 stay in a 256 KiB cache half
+constexpr size_t kAlignment = 64;  // a cache line, and the widest vector
+constexpr int kRowTile = 16;       // weight rows unpacked at a time: 16 x 4096 f32 stay in a 256 KiB cache half
 constexpr int kRowTileDecode = 4;
-constexpr int kQueryTile = 8;            // query tokens that share one reading of K and V
+constexpr int kQueryTile = 8;  // query tokens that share one reading of K and V
 constexpr int64_t kElementTile = 1 << 14;
 
 struct Cpu {
@@ -109,8 +109,8 @@ Status matmul(void* self, const Weight& w, DevicePtr bias, DevicePtr x, int n_to
   c.pool.parallel_for(tiles, grain, [&](int begin, int end, int thread) {
     float* scratch = c.scratch_for(thread, static_cast<size_t>(tile) * static_cast<size_t>(w.cols));
     for (int i = begin; i < end; ++i)
-      c.ops->matmul_rows(w, floats(bias), floats(x), n_tokens, floats(out), i * tile,
-                         std::min(w.rows, (i + 1) * tile), scratch);
+      c.ops->matmul_rows(w, floats(bias), floats(x), n_tokens, floats(out), i * tile, std::min(w.rows, (i + 1) * tile),
+                         scratch);
   });
   return {};
 }
@@ -195,8 +195,8 @@ BackendPtr make(const CpuOptions& options, const FastOps* ops) {
   BackendPtr backend(new Backend);
   backend->self = state;
   backend->destroy = [](void* self) { delete static_cast<Cpu*>(self); };
-  backend->name = "CPU, " + std::to_string(state->pool.n_threads()) + " threads, " +
-                  (ops != nullptr ? ops->isa : "reference");
+  backend->name =
+      "CPU, " + std::to_string(state->pool.n_threads()) + " threads, " + (ops != nullptr ? ops->isa : "reference");
   backend->allocate = allocate;
   backend->release = release;
   backend->upload = upload;

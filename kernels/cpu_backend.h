@@ -10,9 +10,9 @@ namespace longleaf::kernels {
 enum class Isa { Best, Baseline, Avx2, Avx512 };
 
 struct CpuOptions {
-  Isa isa = Isa::Best;      // another than Best is for tests and comparisons
-  int n_threads = 0;        // 0: one per processor
-  size_t limit_bytes = 0;   // allocations beyond this return NoMemory; 0: no limit but the machine's
+  Isa isa = Isa::Best;     // another than Best is for tests and comparisons
+  int n_threads = 0;       // 0: one per processor
+  size_t limit_bytes = 0;  // allocations beyond this return NoMemory; 0: no limit but the machine's
 };
 
 struct BackendDeleter {

@@ -65,8 +65,7 @@ static inline void dequantize_q5_k(const uint8_t* block, float* out) {
     const float da = d * static_cast<float>(a.scale), ma = dmin * static_cast<float>(a.min);
     const float db = d * static_cast<float>(b.scale), mb = dmin * static_cast<float>(b.min);
     for (int i = 0; i < 32; ++i) *out++ = da * static_cast<float>((q[i] & 15) | (((high[i] >> j) & 1) << 4)) - ma;
-    for (int i = 0; i < 32; ++i)
-      *out++ = db * static_cast<float>((q[i] >> 4) | (((high[i] >> (j + 1)) & 1) << 4)) - mb;
+    for (int i = 0; i < 32; ++i) *out++ = db * static_cast<float>((q[i] >> 4) | (((high[i] >> (j + 1)) & 1) << 4)) - mb;
   }
 }
 
@@ -91,7 +90,9 @@ static inline void dequantize_q6_k(const uint8_t* block, float* out) {
 static inline void dequantize_row(DType type, const uint8_t* row, int cols, float* out) {
   const BlockSize size = block_size(type);
   switch (type) {
-    case DType::F32: std::memcpy(out, row, static_cast<size_t>(cols) * 4); return;
+    case DType::F32:
+      std::memcpy(out, row, static_cast<size_t>(cols) * 4);
+      return;
     case DType::F16:
       for (int i = 0; i < cols; ++i) out[i] = read_half(row + 2 * i);
       return;
@@ -102,15 +103,26 @@ static inline void dequantize_row(DType type, const uint8_t* row, int cols, floa
         out[i] = bfloat_to_float(b);
       }
       return;
-    default: break;
+    default:
+      break;
   }
   for (int i = 0; i < cols; i += size.values, row += size.bytes) {
     switch (type) {
-      case DType::Q8_0: dequantize_q8_0(row, out + i); break;
-      case DType::Q4_0: dequantize_q4_0(row, out + i); break;
-      case DType::Q4_K: dequantize_q4_k(row, out + i); break;
-      case DType::Q5_K: dequantize_q5_k(row, out + i); break;
-      default: dequantize_q6_k(row, out + i); break;
+      case DType::Q8_0:
+        dequantize_q8_0(row, out + i);
+        break;
+      case DType::Q4_0:
+        dequantize_q4_0(row, out + i);
+        break;
+      case DType::Q4_K:
+        dequantize_q4_k(row, out + i);
+        break;
+      case DType::Q5_K:
+        dequantize_q5_k(row, out + i);
+        break;
+      default:
+        dequantize_q6_k(row, out + i);
+        break;
     }
   }
 }

@@ -84,7 +84,7 @@ struct Rows {
   float* total;    // running sum of exponentials per row
   float* keys;     // (kPageTokens, head_dim) f32
   float* values;
-  float* scores;   // (kPageTokens)
+  float* scores;  // (kPageTokens)
 };
 
 inline void rotate_back(float* head, int shift, const SpanAttentionArgs& a) {
@@ -138,8 +138,7 @@ void fold(const Rows& rows, int row, int n) {
     top = rows.scores[i] > top ? rows.scores[i] : top;
   }
   for (int i = n; i < kPageTokens; ++i) rows.scores[i] = -1e30f;
-  for (int i = 0; i < kPageTokens; i += kWidth)
-    store(rows.scores + i, exp_nonpositive(load(rows.scores + i) - top));
+  for (int i = 0; i < kPageTokens; i += kWidth) store(rows.scores + i, exp_nonpositive(load(rows.scores + i) - top));
   if (top != rows.top[row]) {
     float keep[kWidth];
     store(keep, exp_nonpositive(splat(rows.top[row] - top)));

@@ -15,7 +15,7 @@ namespace longleaf::kernels {
 constexpr int kPageTokens = 64;
 
 struct Span {
-  int32_t key_begin = 0;   // index into the KV store
+  int32_t key_begin = 0;  // index into the KV store
   int32_t length = 0;
   int32_t rope_shift = 0;  // new position minus the position at which the keys were rotated
   int32_t causal = 0;      // 1: a query sees keys up to and including its own index; 0: all keys of the span
@@ -41,14 +41,14 @@ struct SpanAttentionArgs {
   DevicePtr out = nullptr;  // (n_tokens, n_heads, head_dim) f32, must not overlap q
   KvView kv;
   int n_tokens = 0;
-  int n_heads = 0;          // a multiple of kv.n_kv_heads
-  int first_key = 0;        // index in the KV store of the first query's own key
+  int n_heads = 0;    // a multiple of kv.n_kv_heads
+  int first_key = 0;  // index in the KV store of the first query's own key
   // Spans of group g (of n_groups, which divides n_kv_heads): spans[group_begin[g] .. group_begin[g+1]).
   DevicePtr spans = nullptr;        // Span[]
   DevicePtr group_begin = nullptr;  // int32[n_groups + 1]
   int n_groups = 1;
-  DevicePtr inv_freq = nullptr;     // f32 (rope_dims / 2)
-  int rope_dims = 0;                // leading numbers of a head that are rotated; even
+  DevicePtr inv_freq = nullptr;  // f32 (rope_dims / 2)
+  int rope_dims = 0;             // leading numbers of a head that are rotated; even
   RopeStyle rope_style = RopeStyle::Adjacent;
   float scale = 1.0f;
 };

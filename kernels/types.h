@@ -25,28 +25,44 @@ struct BlockSize {
 
 constexpr BlockSize block_size(DType type) {
   switch (type) {
-    case DType::F32: return {1, 4};
-    case DType::F16: return {1, 2};
-    case DType::BF16: return {1, 2};
-    case DType::Q8_0: return {32, 34};
-    case DType::Q4_0: return {32, 18};
-    case DType::Q4_K: return {256, 144};
-    case DType::Q5_K: return {256, 176};
-    case DType::Q6_K: return {256, 210};
+    case DType::F32:
+      return {1, 4};
+    case DType::F16:
+      return {1, 2};
+    case DType::BF16:
+      return {1, 2};
+    case DType::Q8_0:
+      return {32, 34};
+    case DType::Q4_0:
+      return {32, 18};
+    case DType::Q4_K:
+      return {256, 144};
+    case DType::Q5_K:
+      return {256, 176};
+    case DType::Q6_K:
+      return {256, 210};
   }
   return {1, 4};
 }
 
 constexpr const char* name_of(DType type) {
   switch (type) {
-    case DType::F32: return "F32";
-    case DType::F16: return "F16";
-    case DType::BF16: return "BF16";
-    case DType::Q8_0: return "Q8_0";
-    case DType::Q4_0: return "Q4_0";
-    case DType::Q4_K: return "Q4_K";
-    case DType::Q5_K: return "Q5_K";
-    case DType::Q6_K: return "Q6_K";
+    case DType::F32:
+      return "F32";
+    case DType::F16:
+      return "F16";
+    case DType::BF16:
+      return "BF16";
+    case DType::Q8_0:
+      return "Q8_0";
+    case DType::Q4_0:
+      return "Q4_0";
+    case DType::Q4_K:
+      return "Q4_K";
+    case DType::Q5_K:
+      return "Q5_K";
+    case DType::Q6_K:
+      return "Q6_K";
   }
   return "?";
 }

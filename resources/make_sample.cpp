@@ -31,7 +31,8 @@ class Layout {
     std::istringstream words(text);
     std::string line;
     for (std::string word; words >> word;) {
-      if (!line.empty() && PdfWriter::width(line + " " + word, kBodyPt, false) > PdfWriter::kWidthPt - 2 * kMargin) flush(line);
+      if (!line.empty() && PdfWriter::width(line + " " + word, kBodyPt, false) > PdfWriter::kWidthPt - 2 * kMargin)
+        flush(line);
       line += (line.empty() ? "" : " ") + word;
     }
     flush(line);
@@ -63,10 +64,14 @@ int main(int argc, char** argv) {
   PdfWriter pdf;
   Layout layout(pdf);
   for (std::string line; std::getline(in, line);) {
-    if (line.rfind("= ", 0) == 0) layout.heading(0, line.substr(2)), pdf.set_title(line.substr(2));
-    else if (line.rfind("## ", 0) == 0) layout.heading(2, line.substr(3));
-    else if (line.rfind("# ", 0) == 0) layout.heading(1, line.substr(2));
-    else if (!line.empty()) layout.paragraph(line);
+    if (line.rfind("= ", 0) == 0)
+      layout.heading(0, line.substr(2)), pdf.set_title(line.substr(2));
+    else if (line.rfind("## ", 0) == 0)
+      layout.heading(2, line.substr(3));
+    else if (line.rfind("# ", 0) == 0)
+      layout.heading(1, line.substr(2));
+    else if (!line.empty())
+      layout.paragraph(line);
   }
   return pdf.save(argv[2]) ? 0 : 1;
 }

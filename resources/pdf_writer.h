@@ -37,15 +37,19 @@ class PdfWriter {
   std::string bytes() const {
     std::vector<std::string> objects;
     const size_t first_page = 5, first_entry = first_page + 2 * pages_.size();
-    objects.push_back("<< /Type /Catalog /Pages 2 0 R" + (outline_.empty() ? std::string() : " /Outlines " + reference(first_entry)) + " >>");
+    objects.push_back("<< /Type /Catalog /Pages 2 0 R" +
+                      (outline_.empty() ? std::string() : " /Outlines " + reference(first_entry)) + " >>");
     std::string kids;
     for (size_t i = 0; i < pages_.size(); ++i) kids += reference(first_page + 2 * i) + " ";
     objects.push_back("<< /Type /Pages /Count " + std::to_string(pages_.size()) + " /Kids [" + kids + "] >>");
     for (const char* font : {"Helvetica", "Helvetica-Bold"})
-      objects.push_back(std::string("<< /Type /Font /Subtype /Type1 /Encoding /WinAnsiEncoding /BaseFont /") + font + " >>");
+      objects.push_back(std::string("<< /Type /Font /Subtype /Type1 /Encoding /WinAnsiEncoding /BaseFont /") + font +
+                        " >>");
     for (size_t i = 0; i < pages_.size(); ++i) {
-      objects.push_back("<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Resources << /Font << /F1 3 0 R /F2 4 0 R >> >> /Contents " +
-                        reference(first_page + 2 * i + 1) + " >>");
+      objects.push_back(
+          "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Resources << /Font << /F1 3 0 R /F2 4 0 R >> >> "
+          "/Contents " +
+          reference(first_page + 2 * i + 1) + " >>");
       objects.push_back("<< /Length " + std::to_string(pages_[i].size()) + " >>\nstream\n" + pages_[i] + "endstream");
     }
     add_outline(objects, first_page, first_entry);
@@ -95,7 +99,8 @@ class PdfWriter {
       return all;
     };
     const auto top = children(n);
-    objects.push_back("<< /Type /Outlines /Count " + std::to_string(top.size()) + " /First " + object(top.front()) + " /Last " + object(top.back()) + " >>");
+    objects.push_back("<< /Type /Outlines /Count " + std::to_string(top.size()) + " /First " + object(top.front()) +
+                      " /Last " + object(top.back()) + " >>");
     for (size_t i = 0; i < n; ++i) {
       const auto siblings = children(parent[i]), own = children(i);
       std::string entry = "<< /Title (" + escaped(outline_[i].title) + ") /Parent " + object(parent[i]);
@@ -104,9 +109,13 @@ class PdfWriter {
         if (s > 0) entry += " /Prev " + object(siblings[s - 1]);
         if (s + 1 < siblings.size()) entry += " /Next " + object(siblings[s + 1]);
       }
-      if (!own.empty()) entry += " /First " + object(own.front()) + " /Last " + object(own.back()) + " /Count " + std::to_string(own.size());
+      if (!own.empty())
+        entry +=
+            " /First " + object(own.front()) + " /Last " + object(own.back()) + " /Count " + std::to_string(own.size());
       char target[96];
-      std::snprintf(target, sizeof target, " /Dest [%s /XYZ 0 %.1f 0] >>", reference(first_page + 2 * static_cast<size_t>(outline_[i].page)).c_str(), kHeightPt - outline_[i].y);
+      std::snprintf(target, sizeof target, " /Dest [%s /XYZ 0 %.1f 0] >>",
+                    reference(first_page + 2 * static_cast<size_t>(outline_[i].page)).c_str(),
+                    kHeightPt - outline_[i].y);
       objects.push_back(entry + target);
     }
   }
@@ -126,16 +135,17 @@ class PdfWriter {
       std::snprintf(row, sizeof row, "%010zu 00000 n \n", offset);
       out += row;
     }
-    return out + "trailer << /Size " + std::to_string(objects.size() + 1) + " /Root 1 0 R /Info " + reference(objects.size()) + " >>\nstartxref\n" +
-           std::to_string(table) + "\n%%EOF\n";
+    return out + "trailer << /Size " + std::to_string(objects.size() + 1) + " /Root 1 0 R /Info " +
+           reference(objects.size()) + " >>\nstartxref\n" + std::to_string(table) + "\n%%EOF\n";
   }
 
   // Advance widths of Helvetica for codes 32 to 126, in thousandths of the size (Adobe's published font metrics).
-  static constexpr int kHelvetica[] = {
-      278, 278, 355, 556, 556, 889, 667, 191, 333, 333, 389, 584, 278, 333, 278, 278, 556, 556, 556, 556, 556, 556, 556, 556,
-      556, 556, 278, 278, 584, 584, 584, 556, 1015, 667, 667, 722, 722, 667, 611, 778, 722, 278, 500, 667, 556, 833, 722, 778,
-      667, 778, 722, 667, 611, 722, 667, 944, 667, 667, 611, 278, 278, 278, 469, 556, 333, 556, 556, 500, 556, 556, 278, 556,
-      556, 222, 222, 500, 222, 833, 556, 556, 556, 556, 333, 500, 278, 556, 500, 722, 500, 500, 500, 334, 260, 334, 584};
+  static constexpr int kHelvetica[] = {278,  278, 355, 556, 556, 889, 667, 191, 333, 333, 389, 584, 278, 333, 278, 278,
+                                       556,  556, 556, 556, 556, 556, 556, 556, 556, 556, 278, 278, 584, 584, 584, 556,
+                                       1015, 667, 667, 722, 722, 667, 611, 778, 722, 278, 500, 667, 556, 833, 722, 778,
+                                       667,  778, 722, 667, 611, 722, 667, 944, 667, 667, 611, 278, 278, 278, 469, 556,
+                                       333,  556, 556, 500, 556, 556, 278, 556, 556, 222, 222, 500, 222, 833, 556, 556,
+                                       556,  556, 333, 500, 278, 556, 500, 722, 500, 500, 500, 334, 260, 334, 584};
 
   std::vector<std::string> pages_;
   std::vector<Entry> outline_;

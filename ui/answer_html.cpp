@@ -12,7 +12,9 @@ QString plain(const QString& text) { return text.toHtmlEscaped().replace('\n', "
 QString sourceLink(const SourceItem& source, int message, int index) {
   const QString label = source.pageLabel.isEmpty() ? QString::number(source.page + 1) : source.pageLabel;
   return QStringLiteral(" <a href=\"source:%1:%2\" title=\"%3\">[%4]</a>")
-      .arg(message).arg(index).arg(source.quote.toHtmlEscaped(), tr("page %1").arg(label.toHtmlEscaped()));
+      .arg(message)
+      .arg(index)
+      .arg(source.quote.toHtmlEscaped(), tr("page %1").arg(label.toHtmlEscaped()));
 }
 
 }  // namespace
@@ -30,7 +32,8 @@ QString answerHtml(const ChatItem& item, int message) {
     if (source.supported)
       html += plain(source.sentence) + sourceLink(source, message, i);
     else
-      html += QStringLiteral("%1 <span style=\"color:#b03a2e\">%2</span>").arg(plain(source.sentence), tr("[no source found]"));
+      html += QStringLiteral("%1 <span style=\"color:#b03a2e\">%2</span>")
+                  .arg(plain(source.sentence), tr("[no source found]"));
   }
   return html + plain(item.answer.mid(at));
 }

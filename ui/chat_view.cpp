@@ -20,8 +20,12 @@ constexpr int kInputLines = 3;
 }  // namespace
 
 ChatView::ChatView(QWidget* parent)
-    : QWidget(parent), view_(new QTextBrowser), input_(new QPlainTextEdit), ask_(new QPushButton(tr("&Ask"))),
-      stop_(new QPushButton(tr("S&top"))), evidence_(new QComboBox) {
+    : QWidget(parent),
+      view_(new QTextBrowser),
+      input_(new QPlainTextEdit),
+      ask_(new QPushButton(tr("&Ask"))),
+      stop_(new QPushButton(tr("S&top"))),
+      evidence_(new QComboBox) {
   view_->setOpenLinks(false);
   view_->setAccessibleName(tr("Conversation"));
   view_->document()->setDocumentMargin(10);
@@ -33,7 +37,9 @@ ChatView::ChatView(QWidget* parent)
   ask_->setDefault(true);
   stop_->hide();
   evidence_->setAccessibleName(tr("Evidence"));
-  evidence_->setToolTip(tr("What the answer is made from: chosen automatically, the text read again, its memory, or verbatim quotes without a model"));
+  evidence_->setToolTip(
+      tr("What the answer is made from: chosen automatically, the text read again, its memory, or verbatim quotes "
+         "without a model"));
   for (const char* name : {"auto", "exact", "leaf_kv", "quote"}) evidence_->addItem(QString::fromLatin1(name));
   flushTimer_.setInterval(kFlushMs);
   flushTimer_.setSingleShot(true);

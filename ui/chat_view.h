@@ -59,7 +59,7 @@ class ChatView final : public QWidget {
   QTimer flushTimer_;
   QList<ChatItem> messages_;
   QString pending_;
-  int answerStart_ = 0;    // in the view's text, of the open answer
+  int answerStart_ = 0;  // in the view's text, of the open answer
   bool answering_ = false, waiting_ = false, enabled_ = false;
 };
 

@@ -6,7 +6,12 @@
 namespace longleaf::ui {
 
 FiguresBar::FiguresBar(QWidget* parent)
-    : QWidget(parent), device_(new QLabel), memory_(new QLabel), first_(new QLabel), prefill_(new QLabel), decode_(new QLabel) {
+    : QWidget(parent),
+      device_(new QLabel),
+      memory_(new QLabel),
+      first_(new QLabel),
+      prefill_(new QLabel),
+      decode_(new QLabel) {
   auto* layout = new QHBoxLayout(this);
   layout->setContentsMargins(4, 0, 4, 0);
   layout->setSpacing(18);
@@ -19,17 +24,22 @@ FiguresBar::FiguresBar(QWidget* parent)
 }
 
 void FiguresBar::setFigures(const Figures& f) {
-  const auto rate = [](double value) { return value < 0 ? QStringLiteral("–") : QString::number(value, 'f', value < 100 ? 1 : 0); };
+  const auto rate = [](double value) {
+    return value < 0 ? QStringLiteral("–") : QString::number(value, 'f', value < 100 ? 1 : 0);
+  };
   device_->setText(f.device.isEmpty() ? tr("No model: answers are quotes") : tr("%1 · %2").arg(f.model, f.device));
   memory_->setVisible(f.memoryTotal > 0);
   memory_->setText(tr("Memory %1 of %2").arg(shownBytes(f.memoryUsed), shownBytes(f.memoryTotal)));
   first_->setText(tr("First token %1").arg(f.ttftMs < 0 ? QStringLiteral("–") : tr("%1 ms").arg(f.ttftMs, 0, 'f', 0)));
   prefill_->setText(tr("Read %1 tok/s").arg(rate(f.prefillPerSecond)));
-  decode_->setText(tr("Write %1 tok/s%2").arg(rate(f.decodePerSecond), f.evidence.isEmpty() ? QString() : QStringLiteral(" · ") + f.evidence));
+  decode_->setText(
+      tr("Write %1 tok/s%2")
+          .arg(rate(f.decodePerSecond), f.evidence.isEmpty() ? QString() : QStringLiteral(" · ") + f.evidence));
 }
 
 QString FiguresBar::text() const {
-  return QStringList{device_->text(), memory_->text(), first_->text(), prefill_->text(), decode_->text()}.join(QStringLiteral(" | "));
+  return QStringList{device_->text(), memory_->text(), first_->text(), prefill_->text(), decode_->text()}.join(
+      QStringLiteral(" | "));
 }
 
 QString shownBytes(quint64 bytes) {

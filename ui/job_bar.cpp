@@ -9,7 +9,11 @@
 namespace longleaf::ui {
 
 JobBar::JobBar(QWidget* parent)
-    : QWidget(parent), what_(new QLabel), bar_(new QProgressBar), pause_(new QPushButton(tr("&Pause"))), cancel_(new QPushButton(tr("&Cancel"))) {
+    : QWidget(parent),
+      what_(new QLabel),
+      bar_(new QProgressBar),
+      pause_(new QPushButton(tr("&Pause"))),
+      cancel_(new QPushButton(tr("&Cancel"))) {
   pause_->setCheckable(true);
   bar_->setTextVisible(false);
   what_->setTextFormat(Qt::PlainText);
@@ -28,8 +32,10 @@ void JobBar::setJob(const JobItem& job) {
   if (job.paused)
     left = tr(" – paused");
   else if (job.secondsLeft >= 1)
-    left = job.secondsLeft < 90 ? tr(" – %1 s left").arg(std::ceil(job.secondsLeft)) : tr(" – %1 min left").arg(std::ceil(job.secondsLeft / 60));
-  what_->setText(job.total > 0 ? tr("%1: %2 of %3 %4%5").arg(job.what).arg(job.done).arg(job.total).arg(job.unit, left) : job.what);
+    left = job.secondsLeft < 90 ? tr(" – %1 s left").arg(std::ceil(job.secondsLeft))
+                                : tr(" – %1 min left").arg(std::ceil(job.secondsLeft / 60));
+  what_->setText(job.total > 0 ? tr("%1: %2 of %3 %4%5").arg(job.what).arg(job.done).arg(job.total).arg(job.unit, left)
+                               : job.what);
   bar_->setRange(0, static_cast<int>(job.total));
   bar_->setValue(static_cast<int>(job.done));
   pause_->setChecked(job.paused);

@@ -37,9 +37,17 @@ QStringList localFiles(const QMimeData* data) {
 }  // namespace
 
 MainWindow::MainWindow(QWidget* parent)
-    : QMainWindow(parent), library_(new LibraryModel(this)), sections_(new SectionModel(this)), libraryView_(new QListView),
-      sectionView_(new QTreeView), pages_(new PageView), chat_(new ChatView), figures_(new FiguresBar), job_(new JobBar),
-      notice_(new QLabel), overlay_(new DropOverlay(this)) {
+    : QMainWindow(parent),
+      library_(new LibraryModel(this)),
+      sections_(new SectionModel(this)),
+      libraryView_(new QListView),
+      sectionView_(new QTreeView),
+      pages_(new PageView),
+      chat_(new ChatView),
+      figures_(new FiguresBar),
+      job_(new JobBar),
+      notice_(new QLabel),
+      overlay_(new DropOverlay(this)) {
   setWindowTitle(tr("Longleaf"));
   resize(1360, 860);
   setAcceptDrops(true);
@@ -51,7 +59,8 @@ MainWindow::MainWindow(QWidget* parent)
   const auto go = [this](const QModelIndex& index) { pages_->showPage(index.data(SectionModel::PageRole).toInt()); };
   connect(sectionView_, &QTreeView::clicked, this, go);
   connect(sectionView_, &QTreeView::activated, this, go);
-  connect(chat_, &ChatView::sourceActivated, this, [this](const SourceItem& source) { pages_->showBoxes(source.page, source.boxes); });
+  connect(chat_, &ChatView::sourceActivated, this,
+          [this](const SourceItem& source) { pages_->showBoxes(source.page, source.boxes); });
   setModelOpen(false);
 }
 
@@ -98,7 +107,8 @@ void MainWindow::makeMenus() {
   file->addSeparator();
   file->addAction(tr("&Quit"), QKeySequence::Quit, this, &QWidget::close);
   QMenu* document = menuBar()->addMenu(tr("&Document"));
-  encode_ = document->addAction(tr("&Encode for the open model"), QKeySequence(tr("Ctrl+E")), this, &MainWindow::encodeRequested);
+  encode_ = document->addAction(tr("&Encode for the open model"), QKeySequence(tr("Ctrl+E")), this,
+                                &MainWindow::encodeRequested);
   document->addAction(tr("&New conversation"), QKeySequence::New, this, &MainWindow::newChatRequested);
   document->addAction(tr("&Remove from library …"), this, &MainWindow::confirmDelete);
   QMenu* view = menuBar()->addMenu(tr("&View"));
@@ -152,7 +162,8 @@ void MainWindow::askPassword(const QString& file, const QString& reason) {
   dialog->setWindowTitle(tr("Password"));
   dialog->setLabelText(tr("%1\n%2").arg(QFileInfo(file).fileName(), reason));
   dialog->setTextEchoMode(QLineEdit::Password);
-  connect(dialog, &QInputDialog::textValueSelected, this, [this, file](const QString& password) { emit passwordGiven(file, password); });
+  connect(dialog, &QInputDialog::textValueSelected, this,
+          [this, file](const QString& password) { emit passwordGiven(file, password); });
   dialog->open();
 }
 
@@ -175,9 +186,10 @@ void MainWindow::openModel() {
 void MainWindow::confirmDelete() {
   const QModelIndex index = libraryView_->currentIndex();
   if (!index.isValid()) return;
-  auto* box = new QMessageBox(QMessageBox::Question, tr("Remove from library"),
-                              tr("Remove “%1” with its conversations and memory? The PDF itself is not touched.").arg(index.data().toString()),
-                              QMessageBox::Yes | QMessageBox::Cancel, this);
+  auto* box = new QMessageBox(
+      QMessageBox::Question, tr("Remove from library"),
+      tr("Remove “%1” with its conversations and memory? The PDF itself is not touched.").arg(index.data().toString()),
+      QMessageBox::Yes | QMessageBox::Cancel, this);
   box->setAttribute(Qt::WA_DeleteOnClose);
   const qint64 key = index.data(LibraryModel::KeyRole).toLongLong();
   connect(box, &QMessageBox::buttonClicked, this, [this, box, key](QAbstractButton* button) {

@@ -10,8 +10,8 @@
 namespace longleaf::ui {
 namespace {
 
-constexpr int kGap = 12;            // between pages, and around them
-constexpr int kKeepAround = 4;      // pages whose pictures are kept before and behind the visible ones
+constexpr int kGap = 12;        // between pages, and around them
+constexpr int kKeepAround = 4;  // pages whose pictures are kept before and behind the visible ones
 constexpr double kLeastZoom = 0.25, kMostZoom = 4.0;
 const QColor kHighlight(255, 226, 89);
 
@@ -136,11 +136,14 @@ void PageView::paintEvent(QPaintEvent*) {
     if (images_.contains(page))
       painter.drawImage(rect, images_[page]);
     else
-      painter.setPen(Qt::gray), painter.drawText(rect, Qt::AlignCenter | Qt::TextWordWrap, problems_.value(page, tr("Page %1").arg(page + 1)));
+      painter.setPen(Qt::gray), painter.drawText(rect, Qt::AlignCenter | Qt::TextWordWrap,
+                                                 problems_.value(page, tr("Page %1").arg(page + 1)));
     if (page != boxPage_) continue;
     painter.setCompositionMode(QPainter::CompositionMode_Multiply);
     for (const QRectF& box : boxes_)
-      painter.fillRect(QRectF(rect.x() + box.x() * rect.width(), rect.y() + box.y() * rect.height(), box.width() * rect.width(), box.height() * rect.height()), kHighlight);
+      painter.fillRect(QRectF(rect.x() + box.x() * rect.width(), rect.y() + box.y() * rect.height(),
+                              box.width() * rect.width(), box.height() * rect.height()),
+                       kHighlight);
     painter.setCompositionMode(QPainter::CompositionMode_SourceOver);
   }
 }
@@ -163,11 +166,17 @@ void PageView::wheelEvent(QWheelEvent* event) {
 
 void PageView::keyPressEvent(QKeyEvent* event) {
   switch (event->key()) {
-    case Qt::Key_Home: return scrollToY(0);
-    case Qt::Key_End: return scrollToY(verticalScrollBar()->maximum());
-    case Qt::Key_PageDown: case Qt::Key_Space: return scrollToY(verticalScrollBar()->value() + viewport()->height() * 0.9);
-    case Qt::Key_PageUp: return scrollToY(verticalScrollBar()->value() - viewport()->height() * 0.9);
-    default: QAbstractScrollArea::keyPressEvent(event);
+    case Qt::Key_Home:
+      return scrollToY(0);
+    case Qt::Key_End:
+      return scrollToY(verticalScrollBar()->maximum());
+    case Qt::Key_PageDown:
+    case Qt::Key_Space:
+      return scrollToY(verticalScrollBar()->value() + viewport()->height() * 0.9);
+    case Qt::Key_PageUp:
+      return scrollToY(verticalScrollBar()->value() - viewport()->height() * 0.9);
+    default:
+      QAbstractScrollArea::keyPressEvent(event);
   }
 }
 

@@ -46,7 +46,7 @@ class PageView final : public QAbstractScrollArea {
   void scrollToY(double y);
 
   QList<PageItem> pages_;
-  QList<int> tops_;       // of each page, in pixels from the top of the document
+  QList<int> tops_;  // of each page, in pixels from the top of the document
   int pageWidth_ = 0;
   double zoom_ = 1.0;
   QHash<int, QImage> images_;

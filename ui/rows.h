@@ -18,7 +18,7 @@ struct LibraryItem {
 
 struct SectionItem {
   qint64 key = 0;
-  qint64 parent = 0;   // 0: the document
+  qint64 parent = 0;  // 0: the document
   bool isLeaf = false;
   QString title;
   int pageFirst = 0, pageLast = 0;
@@ -28,7 +28,7 @@ enum class RouteMark { None, Kept, Pruned };
 
 struct PageItem {
   QSizeF sizePt;
-  QString label;       // as printed, may be empty
+  QString label;  // as printed, may be empty
 };
 
 // One sentence of an answer and where it comes from.
@@ -48,10 +48,10 @@ struct ChatItem {
 };
 
 struct Figures {
-  QString device;             // empty: no model is loaded
+  QString device;  // empty: no model is loaded
   QString model;
   quint64 memoryUsed = 0, memoryTotal = 0;
-  double ttftMs = -1;         // negative: not known yet
+  double ttftMs = -1;  // negative: not known yet
   double prefillPerSecond = -1;
   double decodePerSecond = -1;
   QString evidence;
@@ -59,10 +59,10 @@ struct Figures {
 
 // A long job as the window shows it.
 struct JobItem {
-  QString what;               // "Reading Handbook"
-  qint64 done = 0, total = 0; // pages or leaves
+  QString what;                // "Reading Handbook"
+  qint64 done = 0, total = 0;  // pages or leaves
   QString unit;
-  double secondsLeft = -1;    // negative: not known yet
+  double secondsLeft = -1;  // negative: not known yet
   bool paused = false;
 };
 

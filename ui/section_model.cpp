@@ -63,16 +63,19 @@ int SectionModel::columnCount(const QModelIndex&) const { return 1; }
 
 QString SectionModel::titleOf(const Node& node) const {
   if (!node.item.isLeaf) return node.item.title;
-  return node.item.pageFirst == node.item.pageLast ? tr("page %1").arg(node.item.pageFirst + 1)
-                                                   : tr("pages %1–%2").arg(node.item.pageFirst + 1).arg(node.item.pageLast + 1);
+  return node.item.pageFirst == node.item.pageLast
+             ? tr("page %1").arg(node.item.pageFirst + 1)
+             : tr("pages %1–%2").arg(node.item.pageFirst + 1).arg(node.item.pageLast + 1);
 }
 
 QVariant SectionModel::data(const QModelIndex& index, int role) const {
   if (!checkIndex(index, CheckIndexOption::IndexIsValid)) return {};
   const Node& node = nodes_[static_cast<int>(index.internalId())];
   switch (role) {
-    case Qt::DisplayRole: return titleOf(node);
-    case Qt::ToolTipRole: return tr("%1 (page %2)").arg(node.item.title).arg(node.item.pageFirst + 1);
+    case Qt::DisplayRole:
+      return titleOf(node);
+    case Qt::ToolTipRole:
+      return tr("%1 (page %2)").arg(node.item.title).arg(node.item.pageFirst + 1);
     case Qt::ForegroundRole:
       if (node.mark == RouteMark::Pruned) return QGuiApplication::palette().color(QPalette::Disabled, QPalette::Text);
       return {};
@@ -86,11 +89,17 @@ QVariant SectionModel::data(const QModelIndex& index, int role) const {
       return font;
     }
     case Qt::AccessibleDescriptionRole:
-      return node.mark == RouteMark::Kept ? tr("used for the last answer") : node.mark == RouteMark::Pruned ? tr("not used for the last answer") : QString();
-    case KeyRole: return node.item.key;
-    case PageRole: return node.item.pageFirst;
-    case MarkRole: return static_cast<int>(node.mark);
-    default: return {};
+      return node.mark == RouteMark::Kept     ? tr("used for the last answer")
+             : node.mark == RouteMark::Pruned ? tr("not used for the last answer")
+                                              : QString();
+    case KeyRole:
+      return node.item.key;
+    case PageRole:
+      return node.item.pageFirst;
+    case MarkRole:
+      return static_cast<int>(node.mark);
+    default:
+      return {};
   }
 }
 

@@ -30,8 +30,8 @@ class SectionModel final : public QAbstractItemModel {
  private:
   struct Node {
     SectionItem item;
-    int parent = -1;       // index into nodes_, -1: top
-    int row = 0;           // among its siblings
+    int parent = -1;  // index into nodes_, -1: top
+    int row = 0;      // among its siblings
     QList<int> children;
     RouteMark mark = RouteMark::None;
   };

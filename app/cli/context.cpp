@@ -32,7 +32,8 @@ void Context::start() {
   data_folder_ = data_option_.empty() ? defaultDataFolder() : std::filesystem::absolute(data_option_);
   std::error_code error;
   std::filesystem::create_directories(data_folder_, error);
-  if (const Status log_status = start_log(data_folder_, verbose_); !log_status.ok()) std::fprintf(stderr, "%s\n", log_status.message().c_str());
+  if (const Status log_status = start_log(data_folder_, verbose_); !log_status.ok())
+    std::fprintf(stderr, "%s\n", log_status.message().c_str());
   if (password_from_stdin_) std::getline(std::cin, password_);
   // Ctrl-C asks politely once; a second time it ends the program. The watch is a thread because a stop request runs
   // more than a signal handler may.
@@ -59,20 +60,23 @@ Result<Library*> Context::library() {
 
 Result<Engine*> Context::engine() {
   if (engine_ != nullptr) return engine_.get();
-  if (model_.empty()) return Status(Code::Invalid, "No model is given; add --model FILE with a GGUF file, or ask with --evidence quote");
+  if (model_.empty())
+    return Status(Code::Invalid, "No model is given; add --model FILE with a GGUF file, or ask with --evidence quote");
   if (device_ != "auto" && device_ != "cpu") {
-    if (device_.rfind("cuda", 0) == 0) return Status(Code::Unsupported, "This version computes on the CPU only; choose --device cpu");
+    if (device_.rfind("cuda", 0) == 0)
+      return Status(Code::Unsupported, "This version computes on the CPU only; choose --device cpu");
     return Status(Code::Invalid, "There is no device “" + device_ + "”; choose auto or cpu");
   }
   progress("Loading the model …");
   LL_ASSIGN_OR_RETURN(engine_, Engine::load(model_, {.n_threads = threads_, .memory_limit_bytes = 0, .f32_kv = false}));
   if (engine_->facts().chat_form == ChatForm::Plain)
-    log(LogLevel::Warning, "The model has no chat template that this version knows; plain questions and answers are used");
+    log(LogLevel::Warning,
+        "The model has no chat template that this version knows; plain questions and answers are used");
   return engine_.get();
 }
 
 Result<DocumentRow> Context::document(const std::string& name) {
-  LL_ASSIGN_OR_RETURN(Library* library, this->library());
+  LL_ASSIGN_OR_RETURN(Library * library, this->library());
   auto found = library->find(name);
   if (found.ok() && found->state == DocumentState::Ready) return found;
   std::error_code error;
@@ -80,12 +84,14 @@ Result<DocumentRow> Context::document(const std::string& name) {
     LL_ASSIGN_OR_RETURN(const ImportReport report, import(name));
     return report.document;
   }
-  if (found.ok()) return Status(Code::Invalid, "“" + found->title + "” has not been read to its end; import " + found->path.string() + " again, it goes on where it stopped");
+  if (found.ok())
+    return Status(Code::Invalid, "“" + found->title + "” has not been read to its end; import " + found->path.string() +
+                                     " again, it goes on where it stopped");
   return found;
 }
 
 Result<ImportReport> Context::import(const std::filesystem::path& file) {
-  LL_ASSIGN_OR_RETURN(Library* library, this->library());
+  LL_ASSIGN_OR_RETURN(Library * library, this->library());
   ImportOptions options;
   options.reader.worker = pdfWorkerProgram();
   options.reader.password = password_;
@@ -94,8 +100,10 @@ Result<ImportReport> Context::import(const std::filesystem::path& file) {
     progress("Reading " + p.title + ": page " + std::to_string(p.pages_done) + " of " + std::to_string(p.pages));
   };
   auto report = import_pdf(*library, file, options);
-  if (report.ok()) log(LogLevel::Info, "imported " + report->document.id + " in " + std::to_string(report->seconds) + " s");
-  if (!report.ok() && report.status().code() == Code::Locked && report.status().message().find("PDF") != std::string::npos)
+  if (report.ok())
+    log(LogLevel::Info, "imported " + report->document.id + " in " + std::to_string(report->seconds) + " s");
+  if (!report.ok() && report.status().code() == Code::Locked &&
+      report.status().message().find("PDF") != std::string::npos)
     return Status(Code::Locked, file.string() + ": " + report.status().message() + "; give it with --password-stdin");
   return report;
 }

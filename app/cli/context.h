@@ -67,7 +67,7 @@ std::string shortId(const DocumentRow& document);
 }  // namespace longleaf::cli
 
 // For commands: assigns the value of a Result, or leaves with its reason printed. Needs a `context`.
-#define LL_TRY(target, expression)                                               \
-  auto LL_JOIN(ll_try_, __LINE__) = (expression);                                \
+#define LL_TRY(target, expression)                                                                  \
+  auto LL_JOIN(ll_try_, __LINE__) = (expression);                                                   \
   if (!LL_JOIN(ll_try_, __LINE__).ok()) return context.failed(LL_JOIN(ll_try_, __LINE__).status()); \
   target = std::move(*LL_JOIN(ll_try_, __LINE__))

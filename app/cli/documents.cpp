@@ -10,15 +10,23 @@ namespace {
 
 Json importJson(const ImportReport& report) {
   Json warnings = Json::array();
-  for (const auto& w : report.warnings) warnings.push_back({{"code", w.code}, {"page", w.page + 1}, {"message", w.message}});
+  for (const auto& w : report.warnings)
+    warnings.push_back({{"code", w.code}, {"page", w.page + 1}, {"message", w.message}});
   const DocumentRow& d = report.document;
-  return {{"id", d.id}, {"title", d.title}, {"pages", d.pages}, {"sections", d.sections}, {"leaves", d.leaves},
-          {"seconds", report.seconds}, {"already_there", report.already_there}, {"warnings", warnings}};
+  return {{"id", d.id},
+          {"title", d.title},
+          {"pages", d.pages},
+          {"sections", d.sections},
+          {"leaves", d.leaves},
+          {"seconds", report.seconds},
+          {"already_there", report.already_there},
+          {"warnings", warnings}};
 }
 
 void printImport(const ImportReport& report) {
   const DocumentRow& d = report.document;
-  std::printf("%s  %s: %d pages, %d sections, %d leaves", shortId(d).c_str(), d.title.c_str(), d.pages, d.sections, d.leaves);
+  std::printf("%s  %s: %d pages, %d sections, %d leaves", shortId(d).c_str(), d.title.c_str(), d.pages, d.sections,
+              d.leaves);
   if (report.already_there)
     std::printf(" (already in your library)\n");
   else
@@ -55,18 +63,24 @@ Json encodedJson(Context& context, const DocumentRow& document, Library& library
   Asking asking(library, engine.ok() ? *engine : nullptr);
   const auto input = asking.input(document);
   if (engine.ok() && input.ok())
-    encoded.push_back({{"model", (*engine)->facts().config.title}, {"leaves_done", (*engine)->leaves_encoded(**input, memoryFolder(library.folder()))}});
+    encoded.push_back({{"model", (*engine)->facts().config.title},
+                       {"leaves_done", (*engine)->leaves_encoded(**input, memoryFolder(library.folder()))}});
   return encoded;
 }
 
 int runList(Context& context) {
-  LL_TRY(Library* library, context.library());
+  LL_TRY(Library * library, context.library());
   LL_TRY(const auto documents, library->documents());
   Json all = Json::array();
   for (const auto& d : documents) {
     if (context.json())
-      all.push_back({{"id", d.id}, {"title", d.title}, {"pages", d.pages}, {"sections", d.sections}, {"leaves", d.leaves},
-                     {"ready", d.state == DocumentState::Ready}, {"encoded", encodedJson(context, d, *library)}});
+      all.push_back({{"id", d.id},
+                     {"title", d.title},
+                     {"pages", d.pages},
+                     {"sections", d.sections},
+                     {"leaves", d.leaves},
+                     {"ready", d.state == DocumentState::Ready},
+                     {"encoded", encodedJson(context, d, *library)}});
     else
       std::printf("%s  %5d pages  %s%s\n", shortId(d).c_str(), d.pages, d.title.c_str(),
                   d.state == DocumentState::Ready ? "" : "  (not read to its end)");
@@ -80,18 +94,26 @@ int runList(Context& context) {
 
 int runTree(Context& context, const std::string& name) {
   LL_TRY(const DocumentRow document, context.document(name));
-  LL_TRY(Library* library, context.library());
+  LL_TRY(Library * library, context.library());
   LL_TRY(const auto nodes, library->tree(document.key));
   Json all = Json::array();
   for (const auto& node : nodes) {
     const bool leaf = node.kind == NodeKind::Leaf;
     if (context.json())
-      all.push_back({{"id", node.key}, {"parent", node.parent == 0 ? Json(nullptr) : Json(node.parent)}, {"kind", leaf ? "leaf" : "section"},
-                     {"level", node.level}, {"title", node.title}, {"page_first", node.page_first + 1}, {"page_last", node.page_last + 1}, {"tokens", node.tokens}});
+      all.push_back({{"id", node.key},
+                     {"parent", node.parent == 0 ? Json(nullptr) : Json(node.parent)},
+                     {"kind", leaf ? "leaf" : "section"},
+                     {"level", node.level},
+                     {"title", node.title},
+                     {"page_first", node.page_first + 1},
+                     {"page_last", node.page_last + 1},
+                     {"tokens", node.tokens}});
     else if (!leaf)
       std::printf("%*s%s  (%d-%d)\n", 2 * node.level, "", node.title.c_str(), node.page_first + 1, node.page_last + 1);
   }
-  if (context.json()) Context::print({{"document", {{"id", document.id}, {"title", document.title}, {"pages", document.pages}}}, {"nodes", all}});
+  if (context.json())
+    Context::print(
+        {{"document", {{"id", document.id}, {"title", document.title}, {"pages", document.pages}}}, {"nodes", all}});
   return kDone;
 }
 
@@ -100,17 +122,21 @@ int runText(Context& context, const std::string& name, const std::string& pages)
   if (!pages.empty()) {
     const int n = std::sscanf(pages.c_str(), "%d-%d", &first, &last);
     if (n == 1) last = first;
-    if (n < 1 || first < 1 || last < first) return context.failed(Status(Code::Invalid, "Pages are given as A-B, for example 3-7"));
+    if (n < 1 || first < 1 || last < first)
+      return context.failed(Status(Code::Invalid, "Pages are given as A-B, for example 3-7"));
   }
   LL_TRY(const DocumentRow document, context.document(name));
-  LL_TRY(Library* library, context.library());
+  LL_TRY(Library * library, context.library());
   LL_TRY(const auto blocks, library->page_blocks(document.key, first - 1, last - 1));
   Json all = Json::array();
   for (const auto& [node, block] : blocks) {
     if (context.json()) {
       LL_TRY(const std::string section, library->title_path(node));
-      all.push_back({{"page", block.page + 1}, {"kind", name_of(block.kind)}, {"text", block.text},
-                     {"boxes", boxesJson(boxes_of(block, 0, block.text.size()))}, {"section", section}});
+      all.push_back({{"page", block.page + 1},
+                     {"kind", name_of(block.kind)},
+                     {"text", block.text},
+                     {"boxes", boxesJson(boxes_of(block, 0, block.text.size()))},
+                     {"section", section}});
     } else {
       std::printf("%s%s\n\n", block.kind == BlockKind::Heading ? "# " : "", block.text.c_str());
     }
@@ -121,14 +147,18 @@ int runText(Context& context, const std::string& name, const std::string& pages)
 
 int runSearch(Context& context, const std::string& name, const std::vector<std::string>& words, int limit) {
   LL_TRY(const DocumentRow document, context.document(name));
-  LL_TRY(Library* library, context.library());
+  LL_TRY(Library * library, context.library());
   std::string all;
   for (const auto& word : words) all += (all.empty() ? "" : " ") + word;
   LL_TRY(const auto hits, search(*library, document.key, all, limit));
   Json list = Json::array();
   for (const auto& hit : hits) {
     if (context.json())
-      list.push_back({{"node", hit.leaf}, {"page", hit.page + 1}, {"score", hit.score}, {"snippet", hit.snippet}, {"boxes", boxesJson(hit.boxes)}});
+      list.push_back({{"node", hit.leaf},
+                      {"page", hit.page + 1},
+                      {"score", hit.score},
+                      {"snippet", hit.snippet},
+                      {"boxes", boxesJson(hit.boxes)}});
     else
       std::printf("page %d: %s\n", hit.page + 1, hit.snippet.c_str());
   }
@@ -140,7 +170,7 @@ int runSearch(Context& context, const std::string& name, const std::vector<std::
 }
 
 int runDelete(Context& context, const std::string& name) {
-  LL_TRY(Library* library, context.library());
+  LL_TRY(Library * library, context.library());
   LL_TRY(const DocumentRow document, library->find(name));
   if (const Status status = library->remove(document.key); !status.ok()) return context.failed(status);
   const uint64_t freed = remove_memory(memoryFolder(library->folder()), document.id);
@@ -152,7 +182,7 @@ int runDelete(Context& context, const std::string& name) {
 }
 
 int runCheck(Context& context) {
-  LL_TRY(Library* library, context.library());
+  LL_TRY(Library * library, context.library());
   LL_TRY(CheckReport report, library->check());
   if (context.json())
     Context::print({{"documents", report.documents}, {"problems", report.problems}});
@@ -164,8 +194,9 @@ int runCheck(Context& context) {
 }
 
 int runBackup(Context& context, const std::string& file) {
-  LL_TRY(Library* library, context.library());
-  if (std::filesystem::exists(file)) return context.failed(Status(Code::Invalid, file + " exists already; choose another name"));
+  LL_TRY(Library * library, context.library());
+  if (std::filesystem::exists(file))
+    return context.failed(Status(Code::Invalid, file + " exists already; choose another name"));
   if (const Status status = library->backup(file); !status.ok()) return context.failed(status);
   if (context.json())
     Context::print({{"file", file}, {"bytes", std::filesystem::file_size(file)}});
@@ -184,34 +215,37 @@ void addDocumentCommands(CLI::App& app, Context& context, Run& run) {
 
   auto* import = app.add_subcommand("import", "Read PDFs into the library");
   import->add_option("FILE", files, "PDF files")->required();
-  import->callback([&] { run = [&] { return runImport(context, files); }; });
+  import->callback([&] { run = [&] { return runImport(context, files);
+};
+}  // namespace longleaf::cli
+);
 
-  app.add_subcommand("list", "Documents in the library")->callback([&] { run = [&] { return runList(context); }; });
+app.add_subcommand("list", "Documents in the library")->callback([&] { run = [&] { return runList(context); }; });
 
-  auto* tree = app.add_subcommand("tree", "The section tree of a document");
-  tree->add_option("DOC", name, "Id, title or PDF")->required();
-  tree->callback([&] { run = [&] { return runTree(context, name); }; });
+auto* tree = app.add_subcommand("tree", "The section tree of a document");
+tree->add_option("DOC", name, "Id, title or PDF")->required();
+tree->callback([&] { run = [&] { return runTree(context, name); }; });
 
-  auto* text = app.add_subcommand("text", "What was read, in reading order");
-  text->add_option("DOC", name, "Id, title or PDF")->required();
-  text->add_option("--pages", pages, "Only pages A-B");
-  text->callback([&] { run = [&] { return runText(context, name, pages); }; });
+auto* text = app.add_subcommand("text", "What was read, in reading order");
+text->add_option("DOC", name, "Id, title or PDF")->required();
+text->add_option("--pages", pages, "Only pages A-B");
+text->callback([&] { run = [&] { return runText(context, name, pages); }; });
 
-  auto* find = app.add_subcommand("search", "Full-text search, best first");
-  find->add_option("DOC", name, "Id, title or PDF")->required();
-  find->add_option("WORDS", words, "Words; \"quoted phrases\" stay together")->required();
-  find->add_option("--limit", limit, "At most this many hits")->check(CLI::PositiveNumber);
-  find->callback([&] { run = [&] { return runSearch(context, name, words, limit); }; });
+auto* find = app.add_subcommand("search", "Full-text search, best first");
+find->add_option("DOC", name, "Id, title or PDF")->required();
+find->add_option("WORDS", words, "Words; \"quoted phrases\" stay together")->required();
+find->add_option("--limit", limit, "At most this many hits")->check(CLI::PositiveNumber);
+find->callback([&] { run = [&] { return runSearch(context, name, words, limit); }; });
 
-  auto* remove = app.add_subcommand("delete", "Remove everything of a document from the library");
-  remove->add_option("DOC", name, "Id, title or path")->required();
-  remove->callback([&] { run = [&] { return runDelete(context, name); }; });
+auto* remove = app.add_subcommand("delete", "Remove everything of a document from the library");
+remove->add_option("DOC", name, "Id, title or path")->required();
+remove->callback([&] { run = [&] { return runDelete(context, name); }; });
 
-  app.add_subcommand("check", "Verify the library")->callback([&] { run = [&] { return runCheck(context); }; });
+app.add_subcommand("check", "Verify the library")->callback([&] { run = [&] { return runCheck(context); }; });
 
-  auto* backup = app.add_subcommand("backup", "Save a consistent copy of the library");
-  backup->add_option("FILE", backup_file, "New file")->required();
-  backup->callback([&] { run = [&] { return runBackup(context, backup_file); }; });
+auto* backup = app.add_subcommand("backup", "Save a consistent copy of the library");
+backup->add_option("FILE", backup_file, "New file")->required();
+backup->callback([&] { run = [&] { return runBackup(context, backup_file); }; });
 }
 
 }  // namespace longleaf::cli

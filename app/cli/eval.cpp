@@ -32,7 +32,8 @@ std::vector<int> pageList(const Json& value) {
 // Text and table questions only where the file says what the evidence is: pictures have no words to find.
 bool isReadable(const Json& sample) {
   const std::string sources = sample.value("evidence_sources", "text");
-  return sources.find("Pure-text") != std::string::npos || sources == "text" || sources.find("Table") != std::string::npos;
+  return sources.find("Pure-text") != std::string::npos || sources == "text" ||
+         sources.find("Table") != std::string::npos;
 }
 
 Result<std::vector<Question>> readQuestions(const std::string& path) {
@@ -40,13 +41,16 @@ Result<std::vector<Question>> readQuestions(const std::string& path) {
   if (!file) return Status(Code::NotFound, "The questions file " + path + " cannot be opened");
   std::stringstream all;
   all << file.rdbuf();
-  const Status damaged(Code::Corrupt, "The questions file " + path + " is neither samples.json of MMLongBench-Doc nor JSON lines of {document, question, pages}");
+  const Status damaged(Code::Corrupt,
+                       "The questions file " + path +
+                           " is neither samples.json of MMLongBench-Doc nor JSON lines of {document, question, pages}");
   std::vector<Question> questions;
   const Json whole = Json::parse(all.str(), nullptr, false);
   try {
     if (whole.is_array()) {
       for (const auto& sample : whole)
-        if (isReadable(sample)) questions.push_back({sample.at("doc_id"), sample.at("question"), pageList(sample.at("evidence_pages"))});
+        if (isReadable(sample))
+          questions.push_back({sample.at("doc_id"), sample.at("question"), pageList(sample.at("evidence_pages"))});
     } else {
       for (std::string line; std::getline(all, line);)
         if (!line.empty()) {
@@ -69,7 +73,8 @@ struct Arguments {
 };
 
 // Pages of the first `k` leaves, from 1.
-Result<std::vector<std::vector<int>>> pagesReached(Library& library, const DocumentRow& document, const Route& route, const std::vector<int>& ks) {
+Result<std::vector<std::vector<int>>> pagesReached(Library& library, const DocumentRow& document, const Route& route,
+                                                   const std::vector<int>& ks) {
   LL_ASSIGN_OR_RETURN(const auto nodes, library.tree(document.key));
   std::map<int64_t, std::pair<int, int>> pages;
   for (const auto& node : nodes) pages[node.key] = {node.page_first + 1, node.page_last + 1};
@@ -86,13 +91,16 @@ Result<std::vector<std::vector<int>>> pagesReached(Library& library, const Docum
 Json sharesJson(const std::vector<int>& ks, const std::vector<Share>& shares, bool all) {
   Json out = Json::object();
   for (size_t i = 0; i < ks.size(); ++i)
-    out[std::to_string(ks[i])] = shares[i].questions == 0 ? 0.0 : static_cast<double>(all ? shares[i].reached_all : shares[i].reached_any) / shares[i].questions;
+    out[std::to_string(ks[i])] =
+        shares[i].questions == 0
+            ? 0.0
+            : static_cast<double>(all ? shares[i].reached_all : shares[i].reached_any) / shares[i].questions;
   return out;
 }
 
 int runRetrieval(Context& context, const Arguments& args) {
   LL_TRY(const auto questions, readQuestions(args.questions));
-  LL_TRY(Library* library, context.library());
+  LL_TRY(Library * library, context.library());
   Engine* engine = nullptr;
   if (context.hasModel()) {
     LL_TRY(engine, context.engine());
@@ -106,12 +114,16 @@ int runRetrieval(Context& context, const Arguments& args) {
       context.failed(document.status());
       continue;
     }
-    LL_TRY(const Route route, asking.findRoute(*document, question.text, args.method == "descent" ? RouteMethod::Descent : RouteMethod::Flat, context.stop()));
+    LL_TRY(const Route route,
+           asking.findRoute(*document, question.text,
+                            args.method == "descent" ? RouteMethod::Descent : RouteMethod::Flat, context.stop()));
     LL_TRY(const auto reached, pagesReached(*library, *document, route, args.k));
     auto& own = per_document[question.document];
     own.resize(args.k.size());
     for (size_t i = 0; i < args.k.size(); ++i) {
-      const auto has = [&](int page) { return std::find(reached[i].begin(), reached[i].end(), page) != reached[i].end(); };
+      const auto has = [&](int page) {
+        return std::find(reached[i].begin(), reached[i].end(), page) != reached[i].end();
+      };
       for (Share* share : {&total[i], &own[i]}) {
         ++share->questions;
         share->reached_any += std::any_of(question.pages.begin(), question.pages.end(), has) ? 1 : 0;
@@ -122,12 +134,19 @@ int runRetrieval(Context& context, const Arguments& args) {
   context.progress("");
   Json documents = Json::array();
   for (const auto& [name, shares] : per_document)
-    documents.push_back({{"document", name}, {"questions", shares[0].questions}, {"recall_any", sharesJson(args.k, shares, false)}, {"recall_all", sharesJson(args.k, shares, true)}});
-  const Json result{{"questions", total[0].questions}, {"recall_any", sharesJson(args.k, total, false)}, {"recall_all", sharesJson(args.k, total, true)}, {"per_document", documents}};
+    documents.push_back({{"document", name},
+                         {"questions", shares[0].questions},
+                         {"recall_any", sharesJson(args.k, shares, false)},
+                         {"recall_all", sharesJson(args.k, shares, true)}});
+  const Json result{{"questions", total[0].questions},
+                    {"recall_any", sharesJson(args.k, total, false)},
+                    {"recall_all", sharesJson(args.k, total, true)},
+                    {"per_document", documents}};
   if (context.json()) return Context::print(result), kDone;
   std::printf("%d questions\n  k   any page  all pages\n", total[0].questions);
   for (int k : args.k)
-    std::printf("%3d     %.3f      %.3f\n", k, result["recall_any"][std::to_string(k)].get<double>(), result["recall_all"][std::to_string(k)].get<double>());
+    std::printf("%3d     %.3f      %.3f\n", k, result["recall_any"][std::to_string(k)].get<double>(),
+                result["recall_all"][std::to_string(k)].get<double>());
   return kDone;
 }
 
@@ -138,9 +157,14 @@ void addEvalCommand(CLI::App& app, Context& context, Run& run) {
   auto* eval = app.add_subcommand("eval", "Measure quality");
   eval->require_subcommand(1);
   auto* retrieval = eval->add_subcommand("retrieval", "Share of questions whose evidence pages are reached");
-  retrieval->add_option("--questions", args.questions, "samples.json of MMLongBench-Doc, or JSON lines of {document, question, pages}")->required();
+  retrieval
+      ->add_option("--questions", args.questions,
+                   "samples.json of MMLongBench-Doc, or JSON lines of {document, question, pages}")
+      ->required();
   retrieval->add_option("--documents", args.documents, "Folder with the PDFs")->required();
-  retrieval->add_option("-k", args.k, "Leaves to look at, for example 1,3,5,10")->delimiter(',')->check(CLI::PositiveNumber);
+  retrieval->add_option("-k", args.k, "Leaves to look at, for example 1,3,5,10")
+      ->delimiter(',')
+      ->check(CLI::PositiveNumber);
   retrieval->add_option("--route", args.method, "flat or descent")->check(CLI::IsMember({"flat", "descent"}));
   retrieval->callback([&] { run = [&] { return runRetrieval(context, args); }; });
 }

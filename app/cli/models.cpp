@@ -13,16 +13,28 @@ namespace {
 
 Json factsJson(const ModelFacts& facts) {
   const ModelConfig& c = facts.config;
-  return {{"path", facts.path}, {"title", c.title}, {"architecture", c.architecture}, {"quantisation", c.weight_format}, {"layers", c.n_layers},
-          {"width", c.d_model}, {"vocabulary", c.n_vocab}, {"context", c.context_tokens}, {"chat_form", name_of(facts.chat_form)},
-          {"weight_bytes", c.weight_bytes}, {"kv_bytes_per_token", facts.kv_bytes_per_token}, {"needed_bytes", facts.needed_bytes}};
+  return {{"path", facts.path},
+          {"title", c.title},
+          {"architecture", c.architecture},
+          {"quantisation", c.weight_format},
+          {"layers", c.n_layers},
+          {"width", c.d_model},
+          {"vocabulary", c.n_vocab},
+          {"context", c.context_tokens},
+          {"chat_form", name_of(facts.chat_form)},
+          {"weight_bytes", c.weight_bytes},
+          {"kv_bytes_per_token", facts.kv_bytes_per_token},
+          {"needed_bytes", facts.needed_bytes}};
 }
 
 void printFacts(const ModelFacts& facts) {
   const ModelConfig& c = facts.config;
-  std::printf("%s\n  %s, %s, %d layers, width %d, context %d tokens, chat form %s\n  weights %.1f MiB; about %.1f MiB of memory to answer here\n",
-              facts.path.c_str(), c.architecture.c_str(), c.weight_format.c_str(), c.n_layers, c.d_model, c.context_tokens, name_of(facts.chat_form),
-              static_cast<double>(c.weight_bytes) / (1 << 20), static_cast<double>(facts.needed_bytes) / (1 << 20));
+  std::printf(
+      "%s\n  %s, %s, %d layers, width %d, context %d tokens, chat form %s\n  weights %.1f MiB; about %.1f MiB of "
+      "memory to answer here\n",
+      facts.path.c_str(), c.architecture.c_str(), c.weight_format.c_str(), c.n_layers, c.d_model, c.context_tokens,
+      name_of(facts.chat_form), static_cast<double>(c.weight_bytes) / (1 << 20),
+      static_cast<double>(facts.needed_bytes) / (1 << 20));
 }
 
 int runModelsList(Context& context) {
@@ -30,7 +42,8 @@ int runModelsList(Context& context) {
   for (const auto& path : findModels(context.dataFolder())) {
     const auto facts = describe_model(path);
     if (context.json())
-      all.push_back(facts.ok() ? factsJson(*facts) : Json{{"path", path.string()}, {"problem", facts.status().message()}});
+      all.push_back(facts.ok() ? factsJson(*facts)
+                               : Json{{"path", path.string()}, {"problem", facts.status().message()}});
     else if (facts.ok())
       printFacts(*facts);
     else
@@ -40,7 +53,8 @@ int runModelsList(Context& context) {
   if (context.json())
     Context::print({{"models", all}});
   else if (all.empty())
-    std::printf("No GGUF model was found. Put one into %s, or name it with --model FILE.\n", (context.dataFolder() / "models").c_str());
+    std::printf("No GGUF model was found. Put one into %s, or name it with --model FILE.\n",
+                (context.dataFolder() / "models").c_str());
   return kDone;
 }
 
@@ -63,17 +77,24 @@ double median(std::vector<double> values) {
 }
 
 int runBench(Context& context, const BenchArguments& args) {
-  LL_TRY(Engine* engine, context.engine());
+  LL_TRY(Engine * engine, context.engine());
   context.progress("");
   LL_TRY(const BenchReport report, engine->bench(args.prompt, args.generate, args.repeat, context.stop()));
   const MemoryUse memory = engine->memory_use();
   if (context.json())
-    Context::print({{"prefill_tokens_per_s", report.prefill_tokens_per_s}, {"decode_tokens_per_s", report.decode_tokens_per_s}, {"load_ms", engine->load_ms()},
-                    {"peak_host_bytes", memory.peak_host_bytes}, {"peak_device_bytes", memory.peak_device_bytes}, {"device", engine->device()}});
+    Context::print({{"prefill_tokens_per_s", report.prefill_tokens_per_s},
+                    {"decode_tokens_per_s", report.decode_tokens_per_s},
+                    {"load_ms", engine->load_ms()},
+                    {"peak_host_bytes", memory.peak_host_bytes},
+                    {"peak_device_bytes", memory.peak_device_bytes},
+                    {"device", engine->device()}});
   else
-    std::printf("%s\nprefill of %d tokens: %.1f tokens/s; decode of %d: %.1f tokens/s (medians of %d); loaded in %.0f ms; peak memory %.0f MiB\n",
-                engine->device().c_str(), args.prompt, median(report.prefill_tokens_per_s), args.generate, median(report.decode_tokens_per_s), args.repeat,
-                engine->load_ms(), static_cast<double>(memory.peak_host_bytes) / (1 << 20));
+    std::printf(
+        "%s\nprefill of %d tokens: %.1f tokens/s; decode of %d: %.1f tokens/s (medians of %d); loaded in %.0f ms; peak "
+        "memory %.0f MiB\n",
+        engine->device().c_str(), args.prompt, median(report.prefill_tokens_per_s), args.generate,
+        median(report.decode_tokens_per_s), args.repeat, engine->load_ms(),
+        static_cast<double>(memory.peak_host_bytes) / (1 << 20));
   return kDone;
 }
 
@@ -97,8 +118,11 @@ Driver findDriver() {
   const auto version = reinterpret_cast<Query>(dlsym(library, "cuDriverGetVersion"));
   const auto count = reinterpret_cast<Query>(dlsym(library, "cuDeviceGetCount"));
   const int code = init != nullptr ? init(0) : -1;
-  driver.found = code == 0 && version != nullptr && count != nullptr && version(&driver.version) == 0 && count(&driver.devices) == 0;
-  driver.reason = driver.found ? "this version computes on the CPU only" : "the NVIDIA driver does not start (error " + std::to_string(code) + "); install it again";
+  driver.found = code == 0 && version != nullptr && count != nullptr && version(&driver.version) == 0 &&
+                 count(&driver.devices) == 0;
+  driver.reason = driver.found
+                      ? "this version computes on the CPU only"
+                      : "the NVIDIA driver does not start (error " + std::to_string(code) + "); install it again";
   return driver;
 }
 
@@ -110,8 +134,10 @@ int runDoctor(Context& context) {
   CheckReport check;
   if (library.ok()) {
     auto checked = (*library)->check();
-    if (checked.ok()) check = *checked;
-    else check.problems.push_back(checked.status().message());
+    if (checked.ok())
+      check = *checked;
+    else
+      check.problems.push_back(checked.status().message());
   } else {
     check.problems.push_back(library.status().message());
   }
@@ -119,15 +145,28 @@ int runDoctor(Context& context) {
   const auto space = std::filesystem::space(context.dataFolder(), error);
   const std::string cpu = compute_device_name();
   if (context.json()) {
-    Context::print({{"version", LONGLEAF_VERSION}, {"cpu", cpu}, {"processors", std::thread::hardware_concurrency()},
-                    {"gpu", {{"driver", driver.found}, {"driver_version", driver.version}, {"devices", driver.devices}, {"used", false}, {"reason", driver.reason}}},
-                    {"memory_bytes", total_memory_bytes()}, {"data_folder", context.dataFolder().string()}, {"free_bytes", error ? 0 : space.available},
-                    {"pdf_reader", has_worker}, {"documents", check.documents}, {"problems", check.problems}});
+    Context::print({{"version", LONGLEAF_VERSION},
+                    {"cpu", cpu},
+                    {"processors", std::thread::hardware_concurrency()},
+                    {"gpu",
+                     {{"driver", driver.found},
+                      {"driver_version", driver.version},
+                      {"devices", driver.devices},
+                      {"used", false},
+                      {"reason", driver.reason}}},
+                    {"memory_bytes", total_memory_bytes()},
+                    {"data_folder", context.dataFolder().string()},
+                    {"free_bytes", error ? 0 : space.available},
+                    {"pdf_reader", has_worker},
+                    {"documents", check.documents},
+                    {"problems", check.problems}});
   } else {
-    std::printf("Longleaf %s\nprocessor: %s\nmemory: %.1f GiB\nGPU: not used, %s\nPDF reader: %s\ndata folder: %s (%.1f GiB free)\nlibrary: %d documents, %zu problems\n",
-                LONGLEAF_VERSION, cpu.c_str(), static_cast<double>(total_memory_bytes()) / (1 << 30), driver.reason.c_str(),
-                has_worker ? worker.c_str() : "missing; install Longleaf again", context.dataFolder().c_str(),
-                static_cast<double>(space.available) / (1 << 30), check.documents, check.problems.size());
+    std::printf(
+        "Longleaf %s\nprocessor: %s\nmemory: %.1f GiB\nGPU: not used, %s\nPDF reader: %s\ndata folder: %s (%.1f GiB "
+        "free)\nlibrary: %d documents, %zu problems\n",
+        LONGLEAF_VERSION, cpu.c_str(), static_cast<double>(total_memory_bytes()) / (1 << 30), driver.reason.c_str(),
+        has_worker ? worker.c_str() : "missing; install Longleaf again", context.dataFolder().c_str(),
+        static_cast<double>(space.available) / (1 << 30), check.documents, check.problems.size());
     for (const auto& problem : check.problems) std::printf("  %s\n", problem.c_str());
   }
   return check.problems.empty() && has_worker ? kDone : kFailed;
@@ -148,11 +187,15 @@ void addModelCommands(CLI::App& app, Context& context, Run& run) {
 
   auto* bench = app.add_subcommand("bench", "Prefill and decode speed of a model");
   bench->add_option("--prompt", args.prompt, "Tokens to prefill")->check(CLI::NonNegativeNumber)->capture_default_str();
-  bench->add_option("--generate", args.generate, "Tokens to decode")->check(CLI::NonNegativeNumber)->capture_default_str();
+  bench->add_option("--generate", args.generate, "Tokens to decode")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   bench->add_option("--repeat", args.repeat, "Runs")->check(CLI::PositiveNumber)->capture_default_str();
   bench->callback([&] { run = [&] { return runBench(context, args); }; });
 
-  app.add_subcommand("doctor", "What this machine has, and what is wrong")->callback([&] { run = [&] { return runDoctor(context); }; });
+  app.add_subcommand("doctor", "What this machine has, and what is wrong")->callback([&] {
+    run = [&] { return runDoctor(context); };
+  });
 }
 
 }  // namespace longleaf::cli

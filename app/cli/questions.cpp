@@ -14,9 +14,12 @@ struct AskArguments {
   uint64_t seed = 0;
 };
 
-RouteMethod methodNamed(const std::string& name) { return name == "descent" ? RouteMethod::Descent : RouteMethod::Flat; }
+RouteMethod methodNamed(const std::string& name) {
+  return name == "descent" ? RouteMethod::Descent : RouteMethod::Flat;
+}
 
-Result<Json> leavesJson(Library& library, const DocumentRow& document, const std::vector<RoutedNode>& leaves, size_t most) {
+Result<Json> leavesJson(Library& library, const DocumentRow& document, const std::vector<RoutedNode>& leaves,
+                        size_t most) {
   LL_ASSIGN_OR_RETURN(const auto nodes, library.tree(document.key));
   std::unordered_map<int64_t, const NodeRow*> by_key;
   for (const auto& node : nodes) by_key[node.key] = &node;
@@ -24,7 +27,11 @@ Result<Json> leavesJson(Library& library, const DocumentRow& document, const std
   for (size_t i = 0; i < std::min(most, leaves.size()); ++i) {
     const NodeRow& node = *by_key.at(leaves[i].node);
     LL_ASSIGN_OR_RETURN(const std::string path, library.title_path(node.parent));
-    all.push_back({{"node", node.key}, {"title", path}, {"page_first", node.page_first + 1}, {"page_last", node.page_last + 1}, {"score", leaves[i].score}});
+    all.push_back({{"node", node.key},
+                   {"title", path},
+                   {"page_first", node.page_first + 1},
+                   {"page_last", node.page_last + 1},
+                   {"score", leaves[i].score}});
   }
   return all;
 }
@@ -33,13 +40,16 @@ Result<Json> routeJson(Library& library, const DocumentRow& document, const Rout
   LL_ASSIGN_OR_RETURN(const Json leaves, leavesJson(library, document, route.leaves, most));
   Json trace = Json::array();
   for (const auto& n : route.trace)
-    trace.push_back({{"node", n.node}, {"parent", n.parent == 0 ? Json(nullptr) : Json(n.parent)}, {"score", n.score}, {"kept", n.kept}});
+    trace.push_back({{"node", n.node},
+                     {"parent", n.parent == 0 ? Json(nullptr) : Json(n.parent)},
+                     {"score", n.score},
+                     {"kept", n.kept}});
   return Json{{"leaves", leaves}, {"trace", trace}, {"seconds", seconds}};
 }
 
 int runRoute(Context& context, const AskArguments& args) {
   LL_TRY(const DocumentRow document, context.document(args.document));
-  LL_TRY(Library* library, context.library());
+  LL_TRY(Library * library, context.library());
   Engine* engine = nullptr;
   if (context.hasModel()) {
     LL_TRY(engine, context.engine());
@@ -52,15 +62,16 @@ int runRoute(Context& context, const AskArguments& args) {
   LL_TRY(const Json json, routeJson(*library, document, route, static_cast<size_t>(args.k), seconds));
   if (context.json()) return Context::print(json), kDone;
   for (const auto& leaf : json["leaves"])
-    std::printf("%.4f  pages %d-%d  %s\n", leaf["score"].get<double>(), leaf["page_first"].get<int>(), leaf["page_last"].get<int>(), leaf["title"].get<std::string>().c_str());
+    std::printf("%.4f  pages %d-%d  %s\n", leaf["score"].get<double>(), leaf["page_first"].get<int>(),
+                leaf["page_last"].get<int>(), leaf["title"].get<std::string>().c_str());
   if (json["leaves"].empty()) std::printf("No leaf shares a word with the question.\n");
   return kDone;
 }
 
 int runEncode(Context& context, const std::string& name) {
   LL_TRY(const DocumentRow document, context.document(name));
-  LL_TRY(Library* library, context.library());
-  LL_TRY(Engine* engine, context.engine());
+  LL_TRY(Library * library, context.library());
+  LL_TRY(Engine * engine, context.engine());
   Asking asking(*library, engine);
   LL_TRY(const DocumentInput* input, asking.input(document));
   const auto progress = [&](const EncodeProgress& p) {
@@ -70,10 +81,15 @@ int runEncode(Context& context, const std::string& name) {
   context.progress("");
   const double rate = static_cast<double>(report.tokens) / std::max(report.seconds, 1e-9);
   if (context.json())
-    Context::print({{"leaves", report.leaves}, {"tokens", report.tokens}, {"seconds", report.seconds}, {"tokens_per_s", rate}, {"bytes", report.bytes}});
+    Context::print({{"leaves", report.leaves},
+                    {"tokens", report.tokens},
+                    {"seconds", report.seconds},
+                    {"tokens_per_s", rate},
+                    {"bytes", report.bytes}});
   else
-    std::printf("Encoded %zu leaves, %lld tokens in %.1f s (%.0f tokens/s); the memory file has %.1f MiB\n", report.leaves,
-                static_cast<long long>(report.tokens), report.seconds, rate, static_cast<double>(report.bytes) / (1 << 20));
+    std::printf("Encoded %zu leaves, %lld tokens in %.1f s (%.0f tokens/s); the memory file has %.1f MiB\n",
+                report.leaves, static_cast<long long>(report.tokens), report.seconds, rate,
+                static_cast<double>(report.bytes) / (1 << 20));
   return kDone;
 }
 
@@ -93,10 +109,19 @@ Json citationsJson(const Asked& asked, const std::vector<PageRow>& pages) {
 
 Json statsJson(const Asked& asked, const MemoryUse& memory, const std::string& device) {
   const AnswerStats& s = asked.stats;
-  return {{"ttft_ms", s.ttft_ms}, {"route_ms", asked.route_ms}, {"prefill_tokens", s.prefill_tokens},
-          {"prefill_tokens_per_s", s.prefill_tokens_per_s}, {"decode_tokens", s.decode_tokens}, {"decode_tokens_per_s", s.decode_tokens_per_s},
-          {"peak_device_bytes", memory.peak_device_bytes}, {"peak_host_bytes", memory.peak_host_bytes}, {"device", device},
-          {"evidence_tokens", s.evidence_tokens}, {"predicted_ms", s.predicted_ms}, {"actual_ms", s.actual_ms}, {"reason", s.reason}};
+  return {{"ttft_ms", s.ttft_ms},
+          {"route_ms", asked.route_ms},
+          {"prefill_tokens", s.prefill_tokens},
+          {"prefill_tokens_per_s", s.prefill_tokens_per_s},
+          {"decode_tokens", s.decode_tokens},
+          {"decode_tokens_per_s", s.decode_tokens_per_s},
+          {"peak_device_bytes", memory.peak_device_bytes},
+          {"peak_host_bytes", memory.peak_host_bytes},
+          {"device", device},
+          {"evidence_tokens", s.evidence_tokens},
+          {"predicted_ms", s.predicted_ms},
+          {"actual_ms", s.actual_ms},
+          {"reason", s.reason}};
 }
 
 void printSources(const Asked& asked, const std::vector<PageRow>& pages) {
@@ -107,7 +132,8 @@ void printSources(const Asked& asked, const std::vector<PageRow>& pages) {
     first = false;
     const auto& label = pages[static_cast<size_t>(c.page)].label;
     const bool labelled = !label.empty() && label != std::to_string(c.page + 1);
-    std::printf("  page %d%s: “%s”\n", c.page + 1, labelled ? (" (printed " + label + ")").c_str() : "", c.quote.c_str());
+    std::printf("  page %d%s: “%s”\n", c.page + 1, labelled ? (" (printed " + label + ")").c_str() : "",
+                c.quote.c_str());
   }
   for (const auto& c : asked.citations)
     if (!c.supported) std::printf("  not found in the document: “%s”\n", c.sentence.c_str());
@@ -115,17 +141,19 @@ void printSources(const Asked& asked, const std::vector<PageRow>& pages) {
 
 void printStats(const Asked& asked, const std::string& device) {
   const AnswerStats& s = asked.stats;
-  std::printf("\n%s evidence, first word after %.0f ms (routing %.0f ms)", name_of(asked.evidence), s.ttft_ms, asked.route_ms);
+  std::printf("\n%s evidence, first word after %.0f ms (routing %.0f ms)", name_of(asked.evidence), s.ttft_ms,
+              asked.route_ms);
   if (asked.evidence != Evidence::Quote)
-    std::printf("; %d tokens read at %.0f/s, %d written at %.0f/s; predicted %.0f ms, took %.0f ms; %s", s.prefill_tokens, s.prefill_tokens_per_s,
-                s.decode_tokens, s.decode_tokens_per_s, s.predicted_ms, s.actual_ms, device.c_str());
+    std::printf("; %d tokens read at %.0f/s, %d written at %.0f/s; predicted %.0f ms, took %.0f ms; %s",
+                s.prefill_tokens, s.prefill_tokens_per_s, s.decode_tokens, s.decode_tokens_per_s, s.predicted_ms,
+                s.actual_ms, device.c_str());
   std::printf("\n");
 }
 
 int runAsk(Context& context, const AskArguments& args) {
   LL_TRY(const Evidence evidence, evidence_named(args.evidence));
   LL_TRY(const DocumentRow document, context.document(args.document));
-  LL_TRY(Library* library, context.library());
+  LL_TRY(Library * library, context.library());
   Engine* engine = nullptr;
   if (context.hasModel() && evidence != Evidence::Quote) {
     LL_TRY(engine, context.engine());
@@ -134,21 +162,33 @@ int runAsk(Context& context, const AskArguments& args) {
   AskOptions options;
   options.evidence = evidence;
   options.method = methodNamed(args.method);
-  options.sampler = {.temperature = args.temperature, .top_k = args.top_k, .top_p = args.top_p, .min_p = args.min_p, .seed = args.seed};
+  options.sampler = {.temperature = args.temperature,
+                     .top_k = args.top_k,
+                     .top_p = args.top_p,
+                     .min_p = args.min_p,
+                     .seed = args.seed};
   options.max_tokens = args.max_tokens;
   options.evidence_tokens = args.evidence_tokens;
   options.repair_tokens = args.repair;
   AskCallbacks callbacks;
-  if (!context.json()) callbacks.on_text = [](std::string_view text) { std::printf("%.*s", static_cast<int>(text.size()), text.data()), std::fflush(stdout); };
+  if (!context.json())
+    callbacks.on_text = [](std::string_view text) {
+      std::printf("%.*s", static_cast<int>(text.size()), text.data()), std::fflush(stdout);
+    };
   Asking asking(*library, engine);
   LL_TRY(const Asked asked, asking.ask(document, args.question, options, callbacks, context.stop()));
   LL_TRY(const auto pages, library->pages(document.key));
   const MemoryUse memory = engine != nullptr ? engine->memory_use() : MemoryUse{};
   const std::string device = engine != nullptr ? engine->device() : "none";
   if (context.json()) {
-    LL_TRY(const Json route, routeJson(*library, document, asked.route, static_cast<size_t>(args.k), asked.route_ms / 1000));
-    Context::print({{"answer", asked.answer}, {"found", asked.found}, {"evidence", name_of(asked.evidence)}, {"citations", citationsJson(asked, pages)},
-                    {"route", route}, {"stats", statsJson(asked, memory, device)}});
+    LL_TRY(const Json route,
+           routeJson(*library, document, asked.route, static_cast<size_t>(args.k), asked.route_ms / 1000));
+    Context::print({{"answer", asked.answer},
+                    {"found", asked.found},
+                    {"evidence", name_of(asked.evidence)},
+                    {"citations", citationsJson(asked, pages)},
+                    {"route", route},
+                    {"stats", statsJson(asked, memory, device)}});
   } else {
     std::printf("\n");
     printSources(asked, pages);
@@ -159,20 +199,31 @@ int runAsk(Context& context, const AskArguments& args) {
 
 void addAskOptions(CLI::App& ask, AskArguments& args) {
   ask.add_option("--evidence", args.evidence, "auto, exact, leaf_kv, memory_tokens or quote")->capture_default_str();
-  ask.add_option("--max-tokens", args.max_tokens, "Length of the answer at most")->check(CLI::Range(1, 100000))->capture_default_str();
-  ask.add_option("--temperature", args.temperature, "0: always the most likely word")->check(CLI::Range(0.0f, 10.0f))->capture_default_str();
+  ask.add_option("--max-tokens", args.max_tokens, "Length of the answer at most")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
+  ask.add_option("--temperature", args.temperature, "0: always the most likely word")
+      ->check(CLI::Range(0.0f, 10.0f))
+      ->capture_default_str();
   ask.add_option("--top-k", args.top_k, "Choose among the K most likely tokens; 0: all")->check(CLI::NonNegativeNumber);
-  ask.add_option("--top-p", args.top_p, "Choose among the most likely tokens of this share")->check(CLI::Range(0.0f, 1.0f));
-  ask.add_option("--min-p", args.min_p, "Leave out tokens less likely than this share of the best")->check(CLI::Range(0.0f, 1.0f));
+  ask.add_option("--top-p", args.top_p, "Choose among the most likely tokens of this share")
+      ->check(CLI::Range(0.0f, 1.0f));
+  ask.add_option("--min-p", args.min_p, "Leave out tokens less likely than this share of the best")
+      ->check(CLI::Range(0.0f, 1.0f));
   ask.add_option("--seed", args.seed, "For temperature above 0");
-  ask.add_option("--evidence-tokens", args.evidence_tokens, "Text of the document the model may look at, at most")->check(CLI::PositiveNumber)->capture_default_str();
-  ask.add_option("--repair", args.repair, "Tokens at the head of each later run of leaves to compute again")->check(CLI::NonNegativeNumber);
+  ask.add_option("--evidence-tokens", args.evidence_tokens, "Text of the document the model may look at, at most")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  ask.add_option("--repair", args.repair, "Tokens at the head of each later run of leaves to compute again")
+      ->check(CLI::NonNegativeNumber);
 }
 
 void addRouteOptions(CLI::App& command, AskArguments& args) {
   command.add_option("DOC", args.document, "Id, title or PDF")->required();
   command.add_option("QUESTION", args.question, "The question")->required();
-  command.add_option("--route", args.method, "flat or descent")->check(CLI::IsMember({"flat", "descent"}))->capture_default_str();
+  command.add_option("--route", args.method, "flat or descent")
+      ->check(CLI::IsMember({"flat", "descent"}))
+      ->capture_default_str();
   command.add_option("-k", args.k, "Leaves to show")->check(CLI::PositiveNumber)->capture_default_str();
 }
 

@@ -80,7 +80,8 @@ void Application::connectLibrary() {
     if (name == kModelSetting && !value.isEmpty()) engine_.openModel(value);
     if (name == kDocumentSetting && value.toLongLong() != 0 && offerSample_) library_.openDocument(value.toLongLong());
   });
-  connect(&library_, &LibraryController::failed, this, [this](const QString& reason) { window_.showNotice(reason, true); });
+  connect(&library_, &LibraryController::failed, this,
+          [this](const QString& reason) { window_.showNotice(reason, true); });
   connect(&pages_, &PageController::drawn, window_.pages(), &ui::PageView::setImage);
   connect(&pages_, &PageController::failed, window_.pages(), &ui::PageView::setProblem);
 }
@@ -111,7 +112,8 @@ void Application::connectEngine() {
     window_.setModelOpen(false);
     library_.saveSetting(kModelSetting, {});
   });
-  connect(&engine_, &EngineController::modelFailed, this, [this](const QString&, const QString& reason) { window_.showNotice(reason, true); });
+  connect(&engine_, &EngineController::modelFailed, this,
+          [this](const QString&, const QString& reason) { window_.showNotice(reason, true); });
   connect(&engine_, &EngineController::figuresChanged, window_.figures(), &ui::FiguresBar::setFigures);
   connect(&engine_, &EngineController::routed, &window_, &ui::MainWindow::setRoute);
   connect(&engine_, &EngineController::textCame, window_.chat(), &ui::ChatView::addText);
@@ -148,7 +150,8 @@ void Application::showDocument(const OpenedDocument& document) {
 
 void Application::showImported(const QString& file, qint64 key, bool alreadyThere, const QStringList& warnings) {
   QString notice = alreadyThere ? tr("%1 is already in your library.").arg(QFileInfo(file).fileName()) : QString();
-  if (!warnings.isEmpty()) notice += (notice.isEmpty() ? QString() : QStringLiteral(" ")) + warnings.first() + QStringLiteral(".");
+  if (!warnings.isEmpty())
+    notice += (notice.isEmpty() ? QString() : QStringLiteral(" ")) + warnings.first() + QStringLiteral(".");
   if (warnings.size() > 1) notice += tr(" (and %n more note(s))", nullptr, static_cast<int>(warnings.size()) - 1);
   window_.showNotice(notice, false);
   library_.openDocument(key);

@@ -12,7 +12,8 @@ QList<ui::SectionItem> toItems(const std::vector<NodeRow>& nodes) {
   QList<ui::SectionItem> items;
   items.reserve(static_cast<qsizetype>(nodes.size()));
   for (const NodeRow& n : nodes)
-    items.append({n.key, n.parent, n.kind == NodeKind::Leaf, QString::fromStdString(n.title), n.page_first, n.page_last});
+    items.append(
+        {n.key, n.parent, n.kind == NodeKind::Leaf, QString::fromStdString(n.title), n.page_first, n.page_last});
   return items;
 }
 
@@ -20,17 +21,20 @@ QList<ui::PageItem> toItems(const std::vector<PageRow>& pages) {
   QList<ui::PageItem> items;
   items.reserve(static_cast<qsizetype>(pages.size()));
   for (const PageRow& p : pages)
-    items.append({QSizeF(static_cast<double>(p.width_pt), static_cast<double>(p.height_pt)), QString::fromStdString(p.label)});
+    items.append(
+        {QSizeF(static_cast<double>(p.width_pt), static_cast<double>(p.height_pt)), QString::fromStdString(p.label)});
   return items;
 }
 
 ui::ChatItem toItem(const MessageRow& message, const QList<ui::PageItem>& pages) {
   ui::ChatItem item{QString::fromStdString(message.question), QString::fromStdString(message.answer), {}};
   for (const CitationRow& c : message.citations) {
-    ui::SourceItem source{QString::fromStdString(c.sentence), c.supported, c.page, {}, QString::fromStdString(c.quote), {}};
+    ui::SourceItem source{QString::fromStdString(c.sentence), c.supported, c.page, {},
+                          QString::fromStdString(c.quote),    {}};
     if (c.page >= 0 && c.page < pages.size()) source.pageLabel = pages[c.page].label;
     for (const Box& b : c.boxes)
-      source.boxes.append(QRectF(QPointF(static_cast<double>(b.x0), static_cast<double>(b.y0)), QPointF(static_cast<double>(b.x1), static_cast<double>(b.y1))));
+      source.boxes.append(QRectF(QPointF(static_cast<double>(b.x0), static_cast<double>(b.y0)),
+                                 QPointF(static_cast<double>(b.x1), static_cast<double>(b.y1))));
     item.sources.append(std::move(source));
   }
   return item;

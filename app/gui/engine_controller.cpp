@@ -16,14 +16,17 @@ double secondsSince(Clock::time_point start) { return std::chrono::duration<doub
 
 }  // namespace
 
-EngineController::EngineController(std::filesystem::path folder, QObject* parent) : QObject(parent), folder_(std::move(folder)) {}
+EngineController::EngineController(std::filesystem::path folder, QObject* parent)
+    : QObject(parent), folder_(std::move(folder)) {}
 
 EngineController::~EngineController() {
   answerStop_.request_stop();
   encodeStop_.request_stop();
 }
 
-void EngineController::home(std::function<void()> done) { QMetaObject::invokeMethod(this, std::move(done), Qt::QueuedConnection); }
+void EngineController::home(std::function<void()> done) {
+  QMetaObject::invokeMethod(this, std::move(done), Qt::QueuedConnection);
+}
 
 void EngineController::homeIfCurrent(quint64 id, std::function<void()> done) {
   home([this, id, done = std::move(done)] {
@@ -78,7 +81,8 @@ void EngineController::closeModel() {
   });
 }
 
-void EngineController::ask(qint64 document, const QString& question, const QString& evidence, const QList<ui::PageItem>& pages) {
+void EngineController::ask(qint64 document, const QString& question, const QString& evidence,
+                           const QList<ui::PageItem>& pages) {
   answerStop_.request_stop();
   answerStop_ = std::stop_source();
   const quint64 id = ++current_;
@@ -87,27 +91,33 @@ void EngineController::ask(qint64 document, const QString& question, const QStri
 
 void EngineController::stopAnswer() { answerStop_.request_stop(); }
 
-void EngineController::answer(quint64 id, qint64 document, const QString& question, const QString& evidence, const QList<ui::PageItem>& pages,
-                              std::stop_token stop) {
+void EngineController::answer(quint64 id, qint64 document, const QString& question, const QString& evidence,
+                              const QList<ui::PageItem>& pages, std::stop_token stop) {
   auto item = answerAndKeep(id, document, question, evidence, pages, std::move(stop));
   if (!item.ok()) return homeIfCurrent(id, [this, text = toSentence(item.status())] { emit answerFailed(text); });
   homeIfCurrent(id, [this, document, chatItem = std::move(*item)] { emit answered(document, chatItem); });
 }
 
-Result<ui::ChatItem> EngineController::answerAndKeep(quint64 id, qint64 document, const QString& question, const QString& evidence,
-                                                     const QList<ui::PageItem>& pages, std::stop_token stop) {
+Result<ui::ChatItem> EngineController::answerAndKeep(quint64 id, qint64 document, const QString& question,
+                                                     const QString& evidence, const QList<ui::PageItem>& pages,
+                                                     std::stop_token stop) {
   LL_ASSIGN_OR_RETURN(Asking * asking, this->asking());
   LL_ASSIGN_OR_RETURN(const DocumentRow row, library_->document(document));
   LL_ASSIGN_OR_RETURN(const int64_t chat, current_chat(*library_, document));
   LL_ASSIGN_OR_RETURN(const auto said, messages(*library_, chat));
   AskOptions options;
   LL_ASSIGN_OR_RETURN(options.evidence, evidence_named(evidence.toStdString()));
-  for (size_t i = said.size() - std::min(kTurnsRemembered, said.size()); i < said.size(); ++i) options.history.push_back({said[i].question, said[i].answer});
+  for (size_t i = said.size() - std::min(kTurnsRemembered, said.size()); i < said.size(); ++i)
+    options.history.push_back({said[i].question, said[i].answer});
 
   AskCallbacks callbacks;
-  callbacks.on_route = [&](const Route& route) { homeIfCurrent(id, [this, marks = toMarks(route)] { emit routed(marks); }); };
+  callbacks.on_route = [&](const Route& route) {
+    homeIfCurrent(id, [this, marks = toMarks(route)] { emit routed(marks); });
+  };
   callbacks.on_text = [&](std::string_view text) {
-    homeIfCurrent(id, [this, piece = QString::fromUtf8(text.data(), static_cast<qsizetype>(text.size()))] { emit textCame(piece); });
+    homeIfCurrent(id, [this, piece = QString::fromUtf8(text.data(), static_cast<qsizetype>(text.size()))] {
+      emit textCame(piece);
+    });
   };
   auto lastFigures = Clock::time_point();
   callbacks.on_progress = [&](const AnswerStats& stats) {
@@ -133,9 +143,12 @@ void EngineController::encode(qint64 document) {
     home([this, report] {
       encoding_ = false;
       if (report.ok())
-        emit encoded(tr("Encoded %n leaves", nullptr, static_cast<int>(report->leaves)) + tr(", %1 tokens in %2 s.").arg(report->tokens).arg(report->seconds, 0, 'f', 1));
+        emit encoded(tr("Encoded %n leaves", nullptr, static_cast<int>(report->leaves)) +
+                     tr(", %1 tokens in %2 s.").arg(report->tokens).arg(report->seconds, 0, 'f', 1));
       else
-        emit encodeFailed(report.status().code() == Code::Cancelled ? tr("Encoding was stopped; it goes on from there next time.") : toSentence(report.status()));
+        emit encodeFailed(report.status().code() == Code::Cancelled
+                              ? tr("Encoding was stopped; it goes on from there next time.")
+                              : toSentence(report.status()));
     });
   });
 }
@@ -152,8 +165,15 @@ Result<EncodeReport> EngineController::encodeNow(qint64 document, std::stop_toke
   const auto progress = [&](const EncodeProgress& p) {
     if (secondsSince(last) < kSecondsBetweenFigures && p.leaves_done < p.leaves) return;
     last = Clock::now();
-    ui::JobItem job{tr("Encoding %1").arg(QString::fromStdString(row.title)), static_cast<qint64>(p.leaves_done), static_cast<qint64>(p.leaves), tr("leaves"), -1, false};
-    if (p.tokens_done > 0) job.secondsLeft = secondsSince(start) / static_cast<double>(p.tokens_done) * static_cast<double>(p.tokens - p.tokens_done);
+    ui::JobItem job{tr("Encoding %1").arg(QString::fromStdString(row.title)),
+                    static_cast<qint64>(p.leaves_done),
+                    static_cast<qint64>(p.leaves),
+                    tr("leaves"),
+                    -1,
+                    false};
+    if (p.tokens_done > 0)
+      job.secondsLeft =
+          secondsSince(start) / static_cast<double>(p.tokens_done) * static_cast<double>(p.tokens - p.tokens_done);
     home([this, job, f = figures(nullptr)] {
       emit encodeProgress(job);
       emit figuresChanged(f);

@@ -45,7 +45,8 @@ class EngineController final : public QObject {
 
  private:
   // All on the thread.
-  void answer(quint64 id, qint64 document, const QString& question, const QString& evidence, const QList<ui::PageItem>& pages, std::stop_token stop);
+  void answer(quint64 id, qint64 document, const QString& question, const QString& evidence,
+              const QList<ui::PageItem>& pages, std::stop_token stop);
   Result<ui::ChatItem> answerAndKeep(quint64 id, qint64 document, const QString& question, const QString& evidence,
                                      const QList<ui::PageItem>& pages, std::stop_token stop);
   Result<EncodeReport> encodeNow(qint64 document, std::stop_token stop);
@@ -62,7 +63,7 @@ class EngineController final : public QObject {
   quint64 current_ = 0;
   bool encoding_ = false;
   std::stop_source answerStop_, encodeStop_;
-  TaskThread thread_;                 // last: ends before the rest goes
+  TaskThread thread_;  // last: ends before the rest goes
 };
 
 }  // namespace longleaf

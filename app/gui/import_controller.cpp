@@ -9,11 +9,14 @@ namespace longleaf {
 
 using Clock = std::chrono::steady_clock;
 
-ImportController::ImportController(std::filesystem::path folder, QObject* parent) : QObject(parent), folder_(std::move(folder)) {}
+ImportController::ImportController(std::filesystem::path folder, QObject* parent)
+    : QObject(parent), folder_(std::move(folder)) {}
 
 ImportController::~ImportController() { cancel(); }
 
-void ImportController::home(std::function<void()> done) { QMetaObject::invokeMethod(this, std::move(done), Qt::QueuedConnection); }
+void ImportController::home(std::function<void()> done) {
+  QMetaObject::invokeMethod(this, std::move(done), Qt::QueuedConnection);
+}
 
 void ImportController::import(const QString& file, const QString& password) {
   ++pending_;
@@ -44,7 +47,9 @@ void ImportController::run(const QString& file, const QString& password, std::st
   if (result.ok()) {
     QStringList warnings;
     for (const auto& w : result->warnings) warnings.append(QString::fromStdString(w.message));
-    return home([this, file, key = result->document.key, there = result->already_there, warnings] { emit imported(file, key, there, warnings); });
+    return home([this, file, key = result->document.key, there = result->already_there, warnings] {
+      emit imported(file, key, there, warnings);
+    });
   }
   const bool locked = result.status().code() == Code::Locked && !result.status().message().starts_with("The library");
   home([this, file, locked, text = toSentence(result.status())] {

@@ -42,12 +42,12 @@ class ImportController final : public QObject {
   void home(std::function<void()> done);
 
   std::filesystem::path folder_;
-  std::stop_source stop_;        // of the files asked for since the last cancel
+  std::stop_source stop_;  // of the files asked for since the last cancel
   int pending_ = 0;
   std::mutex pauseMutex_;
   std::condition_variable_any pauseEnded_;
-  bool paused_ = false;          // guarded by pauseMutex_
-  TaskThread thread_;            // last: ends before the rest goes
+  bool paused_ = false;  // guarded by pauseMutex_
+  TaskThread thread_;    // last: ends before the rest goes
 };
 
 }  // namespace longleaf

@@ -6,9 +6,12 @@
 
 namespace longleaf {
 
-LibraryController::LibraryController(std::filesystem::path folder, QObject* parent) : QObject(parent), folder_(std::move(folder)) {}
+LibraryController::LibraryController(std::filesystem::path folder, QObject* parent)
+    : QObject(parent), folder_(std::move(folder)) {}
 
-void LibraryController::home(std::function<void()> done) { QMetaObject::invokeMethod(this, std::move(done), Qt::QueuedConnection); }
+void LibraryController::home(std::function<void()> done) {
+  QMetaObject::invokeMethod(this, std::move(done), Qt::QueuedConnection);
+}
 
 void LibraryController::fail(const Status& status) {
   home([this, text = toSentence(status)] { emit failed(text); });
@@ -38,7 +41,9 @@ Result<OpenedDocument> LibraryController::read(Library& library, qint64 key) {
   OpenedDocument opened;
   LL_ASSIGN_OR_RETURN(opened.row, library.document(key));
   if (opened.row.state != DocumentState::Ready)
-    return Status(Code::Invalid, "“" + opened.row.title + "” has not been read to its end; drop the file again, it goes on where it stopped");
+    return Status(
+        Code::Invalid,
+        "“" + opened.row.title + "” has not been read to its end; drop the file again, it goes on where it stopped");
   LL_ASSIGN_OR_RETURN(const auto nodes, library.tree(key));
   LL_ASSIGN_OR_RETURN(const auto pages, library.pages(key));
   LL_ASSIGN_OR_RETURN(const int64_t chat, current_chat(library, key));

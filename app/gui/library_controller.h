@@ -27,7 +27,7 @@ class LibraryController final : public QObject {
   explicit LibraryController(std::filesystem::path folder, QObject* parent = nullptr);
 
   void loadDocuments();
-  void openDocument(qint64 key);   // a later call makes an earlier one's answer void
+  void openDocument(qint64 key);  // a later call makes an earlier one's answer void
   void newChat(qint64 key);
   void remove(qint64 key);
   void loadSetting(const QString& name);
@@ -51,7 +51,7 @@ class LibraryController final : public QObject {
   std::filesystem::path folder_;
   std::unique_ptr<Library> library_;  // only the thread touches it
   quint64 opening_ = 0;
-  TaskThread thread_;                 // last: ends before the rest goes
+  TaskThread thread_;  // last: ends before the rest goes
 };
 
 }  // namespace longleaf

@@ -14,7 +14,8 @@ int main(int argc, char** argv) {
   QApplication::setApplicationVersion(QStringLiteral(LONGLEAF_VERSION));
 
   QCommandLineParser parser;
-  parser.setApplicationDescription(QStringLiteral("Answers questions about long PDFs on your own machine, with proof."));
+  parser.setApplicationDescription(
+      QStringLiteral("Answers questions about long PDFs on your own machine, with proof."));
   parser.addHelpOption();
   parser.addVersionOption();
   parser.addPositionalArgument(QStringLiteral("files"), QStringLiteral("PDFs to read"), QStringLiteral("[files…]"));
@@ -23,7 +24,8 @@ int main(int argc, char** argv) {
   parser.process(qt);
 
   const QString chosen = parser.value(QStringLiteral("library"));
-  const std::filesystem::path folder = chosen.isEmpty() ? longleaf::defaultDataFolder() : std::filesystem::absolute(chosen.toStdString());
+  const std::filesystem::path folder =
+      chosen.isEmpty() ? longleaf::defaultDataFolder() : std::filesystem::absolute(chosen.toStdString());
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (const auto status = longleaf::start_log(folder, parser.isSet(QStringLiteral("verbose"))); !status.ok())

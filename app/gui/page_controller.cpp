@@ -5,7 +5,9 @@
 
 namespace longleaf {
 
-void PageController::home(std::function<void()> done) { QMetaObject::invokeMethod(this, std::move(done), Qt::QueuedConnection); }
+void PageController::home(std::function<void()> done) {
+  QMetaObject::invokeMethod(this, std::move(done), Qt::QueuedConnection);
+}
 
 void PageController::setDocument(const std::filesystem::path& file, const QString& password) {
   std::lock_guard lock(mutex_);

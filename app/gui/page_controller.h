@@ -34,7 +34,7 @@ class PageController final : public QObject {
     int page, width;
   };
   static constexpr size_t kMostWishes = 12;  // older ones have been scrolled past
-  void drawNext();  // on the thread
+  void drawNext();                           // on the thread
   void home(std::function<void()> done);
 
   std::mutex mutex_;
@@ -44,7 +44,7 @@ class PageController final : public QObject {
   quint64 document_ = 0;               // guarded by mutex_; counts setDocument
   std::unique_ptr<PdfReader> reader_;  // only the thread touches it, and the next line
   quint64 readerOf_ = 0;
-  TaskThread thread_;                  // last: ends before the rest goes
+  TaskThread thread_;  // last: ends before the rest goes
 };
 
 }  // namespace longleaf

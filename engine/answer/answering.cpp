@@ -13,7 +13,9 @@ using kernels::Span;
 
 constexpr double kNewRateShare = 0.3;  // of a new measurement in the planner's rates
 
-double ms_since(Clock::time_point start) { return std::chrono::duration<double, std::milli>(Clock::now() - start).count(); }
+double ms_since(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
 
 void blend(double& rate, double measured) { rate += kNewRateShare * (measured - rate); }
 
@@ -76,7 +78,8 @@ void Answering::choose_leaves(int question_tokens) {
 
 bool Answering::prefix_and_leaves_there() const {
   const auto& file = document_.file;
-  return file != nullptr && file->has(0) && std::all_of(chosen_.begin(), chosen_.end(), [&](size_t i) { return file->has(i); });
+  return file != nullptr && file->has(0) &&
+         std::all_of(chosen_.begin(), chosen_.end(), [&](size_t i) { return file->has(i); });
 }
 
 Status Answering::choose_evidence(int question_tokens) {
@@ -94,7 +97,8 @@ Status Answering::choose_evidence(int question_tokens) {
     return {};
   }
   if (request_.evidence == Evidence::MemoryTokens)
-    return Status(Code::Unsupported, "Memory tokens need an adapter that was trained for this model; choose exact or leaf_kv");
+    return Status(Code::Unsupported,
+                  "Memory tokens need an adapter that was trained for this model; choose exact or leaf_kv");
   if (request_.evidence == Evidence::LeafKv && !input.kv_there)
     return Status(Code::NotFound, "The document has not been encoded for this model; encode it first, or choose exact");
   assert(request_.evidence != Evidence::Quote);  // needs no model: not the engine's
@@ -121,7 +125,8 @@ Status Answering::prefill_exact(const std::vector<TokenId>& question) {
 std::vector<Answering::Placed> Answering::place(int question_tokens) const {
   std::vector<Placed> placed = {{0, 0}};
   const bool one_window = chosen_.empty() || entry(chosen_.front()).window == entry(chosen_.back()).window;
-  const int last = chosen_.empty() ? prefix_tokens() : entry(chosen_.back()).first_position + count(entry(chosen_.back()).tokens);
+  const int last =
+      chosen_.empty() ? prefix_tokens() : entry(chosen_.back()).first_position + count(entry(chosen_.back()).tokens);
   const bool keep = one_window && last + question_tokens + request_.max_tokens <= engine_.facts_.config.context_tokens;
   int position = prefix_tokens();
   for (size_t i : chosen_) {
@@ -138,7 +143,8 @@ Status Answering::load(const std::vector<Placed>& placed) {
     if (stop_.stop_requested()) return Status(Code::Cancelled, "Stopped");
     LL_ASSIGN_OR_RETURN(const MemoryBlob blob, document_.file->read(p.entry));
     bytes += blob.kv.size();
-    spans_.push_back({parts_.store->size(), count(entry(p.entry).tokens), p.position - entry(p.entry).first_position, 0});
+    spans_.push_back(
+        {parts_.store->size(), count(entry(p.entry).tokens), p.position - entry(p.entry).first_position, 0});
     LL_RETURN_IF_ERROR(load_entry(entry(p.entry), blob, engine_.facts_.config, *parts_.store));
   }
   blend(engine_.rates_.load_bytes_per_s, 1000.0 * static_cast<double>(bytes) / std::max(ms_since(start), 1e-6));
@@ -149,14 +155,16 @@ Status Answering::load(const std::vector<Placed>& placed) {
 // arXiv 2410.15332). A query keeps its recorded position; every span is shifted relative to the query's own.
 Status Answering::repair(const std::vector<Placed>& placed) {
   for (size_t run = 2; run < placed.size(); ++run) {
-    const bool follows = placed[run].entry == placed[run - 1].entry + 1 && entry(placed[run].entry).window == entry(placed[run - 1].entry).window;
+    const bool follows = placed[run].entry == placed[run - 1].entry + 1 &&
+                         entry(placed[run].entry).window == entry(placed[run - 1].entry).window;
     if (follows) continue;
     const auto& tokens = entry(placed[run].entry).tokens;
     const int n = std::min(request_.repair_tokens, count(tokens));
     std::vector<Span> spans(spans_.begin(), spans_.begin() + static_cast<long>(run));
     for (Span& span : spans) span.rope_shift -= spans_[run].rope_shift;
     const SpanStrategy strategy(spans, spans_[run].key_begin, 0);
-    LL_RETURN_IF_ERROR(parts_.transformer->recompute(std::span(tokens).first(static_cast<size_t>(n)), spans_[run].key_begin, *parts_.store, strategy, stop_));
+    LL_RETURN_IF_ERROR(parts_.transformer->recompute(std::span(tokens).first(static_cast<size_t>(n)),
+                                                     spans_[run].key_begin, *parts_.store, strategy, stop_));
     result_.stats.prefill_tokens += n;
   }
   return {};
@@ -167,16 +175,19 @@ Status Answering::prefill_leaf_kv(const std::vector<TokenId>& question) {
   LL_RETURN_IF_ERROR(load(placed));
   if (request_.repair_tokens > 0) LL_RETURN_IF_ERROR(repair(placed));
   const Placed& last = placed.back();
-  strategy_ = std::make_unique<SpanStrategy>(spans_, parts_.store->size(), last.position + count(entry(last.entry).tokens));
+  strategy_ =
+      std::make_unique<SpanStrategy>(spans_, parts_.store->size(), last.position + count(entry(last.entry).tokens));
   const auto start = Clock::now();
-  LL_RETURN_IF_ERROR(parts_.transformer->forward(question, *parts_.store, *strategy_, Want::LastLogits, &logits_, stop_));
+  LL_RETURN_IF_ERROR(
+      parts_.transformer->forward(question, *parts_.store, *strategy_, Want::LastLogits, &logits_, stop_));
   result_.stats.prefill_tokens += count(question);
   result_.stats.prefill_tokens_per_s = 1000.0 * count(question) / std::max(ms_since(start), 1e-6);
   blend(engine_.rates_.prefill_tokens_per_s, result_.stats.prefill_tokens_per_s);
   return {};
 }
 
-Status Answering::generate(const std::function<void(std::string_view)>& on_text, const std::function<void(const AnswerResult&)>& on_progress) {
+Status Answering::generate(const std::function<void(std::string_view)>& on_text,
+                           const std::function<void(const AnswerResult&)>& on_progress) {
   Sampler sampler(request_.sampler);
   Utf8Stream stream;
   AnswerStats& stats = result_.stats;
@@ -203,7 +214,8 @@ Status Answering::generate(const std::function<void(std::string_view)>& on_text,
     stats.decode_tokens_per_s = 1000.0 * stats.decode_tokens / std::max(ms_since(start), 1e-6);
     if (on_progress) on_progress(result_);
     if (cut != std::string::npos || i + 1 == request_.max_tokens) break;
-    const Status status = parts_.transformer->forward(std::span(&next, 1), *parts_.store, *strategy_, Want::LastLogits, &logits_, stop_);
+    const Status status =
+        parts_.transformer->forward(std::span(&next, 1), *parts_.store, *strategy_, Want::LastLogits, &logits_, stop_);
     if (status.code() == Code::Cancelled) {
       result_.stopped = true;
       break;
@@ -215,8 +227,8 @@ Status Answering::generate(const std::function<void(std::string_view)>& on_text,
   return {};
 }
 
-Result<AnswerResult> Engine::answer(const DocumentInput& document, const std::filesystem::path& folder, const AnswerRequest& request,
-                                    const std::function<void(std::string_view)>& on_text,
+Result<AnswerResult> Engine::answer(const DocumentInput& document, const std::filesystem::path& folder,
+                                    const AnswerRequest& request, const std::function<void(std::string_view)>& on_text,
                                     const std::function<void(const AnswerResult&)>& on_progress, std::stop_token stop) {
   return Answering(*this, open_document(document, folder), request, std::move(stop)).run(on_text, on_progress);
 }

@@ -26,7 +26,8 @@ class Answering {
   std::vector<Placed> place(int question_tokens) const;
   Status load(const std::vector<Placed>& placed);
   Status repair(const std::vector<Placed>& placed);
-  Status generate(const std::function<void(std::string_view)>& on_text, const std::function<void(const AnswerResult&)>& on_progress);
+  Status generate(const std::function<void(std::string_view)>& on_text,
+                  const std::function<void(const AnswerResult&)>& on_progress);
   bool prefix_and_leaves_there() const;
   const MemoryEntry& entry(size_t i) const { return document_.plan.entries[i]; }
   int prefix_tokens() const { return static_cast<int>(entry(0).tokens.size()); }

@@ -11,8 +11,9 @@ struct Name {
   Evidence evidence;
   const char* text;
 };
-constexpr std::array kNames = {Name{Evidence::Auto, "auto"}, Name{Evidence::Exact, "exact"}, Name{Evidence::LeafKv, "leaf_kv"},
-                               Name{Evidence::MemoryTokens, "memory_tokens"}, Name{Evidence::Quote, "quote"}};
+constexpr std::array kNames = {Name{Evidence::Auto, "auto"}, Name{Evidence::Exact, "exact"},
+                               Name{Evidence::LeafKv, "leaf_kv"}, Name{Evidence::MemoryTokens, "memory_tokens"},
+                               Name{Evidence::Quote, "quote"}};
 
 std::string milliseconds(double ms) { return std::to_string(std::llround(ms)) + " ms"; }
 
@@ -25,14 +26,18 @@ const char* name_of(Evidence evidence) {
 Result<Evidence> evidence_named(std::string_view name) {
   for (const Name& n : kNames)
     if (name == n.text) return n.evidence;
-  return Status(Code::Invalid, "There is no evidence “" + std::string(name) + "”; choose auto, exact, leaf_kv, memory_tokens or quote");
+  return Status(Code::Invalid, "There is no evidence “" + std::string(name) +
+                                   "”; choose auto, exact, leaf_kv, memory_tokens or quote");
 }
 
 double predicted_ms(Evidence evidence, const PlanInput& input, const Rates& rates) {
-  const double tokens = evidence == Evidence::LeafKv ? input.question_tokens
-                                                     : input.prefix_tokens + input.evidence_tokens + input.question_tokens;
+  const double tokens = evidence == Evidence::LeafKv
+                            ? input.question_tokens
+                            : input.prefix_tokens + input.evidence_tokens + input.question_tokens;
   const double compute = 1000 * tokens / std::max(rates.prefill_tokens_per_s, 1e-6);
-  const double load = evidence == Evidence::LeafKv ? 1000 * static_cast<double>(input.kv_bytes) / std::max(rates.load_bytes_per_s, 1.0) : 0;
+  const double load = evidence == Evidence::LeafKv
+                          ? 1000 * static_cast<double>(input.kv_bytes) / std::max(rates.load_bytes_per_s, 1.0)
+                          : 0;
   return compute + load;
 }
 

@@ -8,8 +8,8 @@ namespace longleaf {
 namespace {
 
 // Mean log-probability of tokens[1..] given what is in `store` and the tokens before each.
-Result<double> mean_log_likelihood(Transformer& transformer, KvStore& store, const Strategy& strategy, const std::vector<TokenId>& tokens,
-                                   std::stop_token stop) {
+Result<double> mean_log_likelihood(Transformer& transformer, KvStore& store, const Strategy& strategy,
+                                   const std::vector<TokenId>& tokens, std::stop_token stop) {
   std::vector<float> logits;
   LL_RETURN_IF_ERROR(transformer.forward(tokens, store, strategy, Want::AllLogits, &logits, std::move(stop)));
   const auto n_vocab = static_cast<size_t>(transformer.model().config().n_vocab);
@@ -26,11 +26,12 @@ Result<double> mean_log_likelihood(Transformer& transformer, KvStore& store, con
 
 }  // namespace
 
-Result<double> Engine::question_likelihood(const DocumentInput& document, const std::filesystem::path& folder, int64_t leaf,
-                                           const std::string& question, std::stop_token stop) {
+Result<double> Engine::question_likelihood(const DocumentInput& document, const std::filesystem::path& folder,
+                                           int64_t leaf, const std::string& question, std::stop_token stop) {
   const OpenDocument& open = open_document(document, folder);
   const auto& entries = open.plan.entries;
-  const auto it = std::find_if(entries.begin() + 1, entries.end(), [&](const MemoryEntry& e) { return e.node == leaf; });
+  const auto it =
+      std::find_if(entries.begin() + 1, entries.end(), [&](const MemoryEntry& e) { return e.node == leaf; });
   const auto index = static_cast<size_t>(it - entries.begin());
   if (it == entries.end() || open.file == nullptr || !open.file->has(index) || !open.file->has(0))
     return Status(Code::NotFound, "The document has not been encoded for this model; encode it first");
@@ -49,7 +50,8 @@ Result<double> Engine::question_likelihood(const DocumentInput& document, const 
       spans.push_back({prefix, n, prefix - it->first_position, 0});
     }
     const SpanStrategy strategy(spans, store.size(), prefix + (has_leaf ? n : 0));
-    LL_ASSIGN_OR_RETURN((has_leaf ? with : without), mean_log_likelihood(*parts_->transformer, store, strategy, tokens, stop));
+    LL_ASSIGN_OR_RETURN((has_leaf ? with : without),
+                        mean_log_likelihood(*parts_->transformer, store, strategy, tokens, stop));
   }
   store.truncate(0);
   return with - without;

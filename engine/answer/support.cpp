@@ -59,8 +59,10 @@ Support SentenceIndex::support_for(std::string_view claim) const {
   const auto wanted = content_stems(claim);
   Support best;
   for (size_t i = 0; i < stems_.size(); ++i) {
-    const bool numbers = std::all_of(wanted.begin(), wanted.end(), [&](const auto& w) { return !is_number(w) || has(stems_[i], w); });
-    const auto common = static_cast<size_t>(std::count_if(wanted.begin(), wanted.end(), [&](const auto& w) { return has(stems_[i], w); }));
+    const bool numbers =
+        std::all_of(wanted.begin(), wanted.end(), [&](const auto& w) { return !is_number(w) || has(stems_[i], w); });
+    const auto common = static_cast<size_t>(
+        std::count_if(wanted.begin(), wanted.end(), [&](const auto& w) { return has(stems_[i], w); }));
     if (!numbers || common < std::min<size_t>(2, wanted.size()) || common == 0) continue;
     const double s = share(wanted, i);
     if (s >= kLeastShare && s > best.share) best = {static_cast<int>(i), s};

@@ -9,8 +9,8 @@
 namespace longleaf {
 
 struct Support {
-  int sentence = -1;     // index into the evidence; -1: none carries it
-  double share = 0;      // of the weight of the words asked for that the sentence has
+  int sentence = -1;  // index into the evidence; -1: none carries it
+  double share = 0;   // of the weight of the words asked for that the sentence has
 };
 
 class SentenceIndex {
@@ -31,7 +31,7 @@ class SentenceIndex {
   double share(const std::vector<std::string>& wanted, size_t sentence) const;
   std::vector<std::vector<std::string>> stems_;  // per sentence, sorted, each once
   std::vector<bool> is_question_;
-  std::vector<std::string> all_stems_;           // sorted, one entry per sentence that has it
+  std::vector<std::string> all_stems_;  // sorted, one entry per sentence that has it
 };
 
 }  // namespace longleaf

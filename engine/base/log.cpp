@@ -15,10 +15,14 @@ constexpr size_t kFiles = 3;
 
 spdlog::level::level_enum to_spdlog(LogLevel level) {
   switch (level) {
-    case LogLevel::Debug: return spdlog::level::debug;
-    case LogLevel::Info: return spdlog::level::info;
-    case LogLevel::Warning: return spdlog::level::warn;
-    case LogLevel::Error: return spdlog::level::err;
+    case LogLevel::Debug:
+      return spdlog::level::debug;
+    case LogLevel::Info:
+      return spdlog::level::info;
+    case LogLevel::Warning:
+      return spdlog::level::warn;
+    case LogLevel::Error:
+      return spdlog::level::err;
   }
   return spdlog::level::err;
 }
@@ -33,8 +37,8 @@ std::shared_ptr<spdlog::logger>& logger() {
 Status start_log(const std::filesystem::path& folder, bool verbose) {
   try {
     std::vector<spdlog::sink_ptr> sinks;
-    sinks.push_back(std::make_shared<spdlog::sinks::rotating_file_sink_mt>((folder / "longleaf.log").string(),
-                                                                           kFileBytes, kFiles));
+    sinks.push_back(
+        std::make_shared<spdlog::sinks::rotating_file_sink_mt>((folder / "longleaf.log").string(), kFileBytes, kFiles));
     if (verbose) sinks.push_back(std::make_shared<spdlog::sinks::stderr_sink_mt>());
     auto next = std::make_shared<spdlog::logger>("longleaf", sinks.begin(), sinks.end());
     next->set_level(verbose ? spdlog::level::debug : spdlog::level::info);

@@ -43,7 +43,7 @@ class [[nodiscard]] Status {
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}                          // NOLINT: implicit on purpose
+  Result(T value) : value_(std::move(value)) {}                                  // NOLINT: implicit on purpose
   Result(Status status) : status_(std::move(status)) { assert(!status_.ok()); }  // NOLINT: implicit on purpose
 
   bool ok() const { return status_.ok(); }
@@ -65,15 +65,15 @@ class [[nodiscard]] Result {
 #define LL_JOIN(a, b) LL_JOIN_(a, b)
 
 // Leaves the function with the Status of `expression` unless it is ok.
-#define LL_RETURN_IF_ERROR(expression)                                                   \
-  do {                                                                                   \
+#define LL_RETURN_IF_ERROR(expression)                                                                        \
+  do {                                                                                                        \
     if (::longleaf::Status LL_JOIN(ll_status_, __LINE__) = (expression); !LL_JOIN(ll_status_, __LINE__).ok()) \
-      return LL_JOIN(ll_status_, __LINE__);                                              \
+      return LL_JOIN(ll_status_, __LINE__);                                                                   \
   } while (false)
 
 // Assigns the value of the Result `expression` to `target` (a declaration, or something to assign to), or leaves the
 // function with its Status.
-#define LL_ASSIGN_OR_RETURN(target, expression)                                          \
-  auto LL_JOIN(ll_result_, __LINE__) = (expression);                                     \
+#define LL_ASSIGN_OR_RETURN(target, expression)                                           \
+  auto LL_JOIN(ll_result_, __LINE__) = (expression);                                      \
   if (!LL_JOIN(ll_result_, __LINE__).ok()) return LL_JOIN(ll_result_, __LINE__).status(); \
   target = std::move(*LL_JOIN(ll_result_, __LINE__))

@@ -32,9 +32,9 @@ class ThreadPool {
   std::vector<std::thread> workers_;
   std::mutex mutex_;
   std::condition_variable wake_, done_;
-  long generation_ = 0;   // guarded by mutex_
-  int busy_ = 0;          // guarded by mutex_: workers still inside the current loop
-  bool stopping_ = false; // guarded by mutex_
+  long generation_ = 0;    // guarded by mutex_
+  int busy_ = 0;           // guarded by mutex_: workers still inside the current loop
+  bool stopping_ = false;  // guarded by mutex_
   std::atomic<int> next_{0};
   int count_ = 0, grain_ = 1;
   const std::function<void(int, int, int)>* body_ = nullptr;

@@ -9,12 +9,12 @@ namespace {
 
 // English words that build questions and sentences. Other languages lose nothing: rare words weigh more anyway.
 constexpr std::array<std::string_view, 68> kFunctionWords = {
-    "a",     "about", "an",    "and",   "are",  "as",    "at",    "be",    "been",  "by",    "can",   "could",
-    "did",   "do",    "does",  "for",   "from", "had",   "has",   "have",  "how",   "i",     "if",    "in",
-    "into",  "is",    "it",    "its",   "many", "me",    "much",  "of",    "on",    "or",    "s",     "say",
-    "says",  "shall", "should", "that", "the",  "their", "them",  "there", "these", "they",  "this",  "those",
-    "to",    "was",   "were",  "what",  "when", "where", "which", "who",   "whom",  "whose", "why",   "will",
-    "with",  "would", "you",   "your",  "document", "according", "please", "tell"};
+    "a",    "about", "an",     "and",  "are",      "as",        "at",     "be",    "been",  "by",    "can",  "could",
+    "did",  "do",    "does",   "for",  "from",     "had",       "has",    "have",  "how",   "i",     "if",   "in",
+    "into", "is",    "it",     "its",  "many",     "me",        "much",   "of",    "on",    "or",    "s",    "say",
+    "says", "shall", "should", "that", "the",      "their",     "them",   "there", "these", "they",  "this", "those",
+    "to",   "was",   "were",   "what", "when",     "where",     "which",  "who",   "whom",  "whose", "why",  "will",
+    "with", "would", "you",    "your", "document", "according", "please", "tell"};
 
 constexpr size_t kShortestStem = 4;
 
@@ -51,7 +51,8 @@ std::vector<std::string> content_words(std::string_view text) {
 }
 
 std::string stem(std::string_view word) {
-  for (std::string_view ending : {"ations", "ation", "ings", "ing", "ies", "ied", "ers", "er", "ed", "es", "ly", "s", "e", "y"})
+  for (std::string_view ending :
+       {"ations", "ation", "ings", "ing", "ies", "ied", "ers", "er", "ed", "es", "ly", "s", "e", "y"})
     if (word.size() >= kShortestStem + ending.size() && word.substr(word.size() - ending.size()) == ending)
       return std::string(word.substr(0, word.size() - ending.size()));
   return std::string(word);

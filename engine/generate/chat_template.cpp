@@ -14,20 +14,24 @@ struct Marks {
 Marks marks_of(ChatForm form) {
   switch (form) {
     case ChatForm::ChatMl:
-      return {"<|im_start|>system\n", "<|im_end|>\n", "<|im_start|>user\n", "<|im_end|>\n", "<|im_start|>assistant\n",
-              "<|im_end|>\n"};
+      return {"<|im_start|>system\n",    "<|im_end|>\n", "<|im_start|>user\n", "<|im_end|>\n",
+              "<|im_start|>assistant\n", "<|im_end|>\n"};
     case ChatForm::Llama3:
-      return {"<|start_header_id|>system<|end_header_id|>\n\n", "<|eot_id|>",
-              "<|start_header_id|>user<|end_header_id|>\n\n", "<|eot_id|>",
+      return {"<|start_header_id|>system<|end_header_id|>\n\n",    "<|eot_id|>",
+              "<|start_header_id|>user<|end_header_id|>\n\n",      "<|eot_id|>",
               "<|start_header_id|>assistant<|end_header_id|>\n\n", "<|eot_id|>"};
-    case ChatForm::Llama2: return {"<<SYS>>\n", "\n<</SYS>>\n\n", "[INST] ", " [/INST]", " ", " </s><s>"};
-    case ChatForm::Mistral: return {"", "\n\n", "[INST] ", " [/INST]", "", "</s>"};
+    case ChatForm::Llama2:
+      return {"<<SYS>>\n", "\n<</SYS>>\n\n", "[INST] ", " [/INST]", " ", " </s><s>"};
+    case ChatForm::Mistral:
+      return {"", "\n\n", "[INST] ", " [/INST]", "", "</s>"};
     case ChatForm::Gemma:
       return {"", "\n\n", "<start_of_turn>user\n", "<end_of_turn>\n", "<start_of_turn>model\n", "<end_of_turn>\n"};
     case ChatForm::Phi3:
       return {"<|system|>\n", "<|end|>\n", "<|user|>\n", "<|end|>\n", "<|assistant|>\n", "<|end|>\n"};
-    case ChatForm::Zephyr: return {"<|system|>\n", "</s>\n", "<|user|>\n", "</s>\n", "<|assistant|>\n", "</s>\n"};
-    case ChatForm::Plain: return {"", "\n\n", "", "\n", "Answer:", "\n\n"};
+    case ChatForm::Zephyr:
+      return {"<|system|>\n", "</s>\n", "<|user|>\n", "</s>\n", "<|assistant|>\n", "</s>\n"};
+    case ChatForm::Plain:
+      return {"", "\n\n", "", "\n", "Answer:", "\n\n"};
   }
   return {};
 }
@@ -40,14 +44,22 @@ bool system_inside_user(ChatForm form) {
 
 const char* name_of(ChatForm form) {
   switch (form) {
-    case ChatForm::Plain: return "plain";
-    case ChatForm::ChatMl: return "ChatML";
-    case ChatForm::Llama3: return "Llama 3";
-    case ChatForm::Llama2: return "Llama 2";
-    case ChatForm::Mistral: return "Mistral";
-    case ChatForm::Gemma: return "Gemma";
-    case ChatForm::Phi3: return "Phi-3";
-    case ChatForm::Zephyr: return "Zephyr";
+    case ChatForm::Plain:
+      return "plain";
+    case ChatForm::ChatMl:
+      return "ChatML";
+    case ChatForm::Llama3:
+      return "Llama 3";
+    case ChatForm::Llama2:
+      return "Llama 2";
+    case ChatForm::Mistral:
+      return "Mistral";
+    case ChatForm::Gemma:
+      return "Gemma";
+    case ChatForm::Phi3:
+      return "Phi-3";
+    case ChatForm::Zephyr:
+      return "Zephyr";
   }
   return "?";
 }

@@ -9,10 +9,10 @@ namespace longleaf {
 
 struct DocumentNode {
   int64_t key = 0;
-  int64_t parent = 0;   // 0: none
+  int64_t parent = 0;  // 0: none
   bool is_leaf = false;
-  int tokens = 0;       // an estimate, for weights
-  std::string text;     // of a leaf, as the model shall read it
+  int tokens = 0;    // an estimate, for weights
+  std::string text;  // of a leaf, as the model shall read it
 };
 
 struct DocumentInput {

@@ -9,7 +9,7 @@ namespace longleaf {
 namespace {
 
 constexpr int kMostWindowTokens = 16384;
-constexpr int kMostReserve = 1024;   // of the trained length, for question and answer
+constexpr int kMostReserve = 1024;  // of the trained length, for question and answer
 constexpr int kMostOverlap = 1024;
 constexpr uint64_t kLayoutVersion = 1;
 
@@ -18,8 +18,10 @@ uint64_t mix(uint64_t key, const T* values, size_t n) {
   return fingerprint({reinterpret_cast<const char*>(values), n * sizeof(T)}, key);
 }
 
-uint64_t key_of(const Model& model, kernels::DType kv_type, const std::vector<MemoryEntry>& entries, const WindowLimits& limits) {
-  const uint64_t fixed[] = {kLayoutVersion, model.fingerprint(), static_cast<uint64_t>(kv_type), static_cast<uint64_t>(limits.overlap_tokens)};
+uint64_t key_of(const Model& model, kernels::DType kv_type, const std::vector<MemoryEntry>& entries,
+                const WindowLimits& limits) {
+  const uint64_t fixed[] = {kLayoutVersion, model.fingerprint(), static_cast<uint64_t>(kv_type),
+                            static_cast<uint64_t>(limits.overlap_tokens)};
   uint64_t key = mix(fingerprint("memory"), fixed, 4);
   for (const MemoryEntry& entry : entries) {
     const int64_t place[] = {entry.node, entry.window, entry.first_position};
@@ -34,7 +36,8 @@ int count(const std::vector<TokenId>& tokens) { return static_cast<int>(tokens.s
 // Last `n` tokens of the text in front of entry `first`.
 std::vector<TokenId> overlap_before(const std::vector<MemoryEntry>& entries, size_t first, int n) {
   std::vector<TokenId> tokens;
-  for (size_t i = first; i-- > 1 && count(tokens) < n;) tokens.insert(tokens.begin(), entries[i].tokens.begin(), entries[i].tokens.end());
+  for (size_t i = first; i-- > 1 && count(tokens) < n;)
+    tokens.insert(tokens.begin(), entries[i].tokens.begin(), entries[i].tokens.end());
   if (count(tokens) > n) tokens.erase(tokens.begin(), tokens.end() - n);
   return tokens;
 }
@@ -49,7 +52,12 @@ class Encoding {
  public:
   Encoding(Transformer& transformer, KvStore& store, MemoryFile& file, const WindowLimits& limits,
            const std::function<void(const EncodeProgress&)>& progress, std::stop_token stop)
-      : transformer_(transformer), store_(store), file_(file), limits_(limits), progress_(progress), stop_(std::move(stop)) {}
+      : transformer_(transformer),
+        store_(store),
+        file_(file),
+        limits_(limits),
+        progress_(progress),
+        stop_(std::move(stop)) {}
 
   Status run() {
     const auto& entries = file_.plan().entries;
@@ -73,7 +81,8 @@ class Encoding {
       LL_RETURN_IF_ERROR(put(0, false));
       if (first < end && file_.plan().entries[first].window > 0) {
         const auto overlap = overlap_before(file_.plan().entries, first, limits_.overlap_tokens);
-        if (!overlap.empty()) LL_RETURN_IF_ERROR(transformer_.forward(overlap, store_, DenseStrategy(), Want::Nothing, nullptr, stop_));
+        if (!overlap.empty())
+          LL_RETURN_IF_ERROR(transformer_.forward(overlap, store_, DenseStrategy(), Want::Nothing, nullptr, stop_));
       }
     }
     for (size_t i = first; i < end; ++i) {
@@ -127,7 +136,8 @@ WindowLimits window_limits(const ModelConfig& config) {
 std::vector<TokenId> encode_pieces(const Tokenizer& tokenizer, const std::vector<Piece>& pieces) {
   std::vector<TokenId> ids;
   for (const Piece& piece : pieces) {
-    const auto more = tokenizer.encode(piece.text, piece.control ? Tokenizer::Special::AsToken : Tokenizer::Special::AsText);
+    const auto more =
+        tokenizer.encode(piece.text, piece.control ? Tokenizer::Special::AsToken : Tokenizer::Special::AsText);
     ids.insert(ids.end(), more.begin(), more.end());
   }
   return ids;
@@ -149,7 +159,8 @@ MemoryPlan plan_memory(const Model& model, const Tokenizer& tokenizer, const std
     if (in_window > 0 && position + count(entry.tokens) > limits.window_tokens) {
       entry.window = ++window;
       in_window = 0;
-      entry.first_position = count(prefix) + count(overlap_before(plan.entries, plan.entries.size(), limits.overlap_tokens));
+      entry.first_position =
+          count(prefix) + count(overlap_before(plan.entries, plan.entries.size(), limits.overlap_tokens));
     }
     position = entry.first_position + count(entry.tokens);
     ++in_window;

@@ -71,7 +71,8 @@ Result<std::unique_ptr<MemoryFile>> MemoryFile::open_or_create(const std::filesy
   file->lay_out();
   file->fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (file->fd_ < 0)
-    return Status(Code::Io, "The memory file " + path.string() + " cannot be opened for writing: " + std::strerror(errno));
+    return Status(Code::Io,
+                  "The memory file " + path.string() + " cannot be opened for writing: " + std::strerror(errno));
   if (flock(file->fd_, LOCK_EX | LOCK_NB) != 0)
     return Status(Code::Locked, "Another Longleaf is encoding this document; wait for it, or stop it there");
   if (!file->load(true).ok()) LL_RETURN_IF_ERROR(file->begin_anew());
@@ -99,7 +100,8 @@ void MemoryFile::lay_out() {
 }
 
 Status MemoryFile::load(bool writing) {
-  const Status stale(Code::Corrupt, "The memory of this document belongs to another text or model, or is damaged; encode it again");
+  const Status stale(Code::Corrupt,
+                     "The memory of this document belongs to another text or model, or is damaged; encode it again");
   Header found{};
   const Header wanted = header_of(plan_);
   if (!read_at(0, &found, sizeof found).ok() || std::memcmp(&found, &wanted, sizeof found) != 0) return stale;
@@ -116,8 +118,8 @@ Status MemoryFile::load(bool writing) {
 Status MemoryFile::begin_anew() {
   std::fill(done_.begin(), done_.end(), false);
   if (ftruncate(fd_, 0) != 0 || ftruncate(fd_, static_cast<off_t>(file_bytes_)) != 0)
-    return Status(Code::NoMemory, "There is no room for a memory file of " + std::to_string(file_bytes_ >> 20) + " MiB in " +
-                                      path_.parent_path().string() + "; free some space and try again");
+    return Status(Code::NoMemory, "There is no room for a memory file of " + std::to_string(file_bytes_ >> 20) +
+                                      " MiB in " + path_.parent_path().string() + "; free some space and try again");
   const Header header = header_of(plan_);
   return write_at(0, &header, sizeof header);
 }
@@ -155,8 +157,12 @@ Status MemoryFile::write(size_t entry, const MemoryBlob& blob) {
   const size_t vector_bytes = blob.vector.size() * 4;
   LL_RETURN_IF_ERROR(write_at(offsets_[entry], blob.vector.data(), vector_bytes));
   LL_RETURN_IF_ERROR(write_at(offsets_[entry] + vector_bytes, blob.kv.data(), blob.kv.size()));
-  Slot slot{offsets_[entry], vector_bytes + blob.kv.size(), crc32c(blob.vector.data(), vector_bytes),
-            crc32c(blob.kv.data(), blob.kv.size()), 1, 0};
+  Slot slot{offsets_[entry],
+            vector_bytes + blob.kv.size(),
+            crc32c(blob.vector.data(), vector_bytes),
+            crc32c(blob.kv.data(), blob.kv.size()),
+            1,
+            0};
   slot.crc = slot.computed_crc();
   LL_RETURN_IF_ERROR(write_at(slot_offset(entry), &slot, sizeof slot));
   done_[entry] = true;
@@ -180,8 +186,10 @@ Status MemoryFile::write_at(uint64_t offset, const void* from, size_t bytes) {
     const ssize_t n = pwrite(fd_, p, bytes, static_cast<off_t>(offset));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
-      return Status(Code::NoMemory, "The disk is full: the memory file " + path_.string() + " cannot grow; free some space and encode again, it goes on where it stopped");
-    if (n <= 0) return Status(Code::Io, "The memory file " + path_.string() + " cannot be written: " + std::strerror(errno));
+      return Status(Code::NoMemory, "The disk is full: the memory file " + path_.string() +
+                                        " cannot grow; free some space and encode again, it goes on where it stopped");
+    if (n <= 0)
+      return Status(Code::Io, "The memory file " + path_.string() + " cannot be written: " + std::strerror(errno));
     p += n, offset += static_cast<uint64_t>(n), bytes -= static_cast<size_t>(n);
   }
   return {};

@@ -16,9 +16,9 @@ namespace longleaf {
 
 // One run of tokens whose KV is kept: entry 0 is the shared prefix, the others are leaves in reading order.
 struct MemoryEntry {
-  int64_t node = 0;         // 0 for the prefix
-  int window = 0;           // leaves of one window were read in one causal pass
-  int first_position = 0;   // of its first token in that pass
+  int64_t node = 0;        // 0 for the prefix
+  int window = 0;          // leaves of one window were read in one causal pass
+  int first_position = 0;  // of its first token in that pass
   std::vector<TokenId> tokens;
 };
 
@@ -26,14 +26,14 @@ struct MemoryEntry {
 struct MemoryPlan {
   uint64_t key = 0;
   int n_layers = 0, d_model = 0;
-  size_t row_bytes = 0;     // of K (or V) of one token in one layer
+  size_t row_bytes = 0;  // of K (or V) of one token in one layer
   std::vector<MemoryEntry> entries;
 };
 
 // What is kept of one entry.
 struct MemoryBlob {
-  std::vector<float> vector;     // node memory before mean removal, (d_model); zeros for the prefix
-  std::vector<uint8_t> kv;       // per layer: K rows (n_tokens, row_bytes), then V rows
+  std::vector<float> vector;  // node memory before mean removal, (d_model); zeros for the prefix
+  std::vector<uint8_t> kv;    // per layer: K rows (n_tokens, row_bytes), then V rows
 };
 
 class MemoryFile {

@@ -16,7 +16,6 @@ enum ValueType : uint32_t { U8, I8, U16, I16, U32, I32, F32, Bool, String, Array
 constexpr uint32_t kMagic = 0x46554747;  // "GGUF"
 constexpr uint64_t kMaxDimensions = 4;
 
-
 // Walks over the bytes; the first impossible length ends the walk by setting `failed`.
 class Reader {
  public:
@@ -61,22 +60,38 @@ bool is_integer(uint32_t type) { return type <= I32 || type == U64 || type == I6
 
 int64_t read_integer(Reader& r, uint32_t type) {
   switch (type) {
-    case U8: return r.read<uint8_t>();
-    case I8: return r.read<int8_t>();
-    case U16: return r.read<uint16_t>();
-    case I16: return r.read<int16_t>();
-    case U32: return r.read<uint32_t>();
-    case I32: return r.read<int32_t>();
-    default: return r.read<int64_t>();
+    case U8:
+      return r.read<uint8_t>();
+    case I8:
+      return r.read<int8_t>();
+    case U16:
+      return r.read<uint16_t>();
+    case I16:
+      return r.read<int16_t>();
+    case U32:
+      return r.read<uint32_t>();
+    case I32:
+      return r.read<int32_t>();
+    default:
+      return r.read<int64_t>();
   }
 }
 
 size_t least_size(uint32_t type) {
   switch (type) {
-    case U8: case I8: case Bool: return 1;
-    case U16: case I16: return 2;
-    case U32: case I32: case F32: return 4;
-    default: return 8;
+    case U8:
+    case I8:
+    case Bool:
+      return 1;
+    case U16:
+    case I16:
+      return 2;
+    case U32:
+    case I32:
+    case F32:
+      return 4;
+    default:
+      return 8;
   }
 }
 
@@ -141,20 +156,29 @@ std::string reason(const std::string& name, const std::string& what) {
 Result<kernels::DType> dtype_of(uint32_t ggml_type) {
   using kernels::DType;
   switch (ggml_type) {
-    case 0: return DType::F32;
-    case 1: return DType::F16;
-    case 2: return DType::Q4_0;
-    case 8: return DType::Q8_0;
-    case 12: return DType::Q4_K;
-    case 13: return DType::Q5_K;
-    case 14: return DType::Q6_K;
-    case 30: return DType::BF16;
-    default: break;
+    case 0:
+      return DType::F32;
+    case 1:
+      return DType::F16;
+    case 2:
+      return DType::Q4_0;
+    case 8:
+      return DType::Q8_0;
+    case 12:
+      return DType::Q4_K;
+    case 13:
+      return DType::Q5_K;
+    case 14:
+      return DType::Q6_K;
+    case 30:
+      return DType::BF16;
+    default:
+      break;
   }
   static const std::map<uint32_t, const char*> others = {
-      {3, "Q4_1"},    {6, "Q5_0"},   {7, "Q5_1"},    {10, "Q2_K"},   {11, "Q3_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"},
-      {18, "IQ3_XXS"}, {19, "IQ1_S"}, {20, "IQ4_NL"}, {21, "IQ3_S"}, {22, "IQ2_S"}, {23, "IQ4_XS"},  {29, "IQ1_M"},
-      {34, "TQ1_0"},  {35, "TQ2_0"}, {39, "MXFP4"}};
+      {3, "Q4_1"},    {6, "Q5_0"},     {7, "Q5_1"},   {10, "Q2_K"},   {11, "Q3_K"},  {16, "IQ2_XXS"},
+      {17, "IQ2_XS"}, {18, "IQ3_XXS"}, {19, "IQ1_S"}, {20, "IQ4_NL"}, {21, "IQ3_S"}, {22, "IQ2_S"},
+      {23, "IQ4_XS"}, {29, "IQ1_M"},   {34, "TQ1_0"}, {35, "TQ2_0"},  {39, "MXFP4"}};
   const auto known = others.find(ggml_type);
   return Status(Code::Unsupported, "weights in the format " +
                                        (known != others.end() ? known->second : "number " + std::to_string(ggml_type)) +
@@ -172,8 +196,9 @@ Result<std::shared_ptr<const Gguf>> Gguf::parse(std::span<const uint8_t> bytes, 
 Result<std::shared_ptr<const Gguf>> Gguf::open(const std::filesystem::path& path) {
   const std::string name = path.filename().string();
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return Status(Code::NotFound, "The model file " + path.string() + " cannot be opened: " + std::strerror(errno));
-  struct stat info{};
+  if (fd < 0)
+    return Status(Code::NotFound, "The model file " + path.string() + " cannot be opened: " + std::strerror(errno));
+  struct stat info {};
   const bool is_file = fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
   const auto size = is_file ? static_cast<size_t>(info.st_size) : 0;
   void* mapping = size > 0 ? mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;

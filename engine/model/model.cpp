@@ -96,7 +96,8 @@ Result<ModelConfig> Model::describe(const Gguf& file) {
   c.head_dim = read("attention.key_length", c.d_model / c.n_heads, kMaxWidth);
   if (c.head_dim == 0 || c.head_dim > 4096) return missing(file, "a usable head size");
   if (file.integer_or(arch + ".expert_count", 0) > 0)
-    return Status(Code::Unsupported, "The model " + file.name() + " is a mixture of experts, which this version cannot run");
+    return Status(Code::Unsupported,
+                  "The model " + file.name() + " is a mixture of experts, which this version cannot run");
   c.rope_style = arch == "qwen2" ? RopeStyle::Halves : RopeStyle::Adjacent;
   LL_RETURN_IF_ERROR(set_rope(file, arch, c));
   count_weights(file, c);

@@ -21,7 +21,7 @@ struct ModelConfig {
   int head_dim = 0;
   int d_ff = 0;
   int n_vocab = 0;
-  int context_tokens = 0;    // length the model was trained for
+  int context_tokens = 0;  // length the model was trained for
   float rms_eps = 1e-5f;
   int rope_dims = 0;
   kernels::RopeStyle rope_style = kernels::RopeStyle::Adjacent;
@@ -31,9 +31,9 @@ struct ModelConfig {
 };
 
 struct LayerWeights {
-  kernels::DevicePtr attn_norm = nullptr, ffn_norm = nullptr;                    // f32 (d_model)
+  kernels::DevicePtr attn_norm = nullptr, ffn_norm = nullptr;  // f32 (d_model)
   kernels::Weight wq, wk, wv, wo, w_gate, w_up, w_down;
-  kernels::DevicePtr bq = nullptr, bk = nullptr, bv = nullptr;                   // f32, or nullptr
+  kernels::DevicePtr bq = nullptr, bk = nullptr, bv = nullptr;  // f32, or nullptr
 };
 
 class Model {

@@ -7,10 +7,10 @@
 namespace longleaf {
 namespace {
 
-constexpr double kRrf = 60;               // the constant of the paper
-constexpr double kVectorWeight = 0.3;     // untrained vectors are weak next to words
-constexpr double kFromParent = 0.003;     // share of its section's worth that a leaf is lent: breaks ties, no more (0.25 cost
-                                           // 0.30 of recall at 5 on MMLongBench-Doc)
+constexpr double kRrf = 60;            // the constant of the paper
+constexpr double kVectorWeight = 0.3;  // untrained vectors are weak next to words
+constexpr double kFromParent = 0.003;  // share of its section's worth that a leaf is lent: breaks ties, no more (0.25
+                                       // cost 0.30 of recall at 5 on MMLongBench-Doc)
 constexpr double kOwn = 0.5, kParent = 0.3, kAncestor = 0.2;  // a descent's score (specification f)
 
 double dot(const std::vector<float>& a, const std::vector<float>& b) {
@@ -54,8 +54,11 @@ class Scores {
   }
 
   void add_ranks(Ranked ranked, double weight) {
-    std::sort(ranked.begin(), ranked.end(), [](const auto& a, const auto& b) { return a.first != b.first ? a.first > b.first : a.second < b.second; });
-    for (size_t r = 0; r < ranked.size(); ++r) scores_[ranked[r].second] += weight / (kRrf + static_cast<double>(r) + 1);
+    std::sort(ranked.begin(), ranked.end(), [](const auto& a, const auto& b) {
+      return a.first != b.first ? a.first > b.first : a.second < b.second;
+    });
+    for (size_t r = 0; r < ranked.size(); ++r)
+      scores_[ranked[r].second] += weight / (kRrf + static_cast<double>(r) + 1);
   }
 
   // A section is worth its three best children together; then every leaf is lent a share of its section's worth, so
@@ -79,7 +82,8 @@ class Scores {
 };
 
 void sort_best_first(std::vector<RoutedNode>& leaves) {
-  std::stable_sort(leaves.begin(), leaves.end(), [](const RoutedNode& a, const RoutedNode& b) { return a.score > b.score; });
+  std::stable_sort(leaves.begin(), leaves.end(),
+                   [](const RoutedNode& a, const RoutedNode& b) { return a.score > b.score; });
 }
 
 Route flat(const std::vector<DocumentNode>& nodes, const Scores& scores) {
@@ -96,8 +100,14 @@ Route flat(const std::vector<DocumentNode>& nodes, const Scores& scores) {
 class Descent {
  public:
   Descent(const std::vector<DocumentNode>& nodes, const Scores& scores, const RouteOptions& options)
-      : nodes_(nodes), scores_(scores), options_(options), leaves_below_(nodes.size(), 0), children_(nodes.size()),
-        best_above_(nodes.size(), 0.0), visited_(nodes.size()), kept_(nodes.size()) {
+      : nodes_(nodes),
+        scores_(scores),
+        options_(options),
+        leaves_below_(nodes.size(), 0),
+        children_(nodes.size()),
+        best_above_(nodes.size(), 0.0),
+        visited_(nodes.size()),
+        kept_(nodes.size()) {
     for (size_t i = nodes.size(); i-- > 0;) {
       leaves_below_[i] += nodes[i].is_leaf ? 1 : 0;
       if (scores.has_parent(i)) leaves_below_[scores.parent(i)] += leaves_below_[i];
@@ -114,7 +124,8 @@ class Descent {
     while (!frontier.empty()) {
       std::vector<size_t> next;
       for (size_t i : frontier) {
-        if (nodes_[i].is_leaf && scores_[i] > 0) route.leaves.push_back({nodes_[i].key, nodes_[i].parent, scores_[i], true});
+        if (nodes_[i].is_leaf && scores_[i] > 0)
+          route.leaves.push_back({nodes_[i].key, nodes_[i].parent, scores_[i], true});
         next.insert(next.end(), children_[i].begin(), children_[i].end());
       }
       frontier = keep_best(std::move(next));

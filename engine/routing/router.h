@@ -14,16 +14,16 @@ namespace longleaf {
 enum class RouteMethod { Flat, Descent };
 
 struct RouteInput {
-  const std::vector<DocumentNode>* nodes = nullptr;      // parents before children
-  std::unordered_map<int64_t, double> lexical;           // leaf key → score; larger is better; absent: no word in common
-  const NodeVectors* vectors = nullptr;                  // node memories, or nullptr
-  std::vector<float> question;                           // centred question vector; empty without a model
+  const std::vector<DocumentNode>* nodes = nullptr;  // parents before children
+  std::unordered_map<int64_t, double> lexical;       // leaf key → score; larger is better; absent: no word in common
+  const NodeVectors* vectors = nullptr;              // node memories, or nullptr
+  std::vector<float> question;                       // centred question vector; empty without a model
 };
 
 struct RouteOptions {
   RouteMethod method = RouteMethod::Flat;
-  int beam = 8;          // nodes kept per level of a descent, at least
-  int least_leaves = 64; // a descent never cuts a level's reach below this many leaves
+  int beam = 8;           // nodes kept per level of a descent, at least
+  int least_leaves = 64;  // a descent never cuts a level's reach below this many leaves
 };
 
 struct RoutedNode {

@@ -1,4 +1,5 @@
-// The merging loop shared by SentencePiece and byte-pair encoding: join the best adjacent pair until none can be joined.
+// The merging loop shared by SentencePiece and byte-pair encoding: join the best adjacent pair until none can be
+// joined.
 #pragma once
 
 #include <functional>

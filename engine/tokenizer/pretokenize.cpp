@@ -65,7 +65,8 @@ size_t gpt2_piece(const Text& t, size_t i) {
 size_t llama3_piece(const Text& t, size_t i, size_t digits) {
   if (const size_t end = contraction(t, i, true); end > i) return end;
   if (t.is(i, Class::Letter)) return run(t, i, Class::Letter);
-  if ((t.is(i, Class::Other) || t.is(i, Class::Space)) && t.is(i + 1, Class::Letter)) return run(t, i + 1, Class::Letter);
+  if ((t.is(i, Class::Other) || t.is(i, Class::Space)) && t.is(i + 1, Class::Letter))
+    return run(t, i + 1, Class::Letter);
   if (t.is(i, Class::Number)) {
     size_t end = i + 1;
     while (end - i < digits && t.is(end, Class::Number)) ++end;
@@ -97,10 +98,10 @@ std::optional<PreTokenizer> pre_tokenizer_named(std::string_view name) {
     PreTokenizer kind;
   };
   static constexpr std::array families = {
-      Family{"gpt-2", PreTokenizer::Gpt2},         Family{"llama-bpe", PreTokenizer::Llama3},
-      Family{"llama3", PreTokenizer::Llama3},      Family{"llama-v3", PreTokenizer::Llama3},
-      Family{"qwen2", PreTokenizer::Qwen2},        Family{"deepseek-r1-qwen", PreTokenizer::Qwen2},
-      Family{"smollm", PreTokenizer::SmolLm},      Family{"starcoder", PreTokenizer::SmolLm},
+      Family{"gpt-2", PreTokenizer::Gpt2},    Family{"llama-bpe", PreTokenizer::Llama3},
+      Family{"llama3", PreTokenizer::Llama3}, Family{"llama-v3", PreTokenizer::Llama3},
+      Family{"qwen2", PreTokenizer::Qwen2},   Family{"deepseek-r1-qwen", PreTokenizer::Qwen2},
+      Family{"smollm", PreTokenizer::SmolLm}, Family{"starcoder", PreTokenizer::SmolLm},
   };
   for (const auto& family : families)
     if (family.name == name) return family.kind;

@@ -100,8 +100,9 @@ Status Tokenizer::read_byte_pairs(const Gguf& file) {
   kind_ = Kind::BytePair;
   const auto name = file.text_or("tokenizer.ggml.pre", "gpt-2");
   const auto pre = pre_tokenizer_named(name);
-  if (!pre) return Status(Code::Unsupported, "The model " + file.name() + " cuts text by the rules of " + std::string(name) +
-                                                 ", which this version does not know");
+  if (!pre)
+    return Status(Code::Unsupported, "The model " + file.name() + " cuts text by the rules of " + std::string(name) +
+                                         ", which this version does not know");
   pre_ = *pre;
   const auto* merges = file.strings("tokenizer.ggml.merges");
   if (merges == nullptr) return damaged(file, "there are no merges");
@@ -117,8 +118,10 @@ void Tokenizer::find_specials() {
       specials_.push_back(static_cast<TokenId>(i));
   std::stable_sort(specials_.begin(), specials_.end(),
                    [&](TokenId a, TokenId b) { return text(a).size() > text(b).size(); });
-  for (const char* end : {"<|im_end|>", "<|eot_id|>", "<|end|>", "<|endoftext|>", "<end_of_turn>", "</s>", "<|end_of_text|>"})
-    if (const TokenId id = find(end); id >= 0 && types_[static_cast<size_t>(id)] == Type::Control) enders_.push_back(id);
+  for (const char* end :
+       {"<|im_end|>", "<|eot_id|>", "<|end|>", "<|endoftext|>", "<end_of_turn>", "</s>", "<|end_of_text|>"})
+    if (const TokenId id = find(end); id >= 0 && types_[static_cast<size_t>(id)] == Type::Control)
+      enders_.push_back(id);
 }
 
 TokenId Tokenizer::find(std::string_view text) const {

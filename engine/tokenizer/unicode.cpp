@@ -39,10 +39,14 @@ bool second_byte_fits(unsigned char lead, unsigned char second) {
 uint32_t decode(std::string_view bytes) {
   const auto byte = [&](size_t i) { return static_cast<uint32_t>(static_cast<unsigned char>(bytes[i])); };
   switch (bytes.size()) {
-    case 1: return byte(0);
-    case 2: return (byte(0) & 31) << 6 | (byte(1) & 63);
-    case 3: return (byte(0) & 15) << 12 | (byte(1) & 63) << 6 | (byte(2) & 63);
-    default: return (byte(0) & 7) << 18 | (byte(1) & 63) << 12 | (byte(2) & 63) << 6 | (byte(3) & 63);
+    case 1:
+      return byte(0);
+    case 2:
+      return (byte(0) & 31) << 6 | (byte(1) & 63);
+    case 3:
+      return (byte(0) & 15) << 12 | (byte(1) & 63) << 6 | (byte(2) & 63);
+    default:
+      return (byte(0) & 7) << 18 | (byte(1) & 63) << 12 | (byte(2) & 63) << 6 | (byte(3) & 63);
   }
 }
 

@@ -127,8 +127,8 @@ Status Transformer::attention(int index, int n, int first_key, KvStore& store, c
   LL_RETURN_IF_ERROR(b.matmul(b.self, w.wq, w.bq, normed_.data(), n, q_.data()));
   LL_RETURN_IF_ERROR(b.matmul(b.self, w.wk, w.bk, normed_.data(), n, k_.data()));
   LL_RETURN_IF_ERROR(b.matmul(b.self, w.wv, w.bv, normed_.data(), n, v_.data()));
-  kernels::RopeArgs rope{q_.data(), positions_.data(), model_->inv_freq(), n,           c.n_heads,
-                         c.head_dim, c.rope_dims,      c.rope_style};
+  kernels::RopeArgs rope{q_.data(), positions_.data(), model_->inv_freq(), n,
+                         c.n_heads, c.head_dim,        c.rope_dims,        c.rope_style};
   LL_RETURN_IF_ERROR(b.rope(b.self, rope));
   rope.x = k_.data();
   rope.n_heads = c.n_kv_heads;

@@ -14,14 +14,13 @@ constexpr float kNewBlockLeading = 1.65f;  // baseline distance over font size t
 constexpr float kSizeStep = 1.07f;         // a change of font size that opens a block
 constexpr float kIndentEm = 0.9f;
 
-float overlap(const Box& a, const Box& b) {
-  return std::min(a.y1, b.y1) - std::max(a.y0, b.y0);
-}
+float overlap(const Box& a, const Box& b) { return std::min(a.y1, b.y1) - std::max(a.y0, b.y0); }
 
 bool continues_line(const Line& line, const Word& word, float width_pt) {
   const Word& last = line.words.back();
   const float height = std::min(last.box.height(), word.box.height());
-  if (overlap(last.box, word.box) < kSameLineOverlap * height && overlap(line.box, word.box) < kSameLineOverlap * height)
+  if (overlap(last.box, word.box) < kSameLineOverlap * height &&
+      overlap(line.box, word.box) < kSameLineOverlap * height)
     return false;
   const float em = std::max({last.size_pt, word.size_pt, 4.0f}) / width_pt;
   const float gap = word.box.x0 - last.box.x1;
@@ -44,7 +43,8 @@ void summarise(Line& line) {
 }
 
 bool is_bullet(const std::string& word) {
-  static const char* const marks[] = {"\u2022", "\u25CF", "\u25AA", "\u25E6", "\u2023", "\u2013", "\u2014", "-", "*", "\u00B7", "\uF0B7", "\u25A0", "\u27A2"};
+  static const char* const marks[] = {"\u2022", "\u25CF", "\u25AA", "\u25E6", "\u2023", "\u2013", "\u2014",
+                                      "-",      "*",      "\u00B7", "\uF0B7", "\u25A0", "\u27A2"};
   return std::any_of(std::begin(marks), std::end(marks), [&](const char* mark) { return word == mark; });
 }
 
@@ -55,7 +55,8 @@ bool is_enumerator(const std::string& word) {
   if (word.size() < 2 || (word[end] != ')' && word[end] != '.') || end - begin > 3 || end <= begin) return false;
   const bool digits = std::all_of(word.begin() + static_cast<long>(begin), word.begin() + static_cast<long>(end),
                                   [](unsigned char c) { return std::isdigit(c) != 0; });
-  const bool letter = end - begin == 1 && std::isalpha(static_cast<unsigned char>(word[begin])) != 0 && word[end] == ')';
+  const bool letter =
+      end - begin == 1 && std::isalpha(static_cast<unsigned char>(word[begin])) != 0 && word[end] == ')';
   return digits || letter;
 }
 
@@ -82,10 +83,13 @@ bool opens_block(const Open& open, const Line& line) {
   // A first-line indent: further right than the lines so far, which are flush.
   const float em = line.box.height();
   const bool is_list = opens_list_item(*open.lines.front());
-  return !is_list && open.lines.size() > 1 && line.box.x0 > open.left + kIndentEm * em && last.box.x0 < open.left + 0.3f * em;
+  return !is_list && open.lines.size() > 1 && line.box.x0 > open.left + kIndentEm * em &&
+         last.box.x0 < open.left + 0.3f * em;
 }
 
-bool starts_lower(const std::string& text) { return !text.empty() && std::islower(static_cast<unsigned char>(text[0])) != 0; }
+bool starts_lower(const std::string& text) {
+  return !text.empty() && std::islower(static_cast<unsigned char>(text[0])) != 0;
+}
 
 void append_word(Block& block, const Word& word, bool line_start) {
   static const std::string kSoftHyphen = "\u00AD";
@@ -93,7 +97,8 @@ void append_word(Block& block, const Word& word, bool line_start) {
   if (line_start && !block.text.empty()) {
     const bool soft = block.text.size() >= 2 && block.text.compare(block.text.size() - 2, 2, kSoftHyphen) == 0;
     const size_t n = block.text.size();
-    const bool hard = n >= 2 && block.text[n - 1] == '-' && std::isalpha(static_cast<unsigned char>(block.text[n - 2])) != 0;
+    const bool hard =
+        n >= 2 && block.text[n - 1] == '-' && std::isalpha(static_cast<unsigned char>(block.text[n - 2])) != 0;
     if (soft || (hard && starts_lower(text))) {
       block.text.erase(n - (soft ? 2 : 1));
       block.words.back().length = static_cast<uint16_t>(block.text.size() - block.words.back().offset);
@@ -128,9 +133,12 @@ Block close_block(int page, const Open& open) {
 
 const char* name_of(BlockKind kind) {
   switch (kind) {
-    case BlockKind::Paragraph: return "paragraph";
-    case BlockKind::Heading: return "heading";
-    case BlockKind::ListItem: return "list_item";
+    case BlockKind::Paragraph:
+      return "paragraph";
+    case BlockKind::Heading:
+      return "heading";
+    case BlockKind::ListItem:
+      return "list_item";
   }
   return "?";
 }
@@ -143,7 +151,8 @@ std::vector<Line> make_lines(const PageText& page) {
       continue;
     }
     Line& line = lines.back();
-    if (word.box.x0 > line.words.back().box.x1) line.words.back().space_after |= word.box.x0 - line.words.back().box.x1 > 0.15f * word.size_pt / page.width_pt;
+    if (word.box.x0 > line.words.back().box.x1)
+      line.words.back().space_after |= word.box.x0 - line.words.back().box.x1 > 0.15f * word.size_pt / page.width_pt;
     line.words.push_back(word);
     line.box = united(line.box, word.box);
   }

@@ -30,8 +30,8 @@ struct WordPlace {
 struct Block {
   BlockKind kind = BlockKind::Paragraph;
   int page = 0;
-  std::string text;               // one paragraph, hyphenation undone
-  std::vector<WordPlace> words;   // in text order
+  std::string text;              // one paragraph, hyphenation undone
+  std::vector<WordPlace> words;  // in text order
   Box box;
   float size_pt = 0;
   bool bold = false;

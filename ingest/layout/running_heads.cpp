@@ -9,9 +9,9 @@
 namespace longleaf {
 namespace {
 
-constexpr float kEdge = 0.12f;     // share of the page's height at top and bottom where running heads stand
-constexpr int kReach = 8;          // pages to both sides where a copy counts: heads change from chapter to chapter
-constexpr int kCopies = 2;         // other pages that must carry a copy
+constexpr float kEdge = 0.12f;  // share of the page's height at top and bottom where running heads stand
+constexpr int kReach = 8;       // pages to both sides where a copy counts: heads change from chapter to chapter
+constexpr int kCopies = 2;      // other pages that must carry a copy
 constexpr float kSamePlace = 0.012f;
 constexpr size_t kMaxLength = 160;
 
@@ -36,9 +36,12 @@ bool is_page_number(const Line& line) {
   size_t digits = 0, roman = 0, other = 0;
   for (const Word& word : line.words) {
     for (unsigned char c : word.text) {
-      if (std::isdigit(c) != 0) ++digits;
-      else if (std::string("ivxlc").find(static_cast<char>(std::tolower(c))) != std::string::npos) ++roman;
-      else if (std::isalpha(c) != 0) ++other;
+      if (std::isdigit(c) != 0)
+        ++digits;
+      else if (std::string("ivxlc").find(static_cast<char>(std::tolower(c))) != std::string::npos)
+        ++roman;
+      else if (std::isalpha(c) != 0)
+        ++other;
     }
   }
   return other == 0 && ((digits > 0 && digits <= 4 && roman == 0) || (digits == 0 && roman > 0 && roman < 7));
@@ -57,7 +60,8 @@ int remove_running_heads(std::vector<std::vector<Line>>& pages) {
   std::map<std::string, std::vector<Place>> places;
   for (size_t p = 0; p < pages.size(); ++p)
     for (const Line& line : pages[p])
-      if (at_edge(line)) places[is_page_number(line) ? "#page" : shape_of(line)].push_back({static_cast<int>(p), line.box.y0});
+      if (at_edge(line))
+        places[is_page_number(line) ? "#page" : shape_of(line)].push_back({static_cast<int>(p), line.box.y0});
 
   const auto is_running = [&](int page, const Line& line) {
     if (!at_edge(line)) return false;
@@ -65,7 +69,8 @@ int remove_running_heads(std::vector<std::vector<Line>>& pages) {
     const std::string shape = number ? "#page" : shape_of(line);
     if (shape.size() > kMaxLength) return false;
     const auto& all = places[shape];
-    const auto begin = std::lower_bound(all.begin(), all.end(), page - kReach, [](const Place& a, int b) { return a.page < b; });
+    const auto begin =
+        std::lower_bound(all.begin(), all.end(), page - kReach, [](const Place& a, int b) { return a.page < b; });
     int copies = 0;
     for (auto it = begin; it != all.end() && it->page <= page + kReach; ++it)
       copies += it->page != page && std::abs(it->y - line.box.y0) < kSamePlace ? 1 : 0;

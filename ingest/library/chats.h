@@ -9,10 +9,10 @@
 namespace longleaf {
 
 struct CitationRow {
-  std::string sentence;   // of the answer
-  bool supported = false; // false: nothing in the evidence carries it
-  int page = -1;          // from 0
-  std::string quote;      // the words of the document
+  std::string sentence;    // of the answer
+  bool supported = false;  // false: nothing in the evidence carries it
+  int page = -1;           // from 0
+  std::string quote;       // the words of the document
   std::vector<Box> boxes;
 };
 

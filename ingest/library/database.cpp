@@ -12,9 +12,11 @@ int bind(sqlite3_stmt* statement, int index, const SqlValue& value) {
   if (const auto* integer = std::get_if<int64_t>(&value)) return sqlite3_bind_int64(statement, index, *integer);
   if (const auto* real = std::get_if<double>(&value)) return sqlite3_bind_double(statement, index, *real);
   if (const auto* text = std::get_if<std::string_view>(&value))
-    return sqlite3_bind_text64(statement, index, text->data() != nullptr ? text->data() : "", size(*text), SQLITE_TRANSIENT, SQLITE_UTF8);
+    return sqlite3_bind_text64(statement, index, text->data() != nullptr ? text->data() : "", size(*text),
+                               SQLITE_TRANSIENT, SQLITE_UTF8);
   if (const auto* blob = std::get_if<Blob>(&value))
-    return sqlite3_bind_blob64(statement, index, blob->bytes.data() != nullptr ? blob->bytes.data() : "", size(blob->bytes), SQLITE_TRANSIENT);
+    return sqlite3_bind_blob64(statement, index, blob->bytes.data() != nullptr ? blob->bytes.data() : "",
+                               size(blob->bytes), SQLITE_TRANSIENT);
   return sqlite3_bind_null(statement, index);
 }
 
@@ -35,7 +37,8 @@ bool Row::is_null(int column) const { return sqlite3_column_type(statement_, col
 std::string_view Row::text(int column) const {
   const void* bytes = sqlite3_column_blob(statement_, column);
   const int n = sqlite3_column_bytes(statement_, column);
-  return bytes == nullptr ? std::string_view() : std::string_view(static_cast<const char*>(bytes), static_cast<size_t>(n));
+  return bytes == nullptr ? std::string_view()
+                          : std::string_view(static_cast<const char*>(bytes), static_cast<size_t>(n));
 }
 
 Result<std::unique_ptr<Database>> Database::open(const std::filesystem::path& file,
@@ -46,8 +49,8 @@ Result<std::unique_ptr<Database>> Database::open(const std::filesystem::path& fi
   if (const int code = sqlite3_open_v2(file.c_str(), &database->handle_, flags, nullptr); code != SQLITE_OK)
     return database->error(code);
   sqlite3_busy_timeout(database->handle_, kBusyMs);
-  for (const char* pragma : {"PRAGMA auto_vacuum = INCREMENTAL", "PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL",
-                             "PRAGMA foreign_keys = ON", "PRAGMA secure_delete = ON"})
+  for (const char* pragma : {"PRAGMA auto_vacuum = INCREMENTAL", "PRAGMA journal_mode = WAL",
+                             "PRAGMA synchronous = NORMAL", "PRAGMA foreign_keys = ON", "PRAGMA secure_delete = ON"})
     LL_RETURN_IF_ERROR(database->query(pragma, {}, [](const Row&) { return true; }));
   LL_RETURN_IF_ERROR(database->migrate(migrations));
   return database;
@@ -61,11 +64,14 @@ Database::~Database() {
 Status Database::migrate(const std::vector<const char*>& migrations) {
   return transaction([&]() -> Status {
     int64_t version = 0;
-    LL_RETURN_IF_ERROR(query("PRAGMA user_version", {}, [&](const Row& row) { return version = row.integer(0), true; }));
+    LL_RETURN_IF_ERROR(
+        query("PRAGMA user_version", {}, [&](const Row& row) { return version = row.integer(0), true; }));
     if (version > static_cast<int64_t>(migrations.size()))
-      return Status(Code::Unsupported, "The library " + file_.string() + " was made by a newer version of Longleaf; update the program");
+      return Status(Code::Unsupported,
+                    "The library " + file_.string() + " was made by a newer version of Longleaf; update the program");
     for (auto i = static_cast<size_t>(version); i < migrations.size(); ++i)
-      if (const int code = sqlite3_exec(handle_, migrations[i], nullptr, nullptr, nullptr); code != SQLITE_OK) return error(code);
+      if (const int code = sqlite3_exec(handle_, migrations[i], nullptr, nullptr, nullptr); code != SQLITE_OK)
+        return error(code);
     const std::string set = "PRAGMA user_version = " + std::to_string(migrations.size());
     const int code = sqlite3_exec(handle_, set.c_str(), nullptr, nullptr, nullptr);
     return code == SQLITE_OK ? Status() : error(code);
@@ -76,15 +82,23 @@ Status Database::error(int code) const {
   const std::string name = "The library " + file_.string();
   const std::string detail = handle_ != nullptr ? sqlite3_errmsg(handle_) : sqlite3_errstr(code);
   switch (code & 0xff) {
-    case SQLITE_FULL: return Status(Code::NoMemory, name + " cannot grow: the disk is full; free some space and try again");
-    case SQLITE_CORRUPT: case SQLITE_NOTADB:
-      return Status(Code::Corrupt, name + " is damaged (" + detail + "); restore a backup, or move the file away to begin anew");
-    case SQLITE_BUSY: case SQLITE_LOCKED:
+    case SQLITE_FULL:
+      return Status(Code::NoMemory, name + " cannot grow: the disk is full; free some space and try again");
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return Status(Code::Corrupt,
+                    name + " is damaged (" + detail + "); restore a backup, or move the file away to begin anew");
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
       return Status(Code::Locked, name + " is in use by another program; close it and try again");
-    case SQLITE_NOMEM: return Status(Code::NoMemory, "There is not enough memory for the library");
-    case SQLITE_CANTOPEN: case SQLITE_READONLY: case SQLITE_PERM:
+    case SQLITE_NOMEM:
+      return Status(Code::NoMemory, "There is not enough memory for the library");
+    case SQLITE_CANTOPEN:
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
       return Status(Code::Io, name + " cannot be opened for writing (" + detail + "); check the folder's permissions");
-    default: return Status(Code::Io, name + " could not be used: " + detail);
+    default:
+      return Status(Code::Io, name + " could not be used: " + detail);
   }
 }
 
@@ -101,7 +115,8 @@ Status Database::run(const char* sql, const std::vector<SqlValue>& values) {
   return query(sql, values, [](const Row&) { return true; });
 }
 
-Status Database::query(const char* sql, const std::vector<SqlValue>& values, const std::function<bool(const Row&)>& row) {
+Status Database::query(const char* sql, const std::vector<SqlValue>& values,
+                       const std::function<bool(const Row&)>& row) {
   auto statement = prepared(sql);
   if (!statement.ok()) return statement.status();
   const Using use{*statement};

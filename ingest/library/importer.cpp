@@ -84,7 +84,8 @@ Result<ImportReport> Import::run() {
 // cannot be read.
 Status Import::open_document(const std::string& id) {
   int64_t key = 0;
-  LL_RETURN_IF_ERROR(db_.query("SELECT key FROM documents WHERE id = ?", {std::string_view(id)}, [&](const Row& row) { return key = row.integer(0), false; }));
+  LL_RETURN_IF_ERROR(db_.query("SELECT key FROM documents WHERE id = ?", {std::string_view(id)},
+                               [&](const Row& row) { return key = row.integer(0), false; }));
   const std::string path = file_.string();
   if (key != 0) {
     LL_RETURN_IF_ERROR(db_.run("UPDATE documents SET path = ? WHERE key = ?", {std::string_view(path), key}));
@@ -109,7 +110,8 @@ Status Import::open_document(const std::string& id) {
     int64_t ordinal = 0;
     for (const auto& entry : outline.ok() ? *outline : std::vector<OutlineEntry>{})
       LL_RETURN_IF_ERROR(db_.run("INSERT INTO outline VALUES (?, ?, ?, ?, ?, ?)",
-                                 {key, ordinal++, int64_t{entry.level}, std::string_view(entry.title), int64_t{entry.page}, double{entry.top}}));
+                                 {key, ordinal++, int64_t{entry.level}, std::string_view(entry.title),
+                                  int64_t{entry.page}, double{entry.top}}));
     return {};
   }));
   auto row = library_.document(key);
@@ -120,16 +122,18 @@ Status Import::open_document(const std::string& id) {
 
 Status Import::read_pages() {
   std::vector<bool> have(static_cast<size_t>(report_.document.pages), false);
-  LL_RETURN_IF_ERROR(db_.query("SELECT number FROM pages WHERE document = ?", {report_.document.key}, [&](const Row& row) {
-    if (const auto n = static_cast<size_t>(row.integer(0)); n < have.size()) have[n] = true;
-    return true;
-  }));
+  LL_RETURN_IF_ERROR(
+      db_.query("SELECT number FROM pages WHERE document = ?", {report_.document.key}, [&](const Row& row) {
+        if (const auto n = static_cast<size_t>(row.integer(0)); n < have.size()) have[n] = true;
+        return true;
+      }));
   std::vector<int> missing;
   for (size_t i = 0; i < have.size(); ++i)
     if (!have[i]) missing.push_back(static_cast<int>(i));
 
-  const auto wanted = static_cast<size_t>(options_.readers > 0 ? options_.readers
-                                                               : std::clamp<int>(static_cast<int>(std::thread::hardware_concurrency()), 1, kMostReaders));
+  const auto wanted = static_cast<size_t>(
+      options_.readers > 0 ? options_.readers
+                           : std::clamp<int>(static_cast<int>(std::thread::hardware_concurrency()), 1, kMostReaders));
   while (readers_.size() < std::min(wanted, (missing.size() + 7) / 8)) {
     auto reader = PdfReader::open(file_, options_.reader);
     if (!reader.ok()) break;  // one is enough
@@ -137,9 +141,11 @@ Status Import::read_pages() {
   }
   for (size_t at = 0; at < missing.size();) {
     if (options_.progress)
-      options_.progress({report_.document.title, report_.document.pages - static_cast<int>(missing.size() - at), report_.document.pages});
+      options_.progress({report_.document.title, report_.document.pages - static_cast<int>(missing.size() - at),
+                         report_.document.pages});
     const size_t n = std::min<size_t>(static_cast<size_t>(options_.range_pages), missing.size() - at);
-    const std::vector<int> numbers(missing.begin() + static_cast<long>(at), missing.begin() + static_cast<long>(at + n));
+    const std::vector<int> numbers(missing.begin() + static_cast<long>(at),
+                                   missing.begin() + static_cast<long>(at + n));
     const auto pages = read_range(numbers);
     if (options_.stop.stop_requested()) return Status(Code::Cancelled, "The import was stopped; what was read is kept");
     LL_RETURN_IF_ERROR(store_range(numbers, pages));
@@ -154,7 +160,8 @@ std::vector<Result<PageText>> Import::read_range(const std::vector<int>& numbers
   std::vector<Result<PageText>> pages(numbers.size(), Status(Code::Cancelled, "Not read"));
   std::atomic<size_t> next{0};
   const auto work = [&](PdfReader& reader) {
-    for (size_t i = next++; i < numbers.size() && !options_.stop.stop_requested(); i = next++) pages[i] = reader.page(numbers[i]);
+    for (size_t i = next++; i < numbers.size() && !options_.stop.stop_requested(); i = next++)
+      pages[i] = reader.page(numbers[i]);
   };
   std::vector<std::thread> threads;
   for (size_t r = 1; r < readers_.size(); ++r) threads.emplace_back([&, r] { work(*readers_[r]); });
@@ -176,19 +183,20 @@ Status Import::store_page(int number, const Result<PageText>& page) {
   const std::string packed = pdf::encode(p);
   const SqlValue problem = page.ok() ? SqlValue(nullptr) : SqlValue(std::string_view(page.status().message()));
   return db_.run("INSERT INTO pages VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                 {report_.document.key, int64_t{number}, double{p.width_pt}, double{p.height_pt}, std::string_view(p.label),
-                  int64_t{p.words.empty() ? 0 : 1}, problem, Blob{packed}});
+                 {report_.document.key, int64_t{number}, double{p.width_pt}, double{p.height_pt},
+                  std::string_view(p.label), int64_t{p.words.empty() ? 0 : 1}, problem, Blob{packed}});
 }
 
 Status Import::make_tree() {
   std::vector<std::vector<Line>> pages;
   Status bad;
-  LL_RETURN_IF_ERROR(db_.query("SELECT words FROM pages WHERE document = ? ORDER BY number", {report_.document.key}, [&](const Row& row) {
-    const auto page = pdf::decode_page(row.text(0));
-    if (!page.ok()) return bad = page.status(), false;
-    pages.push_back(make_lines(*page));
-    return true;
-  }));
+  LL_RETURN_IF_ERROR(db_.query("SELECT words FROM pages WHERE document = ? ORDER BY number", {report_.document.key},
+                               [&](const Row& row) {
+                                 const auto page = pdf::decode_page(row.text(0));
+                                 if (!page.ok()) return bad = page.status(), false;
+                                 pages.push_back(make_lines(*page));
+                                 return true;
+                               }));
   LL_RETURN_IF_ERROR(bad);
   remove_running_heads(pages);
   std::vector<Block> blocks;
@@ -197,10 +205,12 @@ Status Import::make_tree() {
     blocks.insert(blocks.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
   }
   std::vector<OutlineEntry> outline;
-  LL_RETURN_IF_ERROR(db_.query("SELECT level, title, page, top FROM outline WHERE document = ? ORDER BY ordinal", {report_.document.key}, [&](const Row& row) {
-    outline.push_back({static_cast<int>(row.integer(0)), std::string(row.text(1)), static_cast<int>(row.integer(2)), static_cast<float>(row.real(3))});
-    return true;
-  }));
+  LL_RETURN_IF_ERROR(db_.query("SELECT level, title, page, top FROM outline WHERE document = ? ORDER BY ordinal",
+                               {report_.document.key}, [&](const Row& row) {
+                                 outline.push_back({static_cast<int>(row.integer(0)), std::string(row.text(1)),
+                                                    static_cast<int>(row.integer(2)), static_cast<float>(row.real(3))});
+                                 return true;
+                               }));
   LeafLimits limits;
   limits.count = estimate_tokens;
   const SectionTree tree = make_sections(std::move(blocks), outline, report_.document.title, limits);
@@ -216,19 +226,25 @@ Status Import::store_tree(const SectionTree& tree) {
     const TreeNode& node = tree.nodes[i];
     const auto parent = static_cast<size_t>(node.parent);
     const SqlValue parent_key = node.parent < 0 ? SqlValue(nullptr) : SqlValue(keys[parent]);
-    LL_RETURN_IF_ERROR(db_.run("INSERT INTO nodes(document, parent, ordinal, kind, level, title, page_first, page_last, tokens) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                               {document, parent_key, static_cast<int64_t>(i), int64_t{static_cast<uint8_t>(node.kind)}, int64_t{node.level},
-                                std::string_view(node.title), int64_t{node.page_first}, int64_t{node.page_last}, int64_t{node.tokens}}));
+    LL_RETURN_IF_ERROR(db_.run(
+        "INSERT INTO nodes(document, parent, ordinal, kind, level, title, page_first, page_last, tokens) VALUES (?, ?, "
+        "?, ?, ?, ?, ?, ?, ?)",
+        {document, parent_key, static_cast<int64_t>(i), int64_t{static_cast<uint8_t>(node.kind)}, int64_t{node.level},
+         std::string_view(node.title), int64_t{node.page_first}, int64_t{node.page_last}, int64_t{node.tokens}}));
     keys.push_back(db_.last_id());
     const std::string above = node.parent < 0 ? std::string() : paths[parent];
-    paths.push_back(node.level == 0 || node.title.empty() ? above : above.empty() ? node.title : above + " › " + node.title);
+    paths.push_back(node.level == 0 || node.title.empty() ? above
+                    : above.empty()                       ? node.title
+                                                          : above + " › " + node.title);
     if (node.kind == NodeKind::Section) continue;
     std::string body;
     for (int b = node.block_first; b < node.block_end; ++b) {
       const Block& block = tree.blocks[static_cast<size_t>(b)];
       const std::string words = pack_words(block.words);
-      LL_RETURN_IF_ERROR(db_.run("INSERT INTO blocks(document, page, node, kind, text, words) VALUES (?, ?, ?, ?, ?, ?)",
-                                 {document, int64_t{block.page}, keys.back(), int64_t{static_cast<uint8_t>(block.kind)}, std::string_view(block.text), Blob{words}}));
+      LL_RETURN_IF_ERROR(
+          db_.run("INSERT INTO blocks(document, page, node, kind, text, words) VALUES (?, ?, ?, ?, ?, ?)",
+                  {document, int64_t{block.page}, keys.back(), int64_t{static_cast<uint8_t>(block.kind)},
+                   std::string_view(block.text), Blob{words}}));
       body += (body.empty() ? "" : "\n") + block.text;
     }
     LL_RETURN_IF_ERROR(db_.run("INSERT INTO leaf_text(key, document, path, body) VALUES (?, ?, ?, ?)",
@@ -241,18 +257,23 @@ Status Import::store_tree(const SectionTree& tree) {
 
 Status Import::collect_warnings() {
   int without_text = 0;
-  LL_RETURN_IF_ERROR(db_.query("SELECT number, has_text, problem FROM pages WHERE document = ? AND (has_text = 0 OR problem IS NOT NULL)", {report_.document.key}, [&](const Row& row) {
-    const auto page = static_cast<int>(row.integer(0));
-    const std::string shown = "Page " + std::to_string(page + 1);
-    without_text += row.is_null(2) ? 1 : 0;
-    if (!row.is_null(2))
-      report_.warnings.push_back({"page_failed", page, shown + " was left out: " + std::string(row.text(2))});
-    else
-      report_.warnings.push_back({"page_without_text", page, shown + " has no text; it may be a picture of a page"});
-    return true;
-  }));
+  LL_RETURN_IF_ERROR(db_.query(
+      "SELECT number, has_text, problem FROM pages WHERE document = ? AND (has_text = 0 OR problem IS NOT NULL)",
+      {report_.document.key}, [&](const Row& row) {
+        const auto page = static_cast<int>(row.integer(0));
+        const std::string shown = "Page " + std::to_string(page + 1);
+        without_text += row.is_null(2) ? 1 : 0;
+        if (!row.is_null(2))
+          report_.warnings.push_back({"page_failed", page, shown + " was left out: " + std::string(row.text(2))});
+        else
+          report_.warnings.push_back(
+              {"page_without_text", page, shown + " has no text; it may be a picture of a page"});
+        return true;
+      }));
   if (without_text == report_.document.pages)
-    report_.warnings = {{"no_text", -1, "No page has text that can be read; the document may be a scan, which needs text recognition first"}};
+    report_.warnings = {
+        {"no_text", -1,
+         "No page has text that can be read; the document may be a scan, which needs text recognition first"}};
   return {};
 }
 

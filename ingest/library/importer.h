@@ -14,8 +14,8 @@
 namespace longleaf {
 
 struct ImportWarning {
-  std::string code;     // "page_failed", "page_without_text", "no_text"
-  int page = -1;        // from 0; -1: the document
+  std::string code;  // "page_failed", "page_without_text", "no_text"
+  int page = -1;     // from 0; -1: the document
   std::string message;
 };
 
@@ -26,10 +26,10 @@ struct ImportProgress {
 
 struct ImportOptions {
   PdfReaderOptions reader;
-  int readers = 0;        // worker processes; 0: one per processor, four at most
+  int readers = 0;  // worker processes; 0: one per processor, four at most
   int range_pages = 32;
   std::function<void(const ImportProgress&)> progress;  // called on the importing thread
-  std::stop_token stop;   // looked at between pages; Cancelled is returned and what was read is kept
+  std::stop_token stop;  // looked at between pages; Cancelled is returned and what was read is kept
 };
 
 struct ImportReport {

@@ -59,7 +59,8 @@ std::string pack_words(const std::vector<WordPlace>& words) {
   std::string out;
   const auto step = [](float x) { return static_cast<uint16_t>(std::lround(std::clamp(x, 0.0f, 1.0f) * kBoxSteps)); };
   for (const WordPlace& word : words) {
-    const PackedWord packed{word.offset, word.length, step(word.box.x0), step(word.box.y0), step(word.box.x1), step(word.box.y1)};
+    const PackedWord packed{word.offset,       word.length,       step(word.box.x0),
+                            step(word.box.y0), step(word.box.x1), step(word.box.y1)};
     out.append(reinterpret_cast<const char*>(&packed), kPackedBytes);
   }
   return out;
@@ -70,8 +71,10 @@ std::vector<WordPlace> unpack_words(std::string_view packed) {
   for (; packed.size() >= kPackedBytes; packed.remove_prefix(kPackedBytes)) {
     PackedWord word{};
     std::memcpy(&word, packed.data(), kPackedBytes);
-    words.push_back({word.offset, word.length, {static_cast<float>(word.x0) / kBoxSteps, static_cast<float>(word.y0) / kBoxSteps,
-                                                static_cast<float>(word.x1) / kBoxSteps, static_cast<float>(word.y1) / kBoxSteps}});
+    words.push_back({word.offset,
+                     word.length,
+                     {static_cast<float>(word.x0) / kBoxSteps, static_cast<float>(word.y0) / kBoxSteps,
+                      static_cast<float>(word.x1) / kBoxSteps, static_cast<float>(word.y1) / kBoxSteps}});
   }
   return words;
 }
@@ -91,7 +94,8 @@ Result<std::unique_ptr<Library>> Library::open(const std::filesystem::path& fold
 Result<std::vector<DocumentRow>> Library::documents() {
   std::vector<DocumentRow> all;
   const std::string sql = std::string(kDocumentColumns) + "ORDER BY key";
-  LL_RETURN_IF_ERROR(database_->query(sql.c_str(), {}, [&](const Row& row) { return all.push_back(document_row(row)), true; }));
+  LL_RETURN_IF_ERROR(
+      database_->query(sql.c_str(), {}, [&](const Row& row) { return all.push_back(document_row(row)), true; }));
   return all;
 }
 
@@ -102,19 +106,23 @@ Result<DocumentRow> Library::find(std::string_view name) {
   const std::string path = std::filesystem::weakly_canonical(std::filesystem::path(name), error).string();
   std::vector<DocumentRow> matches;
   for (auto& d : *all) {
-    const bool by_id = name.size() >= kShortestPrefix && is_hexadecimal(name) && d.id.compare(0, name.size(), name) == 0;
+    const bool by_id =
+        name.size() >= kShortestPrefix && is_hexadecimal(name) && d.id.compare(0, name.size(), name) == 0;
     if (by_id || d.title == name || (!error && d.path == path)) matches.push_back(d);
   }
   const std::string shown(name);
-  if (matches.empty()) return Status(Code::NotFound, "There is no document “" + shown + "” in the library; `list` shows what is there");
-  if (matches.size() > 1) return Status(Code::Invalid, "“" + shown + "” fits several documents; use the id that `list` shows");
+  if (matches.empty())
+    return Status(Code::NotFound, "There is no document “" + shown + "” in the library; `list` shows what is there");
+  if (matches.size() > 1)
+    return Status(Code::Invalid, "“" + shown + "” fits several documents; use the id that `list` shows");
   return matches[0];
 }
 
 Result<DocumentRow> Library::document(int64_t key) {
   std::optional<DocumentRow> found;
   const std::string sql = std::string(kDocumentColumns) + "WHERE key = ?";
-  LL_RETURN_IF_ERROR(database_->query(sql.c_str(), {key}, [&](const Row& row) { return found = document_row(row), false; }));
+  LL_RETURN_IF_ERROR(
+      database_->query(sql.c_str(), {key}, [&](const Row& row) { return found = document_row(row), false; }));
   if (!found) return Status(Code::NotFound, "The document is no longer in the library");
   return *found;
 }
@@ -122,12 +130,13 @@ Result<DocumentRow> Library::document(int64_t key) {
 Result<std::vector<NodeRow>> Library::tree(int64_t document) {
   std::vector<NodeRow> nodes;
   LL_RETURN_IF_ERROR(database_->query(
-      "SELECT n.key, coalesce(n.parent, 0), n.kind, n.level, iif(n.kind = 1, p.title, n.title), n.page_first, n.page_last, n.tokens"
+      "SELECT n.key, coalesce(n.parent, 0), n.kind, n.level, iif(n.kind = 1, p.title, n.title), n.page_first, "
+      "n.page_last, n.tokens"
       " FROM nodes n LEFT JOIN nodes p ON p.key = n.parent WHERE n.document = ? ORDER BY n.ordinal",
       {document}, [&](const Row& row) {
-        nodes.push_back({row.integer(0), row.integer(1), static_cast<NodeKind>(row.integer(2)), static_cast<int>(row.integer(3)),
-                         std::string(row.text(4)), static_cast<int>(row.integer(5)), static_cast<int>(row.integer(6)),
-                         static_cast<int>(row.integer(7))});
+        nodes.push_back({row.integer(0), row.integer(1), static_cast<NodeKind>(row.integer(2)),
+                         static_cast<int>(row.integer(3)), std::string(row.text(4)), static_cast<int>(row.integer(5)),
+                         static_cast<int>(row.integer(6)), static_cast<int>(row.integer(7))});
         return true;
       }));
   return nodes;
@@ -136,9 +145,10 @@ Result<std::vector<NodeRow>> Library::tree(int64_t document) {
 Result<std::vector<PageRow>> Library::pages(int64_t document) {
   std::vector<PageRow> pages;
   LL_RETURN_IF_ERROR(database_->query(
-      "SELECT number, width, height, label, has_text FROM pages WHERE document = ? ORDER BY number", {document}, [&](const Row& row) {
-        pages.push_back({static_cast<int>(row.integer(0)), static_cast<float>(row.real(1)), static_cast<float>(row.real(2)),
-                         std::string(row.text(3)), row.integer(4) != 0});
+      "SELECT number, width, height, label, has_text FROM pages WHERE document = ? ORDER BY number", {document},
+      [&](const Row& row) {
+        pages.push_back({static_cast<int>(row.integer(0)), static_cast<float>(row.real(1)),
+                         static_cast<float>(row.real(2)), std::string(row.text(3)), row.integer(4) != 0});
         return true;
       }));
   return pages;
@@ -146,8 +156,8 @@ Result<std::vector<PageRow>> Library::pages(int64_t document) {
 
 Result<std::vector<BlockRow>> Library::leaf_blocks(int64_t leaf) {
   std::vector<BlockRow> blocks;
-  LL_RETURN_IF_ERROR(database_->query("SELECT node, page, kind, text, words FROM blocks WHERE node = ? ORDER BY key", {leaf},
-                                      [&](const Row& row) { return blocks.push_back(block_row(row)), true; }));
+  LL_RETURN_IF_ERROR(database_->query("SELECT node, page, kind, text, words FROM blocks WHERE node = ? ORDER BY key",
+                                      {leaf}, [&](const Row& row) { return blocks.push_back(block_row(row)), true; }));
   return blocks;
 }
 
@@ -155,13 +165,15 @@ Result<std::vector<BlockRow>> Library::page_blocks(int64_t document, int first, 
   std::vector<BlockRow> blocks;
   LL_RETURN_IF_ERROR(database_->query(
       "SELECT node, page, kind, text, words FROM blocks WHERE document = ? AND page BETWEEN ? AND ? ORDER BY key",
-      {document, int64_t{first}, int64_t{last}}, [&](const Row& row) { return blocks.push_back(block_row(row)), true; }));
+      {document, int64_t{first}, int64_t{last}},
+      [&](const Row& row) { return blocks.push_back(block_row(row)), true; }));
   return blocks;
 }
 
 Result<std::string> Library::leaf_text(int64_t leaf) {
   std::string text;
-  LL_RETURN_IF_ERROR(database_->query("SELECT body FROM leaf_text WHERE key = ?", {leaf}, [&](const Row& row) { return text = row.text(0), false; }));
+  LL_RETURN_IF_ERROR(database_->query("SELECT body FROM leaf_text WHERE key = ?", {leaf},
+                                      [&](const Row& row) { return text = row.text(0), false; }));
   return text;
 }
 
@@ -203,20 +215,28 @@ Result<CheckReport> Library::check() {
   if (const Status index = database_->run("INSERT INTO leaf_index(leaf_index) VALUES ('integrity-check')"); !index.ok())
     report.problems.push_back("The search index does not match the text");
   LL_RETURN_IF_ERROR(database_->query(
-      "SELECT title FROM documents d WHERE state = 1 AND pages <> (SELECT count(*) FROM pages p WHERE p.document = d.key)", {},
-      [&](const Row& row) { return report.problems.push_back("Pages of “" + std::string(row.text(0)) + "” are missing"), true; }));
-  LL_RETURN_IF_ERROR(database_->query("SELECT count(*) FROM documents", {}, [&](const Row& row) { return report.documents = static_cast<int>(row.integer(0)), true; }));
+      "SELECT title FROM documents d WHERE state = 1 AND pages <> (SELECT count(*) FROM pages p WHERE p.document = "
+      "d.key)",
+      {}, [&](const Row& row) {
+        return report.problems.push_back("Pages of “" + std::string(row.text(0)) + "” are missing"), true;
+      }));
+  LL_RETURN_IF_ERROR(database_->query("SELECT count(*) FROM documents", {}, [&](const Row& row) {
+    return report.documents = static_cast<int>(row.integer(0)), true;
+  }));
   return report;
 }
 
 Result<std::string> Library::setting(std::string_view key) {
   std::string value;
-  LL_RETURN_IF_ERROR(database_->query("SELECT value FROM settings WHERE key = ?", {key}, [&](const Row& row) { return value = row.text(0), false; }));
+  LL_RETURN_IF_ERROR(database_->query("SELECT value FROM settings WHERE key = ?", {key},
+                                      [&](const Row& row) { return value = row.text(0), false; }));
   return value;
 }
 
 Status Library::set_setting(std::string_view key, std::string_view value) {
-  return database_->run("INSERT INTO settings(key, value) VALUES (?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value", {key, value});
+  return database_->run(
+      "INSERT INTO settings(key, value) VALUES (?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
+      {key, value});
 }
 
 }  // namespace longleaf

@@ -20,7 +20,7 @@ enum class DocumentState : int { Reading = 0, Ready = 1 };
 
 struct DocumentRow {
   int64_t key = 0;
-  std::string id;      // SHA-256 of the file, hexadecimal
+  std::string id;  // SHA-256 of the file, hexadecimal
   std::string title, author;
   std::filesystem::path path;  // where it was last imported from
   int pages = 0, sections = 0, leaves = 0;
@@ -32,13 +32,13 @@ struct NodeRow {
   int64_t parent = 0;  // 0 for the document's node
   NodeKind kind = NodeKind::Section;
   int level = 0;
-  std::string title;   // of a leaf: its section's
+  std::string title;  // of a leaf: its section's
   int page_first = 0, page_last = 0;
   int tokens = 0;
 };
 
 struct BlockRow {
-  int64_t node = 0;    // the leaf it belongs to
+  int64_t node = 0;  // the leaf it belongs to
   Block block;
 };
 

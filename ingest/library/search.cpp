@@ -24,7 +24,8 @@ std::string search_expression(std::string_view words) {
       expression += '"';
     } else {
       for (size_t i = 0; i < parts.size(); ++i)
-        expression += " " + quoted(parts[i]) + (end == words.size() && i + 1 == parts.size() && parts[i].size() > 2 ? "*" : "");
+        expression +=
+            " " + quoted(parts[i]) + (end == words.size() && i + 1 == parts.size() && parts[i].size() > 2 ? "*" : "");
     }
     in_phrase = !in_phrase;
     begin = end + 1;
@@ -59,8 +60,9 @@ Result<std::vector<LexicalScore>> lexical_scores(Library& library, int64_t docum
   LL_RETURN_IF_ERROR(library.database().query(
       "SELECT i.rowid, -bm25(leaf_index, ?, ?) AS score FROM leaf_index i JOIN leaf_text t ON t.key = i.rowid"
       " WHERE leaf_index MATCH ? AND t.document = ? ORDER BY score DESC, i.rowid",
-      {kTitleWeight, kBodyWeight, std::string_view(expression), document},
-      [&](const Row& row) { return scores.push_back({row.integer(0), row.real(1)}), true; }));
+      {kTitleWeight, kBodyWeight, std::string_view(expression), document}, [&](const Row& row) {
+        return scores.push_back({row.integer(0), row.real(1)}), true;
+      }));
   return scores;
 }
 
@@ -72,8 +74,9 @@ Result<std::vector<SearchHit>> search(Library& library, int64_t document, std::s
       "SELECT i.rowid, -bm25(leaf_index, ?, ?) AS score, snippet(leaf_index, 1, '**', '**', '…', 24)"
       " FROM leaf_index i JOIN leaf_text t ON t.key = i.rowid WHERE leaf_index MATCH ? AND t.document = ?"
       " ORDER BY score DESC, i.rowid LIMIT ?",
-      {kTitleWeight, kBodyWeight, std::string_view(expression), document, int64_t{limit}},
-      [&](const Row& row) { return hits.push_back({row.integer(0), 0, row.real(1), std::string(row.text(2)), {}}), true; }));
+      {kTitleWeight, kBodyWeight, std::string_view(expression), document, int64_t{limit}}, [&](const Row& row) {
+        return hits.push_back({row.integer(0), 0, row.real(1), std::string(row.text(2)), {}}), true;
+      }));
   const auto wanted = words_of(words);
   for (SearchHit& hit : hits) {
     const auto blocks = library.leaf_blocks(hit.leaf);

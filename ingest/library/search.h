@@ -19,7 +19,7 @@ Result<std::vector<LexicalScore>> lexical_scores(Library& library, int64_t docum
 
 struct SearchHit {
   int64_t leaf = 0;
-  int page = 0;            // of the first marked word
+  int page = 0;  // of the first marked word
   double score = 0;
   std::string snippet;     // hits between ** and **
   std::vector<Box> boxes;  // of the marked words on `page`

@@ -21,23 +21,23 @@ inline Box united(const Box& a, const Box& b) {
 struct Word {
   std::string text;  // UTF-8
   Box box;
-  float size_pt = 0;      // font size
+  float size_pt = 0;  // font size
   bool bold = false, italic = false;
   bool space_after = false;
 };
 
 struct PageText {
-  int index = 0;          // from 0
+  int index = 0;  // from 0
   float width_pt = 0, height_pt = 0;
-  std::string label;      // as printed, may be empty
+  std::string label;        // as printed, may be empty
   std::vector<Word> words;  // in the reading order poppler found
 };
 
 struct OutlineEntry {
-  int level = 0;     // 0: outermost
+  int level = 0;  // 0: outermost
   std::string title;
-  int page = -1;     // from 0; -1 when the target is missing or broken
-  float top = 0;     // on that page
+  int page = -1;  // from 0; -1 when the target is missing or broken
+  float top = 0;  // on that page
 };
 
 struct PdfInfo {

@@ -23,7 +23,18 @@ constexpr uint32_t kProtocolVersion = 1;
 constexpr uint32_t kMaxFrame = 128 << 20;
 constexpr uint32_t kMaxRenderWidth = 4096;
 
-enum class Kind : uint8_t { Open = 1, Page = 2, Outline = 3, Render = 4, Hello = 128, Opened, PageText, OutlineIs, Image, Error };
+enum class Kind : uint8_t {
+  Open = 1,
+  Page = 2,
+  Outline = 3,
+  Render = 4,
+  Hello = 128,
+  Opened,
+  PageText,
+  OutlineIs,
+  Image,
+  Error
+};
 
 struct Frame {
   Kind kind;

@@ -22,7 +22,6 @@ namespace {
 
 constexpr int kDocumentDescriptor = 3;  // where the worker expects the file
 
-
 // A socket pair behaves as two pipes, but writing to a dead worker gives an error instead of a signal.
 bool make_pair(int ends[2]) { return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0; }
 
@@ -37,7 +36,8 @@ Result<std::unique_ptr<PdfReader>> PdfReader::open(const std::filesystem::path& 
   std::unique_ptr<PdfReader> reader(new PdfReader(std::move(options)));
   reader->file_ = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
   if (reader->file_ < 0)
-    return Status(errno == ENOENT ? Code::NotFound : Code::Io, file.string() + " cannot be opened: " + std::strerror(errno));
+    return Status(errno == ENOENT ? Code::NotFound : Code::Io,
+                  file.string() + " cannot be opened: " + std::strerror(errno));
   if (std::filesystem::is_directory(file)) return Status(Code::Invalid, file.string() + " is a folder, not a PDF");
   LL_RETURN_IF_ERROR(reader->start());
   return reader;
@@ -61,8 +61,8 @@ Status PdfReader::start() {
   posix_spawn_file_actions_adddup2(&actions, document, kDocumentDescriptor);
   std::string program = options_.worker.string();
   char* arguments[] = {program.data(), nullptr};
-  const int error = document < 0 || peer < 0 ? EMFILE
-                                             : posix_spawn(&pid_, program.c_str(), &actions, nullptr, arguments, environ);
+  const int error =
+      document < 0 || peer < 0 ? EMFILE : posix_spawn(&pid_, program.c_str(), &actions, nullptr, arguments, environ);
   posix_spawn_file_actions_destroy(&actions);
   close(ends[1]);
   if (document >= 0) close(document);
@@ -122,8 +122,8 @@ Result<Frame> PdfReader::ask(Kind request, std::string_view body, Kind expected,
 }
 
 Result<PageText> PdfReader::page(int index) {
-  const auto answer = ask(Kind::Page, pdf::encode_numbers({static_cast<uint32_t>(index)}), Kind::PageText,
-                          options_.page_timeout_ms);
+  const auto answer =
+      ask(Kind::Page, pdf::encode_numbers({static_cast<uint32_t>(index)}), Kind::PageText, options_.page_timeout_ms);
   if (!answer.ok()) return answer.status();
   auto page = pdf::decode_page(answer->body);
   if (page.ok() && page->index != index) return Status(Code::Corrupt, "The PDF reader answered another page");
@@ -137,9 +137,9 @@ Result<std::vector<OutlineEntry>> PdfReader::outline() {
 }
 
 Result<PageImage> PdfReader::render(int index, int width_px) {
-  const auto answer = ask(Kind::Render,
-                          pdf::encode_numbers({static_cast<uint32_t>(index), static_cast<uint32_t>(std::max(1, width_px))}),
-                          Kind::Image, options_.page_timeout_ms);
+  const auto answer = ask(
+      Kind::Render, pdf::encode_numbers({static_cast<uint32_t>(index), static_cast<uint32_t>(std::max(1, width_px))}),
+      Kind::Image, options_.page_timeout_ms);
   if (!answer.ok()) return answer.status();
   return pdf::decode_image(answer->body);
 }

@@ -11,8 +11,8 @@ namespace {
 
 constexpr size_t kMaxHeadingBytes = 200;
 constexpr int kMaxHeadingLines = 3;
-constexpr float kLarger = 1.08f;   // than body text, to be a heading by size
-constexpr int kMaxSizes = 4;       // levels told apart by size; smaller ones share the last
+constexpr float kLarger = 1.08f;  // than body text, to be a heading by size
+constexpr int kMaxSizes = 4;      // levels told apart by size; smaller ones share the last
 
 // Outline titles often lack the number the page has, or have one the page lacks.
 bool same_title(const std::string& title, const std::string& text) {
@@ -40,8 +40,11 @@ std::map<int, PageBlocks> by_page(const std::vector<Block>& blocks) {
 int numbering_depth(const std::string& text) {
   size_t i = 0;
   int depth = 0;
-  const auto digit = [&](size_t at) { return at < text.size() && std::isdigit(static_cast<unsigned char>(text[at])) != 0; };
-  if (text.size() > 2 && std::isupper(static_cast<unsigned char>(text[0])) != 0 && text[1] == '.' && digit(2)) depth = 1, i = 2;
+  const auto digit = [&](size_t at) {
+    return at < text.size() && std::isdigit(static_cast<unsigned char>(text[at])) != 0;
+  };
+  if (text.size() > 2 && std::isupper(static_cast<unsigned char>(text[0])) != 0 && text[1] == '.' && digit(2))
+    depth = 1, i = 2;
   while (digit(i)) {
     size_t end = i;
     while (digit(end)) ++end;
@@ -52,11 +55,13 @@ int numbering_depth(const std::string& text) {
   }
   if (depth == 0 || i >= text.size() || text[i] != ' ') return 0;
   while (i < text.size() && text[i] == ' ') ++i;
-  return i < text.size() && (std::isupper(static_cast<unsigned char>(text[i])) != 0 || (text[i] & 0x80) != 0) ? depth : 0;
+  return i < text.size() && (std::isupper(static_cast<unsigned char>(text[i])) != 0 || (text[i] & 0x80) != 0) ? depth
+                                                                                                              : 0;
 }
 
 bool has_letters(const std::string& text) {
-  return std::count_if(text.begin(), text.end(), [](unsigned char c) { return std::isalpha(c) != 0 || c >= 0x80; }) >= 3;
+  return std::count_if(text.begin(), text.end(), [](unsigned char c) { return std::isalpha(c) != 0 || c >= 0x80; }) >=
+         3;
 }
 
 // A sentence or a leader line of a table of contents.
@@ -88,7 +93,8 @@ struct Candidate {
 };
 
 std::optional<Candidate> candidate(const Block& block, int index, const Body& body) {
-  if (block.text.size() > kMaxHeadingBytes || block.text.size() < 3 || block.n_lines > kMaxHeadingLines) return std::nullopt;
+  if (block.text.size() > kMaxHeadingBytes || block.text.size() < 3 || block.n_lines > kMaxHeadingLines)
+    return std::nullopt;
   if (!has_letters(block.text) || reads_like_text(block.text)) return std::nullopt;
   const bool larger = block.size_pt >= body.size_pt * kLarger;
   const bool heavier = block.bold && !body.bold && block.size_pt >= body.size_pt * 0.95f;
@@ -118,7 +124,8 @@ std::vector<Heading> headings_from_outline(const std::vector<Block>& blocks, con
     Heading heading{-1, entry.level + 1, entry.title, false};
     for (int i = std::max(from, page->second.begin); i < page->second.end && heading.block < 0; ++i) {
       const Block& block = blocks[static_cast<size_t>(i)];
-      if (block.text.size() <= kMaxHeadingBytes && same_title(title, folded(block.text))) heading.block = i, heading.is_block = true;
+      if (block.text.size() <= kMaxHeadingBytes && same_title(title, folded(block.text)))
+        heading.block = i, heading.is_block = true;
     }
     for (int i = std::max(from, page->second.begin); i < page->second.end && heading.block < 0; ++i)
       if (blocks[static_cast<size_t>(i)].box.y1 > entry.top) heading.block = i;

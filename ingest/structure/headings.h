@@ -10,8 +10,8 @@
 namespace longleaf {
 
 struct Heading {
-  int block = 0;       // it stands in front of this block (or is it)
-  int level = 1;       // 1: outermost
+  int block = 0;  // it stands in front of this block (or is it)
+  int level = 1;  // 1: outermost
   std::string title;
   bool is_block = false;  // the block is the heading itself, not only what follows it
 };

@@ -29,7 +29,8 @@ std::vector<size_t> cut_points(const std::string& text, const LeafLimits& limits
   std::vector<size_t> points;
   size_t begin = 0;
   for (const Range& sentence : sentences(text)) {
-    if (limits.count(std::string_view(text).substr(sentence.begin, sentence.end - sentence.begin)) <= limits.target_tokens) {
+    if (limits.count(std::string_view(text).substr(sentence.begin, sentence.end - sentence.begin)) <=
+        limits.target_tokens) {
       points.push_back(sentence.end);
       continue;
     }
@@ -83,7 +84,8 @@ class Builder {
     const int tokens = limits_.count(block.text);
     if (leaf_ >= 0 && node(leaf_).tokens + tokens > limits_.target_tokens) close_leaf();
     if (leaf_ < 0) {
-      tree_.nodes.push_back({NodeKind::Leaf, path_.back(), node(path_.back()).level + 1, "", block.page, block.page, 0, index, index});
+      tree_.nodes.push_back(
+          {NodeKind::Leaf, path_.back(), node(path_.back()).level + 1, "", block.page, block.page, 0, index, index});
       leaf_ = static_cast<int>(tree_.nodes.size()) - 1;
     }
     node(leaf_).tokens += tokens;

@@ -23,9 +23,9 @@ struct TreeNode {
   NodeKind kind = NodeKind::Section;
   int parent = -1;
   int level = 0;
-  std::string title;         // of a section; empty for a leaf
+  std::string title;  // of a section; empty for a leaf
   int page_first = 0, page_last = 0;
-  int tokens = 0;            // a leaf's own; a section's leaves together
+  int tokens = 0;                      // a leaf's own; a section's leaves together
   int block_first = 0, block_end = 0;  // a leaf's blocks
 };
 

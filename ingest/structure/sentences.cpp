@@ -15,14 +15,15 @@ std::string word_before(std::string_view text, size_t stop) {
   size_t begin = stop;
   while (begin > 0 && !is_space(text[begin - 1]) && text[begin - 1] != '(') --begin;
   std::string word;
-  for (char c : text.substr(begin, stop - begin)) word += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  for (char c : text.substr(begin, stop - begin))
+    word += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   return word;
 }
 
 bool is_abbreviation(std::string_view text, size_t stop) {
   static constexpr std::array<std::string_view, 32> known = {
-      "mr", "mrs", "ms", "dr", "prof", "sr", "jr", "st", "vs", "etc", "e.g", "i.e", "cf", "fig", "figs", "eq",
-      "eqs", "no", "nos", "vol", "pp", "p", "ch", "sec", "art", "al", "inc", "ltd", "co", "corp", "approx", "u.s"};
+      "mr",  "mrs", "ms",  "dr",  "prof", "sr", "jr", "st",  "vs",  "etc", "e.g", "i.e", "cf", "fig",  "figs",   "eq",
+      "eqs", "no",  "nos", "vol", "pp",   "p",  "ch", "sec", "art", "al",  "inc", "ltd", "co", "corp", "approx", "u.s"};
   const std::string word = word_before(text, stop);
   if (word.size() == 1 && std::isalpha(static_cast<unsigned char>(word[0])) != 0) return true;
   return std::find(known.begin(), known.end(), word) != known.end();

@@ -1,5 +1,5 @@
-#include <csignal>
 #include <sys/resource.h>
+#include <csignal>
 
 #include "ingest/worker/worker.h"
 
@@ -19,9 +19,9 @@ void limit_this_process() {
 #if !defined(__SANITIZE_ADDRESS__)  // the sanitizer reserves terabytes of address space for its shadow
   lower(RLIMIT_AS, rlim_t{3} << 30);
 #endif
-  lower(RLIMIT_NOFILE, 64);   // fonts are opened by fontconfig
-  signal(SIGXFSZ, SIG_IGN);   // fontconfig tries to write its cache: that must fail, not kill
-  lower(RLIMIT_FSIZE, 0);     // no file is ever written
+  lower(RLIMIT_NOFILE, 64);  // fonts are opened by fontconfig
+  signal(SIGXFSZ, SIG_IGN);  // fontconfig tries to write its cache: that must fail, not kill
+  lower(RLIMIT_FSIZE, 0);    // no file is ever written
   lower(RLIMIT_CPU, 4 * 3600);
   lower(RLIMIT_CORE, 0);
 }

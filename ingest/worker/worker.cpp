@@ -48,10 +48,14 @@ class Worker {
     if (request.kind == Kind::Open) return open(request.body);
     if (document_ == nullptr) return Status(Code::Invalid, "No document is open");
     switch (request.kind) {
-      case Kind::Page: return page(request.body);
-      case Kind::Outline: return outline();
-      case Kind::Render: return render(request.body);
-      default: return Status(Code::Invalid, "Unknown request");
+      case Kind::Page:
+        return page(request.body);
+      case Kind::Outline:
+        return outline();
+      case Kind::Render:
+        return render(request.body);
+      default:
+        return Status(Code::Invalid, "Unknown request");
     }
   }
 
@@ -75,7 +79,8 @@ Result<Frame> Worker::open(const std::string& password) {
   const std::string_view head(bytes_.data(), std::min<size_t>(bytes_.size(), 1024));
   if (head.find("%PDF-") == std::string_view::npos) return Status(Code::Corrupt, "The file is not a PDF");
   password_ = password;
-  document_.reset(poppler::document::load_from_raw_data(bytes_.data(), static_cast<int>(bytes_.size()), password, password));
+  document_.reset(
+      poppler::document::load_from_raw_data(bytes_.data(), static_cast<int>(bytes_.size()), password, password));
   if (document_ == nullptr) return Status(Code::Corrupt, "The PDF is damaged beyond reading");
   if (document_->is_locked()) {
     document_.reset();
@@ -98,7 +103,8 @@ Result<Frame> Worker::page(const std::string& body) {
   const auto size = page->page_rect(poppler::crop_box);
   PageText out;
   out.index = static_cast<int>((*numbers)[0]);
-  const bool sideways = page->orientation() == poppler::page::landscape || page->orientation() == poppler::page::seascape;
+  const bool sideways =
+      page->orientation() == poppler::page::landscape || page->orientation() == poppler::page::seascape;
   out.width_pt = static_cast<float>(sideways ? size.height() : size.width());
   out.height_pt = static_cast<float>(sideways ? size.width() : size.height());
   out.label = utf8(page->label());
@@ -165,7 +171,8 @@ Result<Frame> Worker::render(const std::string& body) {
   LL_RETURN_IF_ERROR(open_for_qt());
   const auto page = qt_document_->page(static_cast<int>((*numbers)[0]));
   const QSizeF size = page == nullptr ? QSizeF() : page->pageSizeF();
-  if (!(size.width() > 0 && size.height() > 0 && size.width() <= kMaxPagePt && size.height() <= 4 * size.width() + kMaxPagePt))
+  if (!(size.width() > 0 && size.height() > 0 && size.width() <= kMaxPagePt &&
+        size.height() <= 4 * size.width() + kMaxPagePt))
     return Status(Code::Corrupt, "Page " + std::to_string((*numbers)[0] + 1) + " cannot be drawn");
   const double width = std::min({(*numbers)[1], kMaxRenderWidth});
   // A strip far longer than wide is drawn smaller, so that no picture is larger than 4096 x 8192 pixels.
@@ -174,12 +181,13 @@ Result<Frame> Worker::render(const std::string& body) {
   if (image.isNull()) return Status(Code::NoMemory, "The page is too large to draw");
   PageImage out{std::min<int>(image.width(), kMaxRenderWidth), image.height(), {}};
   for (int y = 0; y < image.height(); ++y)
-    out.rgb32.insert(out.rgb32.end(), image.constScanLine(y), image.constScanLine(y) + static_cast<ptrdiff_t>(out.width) * 4);
+    out.rgb32.insert(out.rgb32.end(), image.constScanLine(y),
+                     image.constScanLine(y) + static_cast<ptrdiff_t>(out.width) * 4);
   return Frame{Kind::Image, encode(out)};
 }
 
 std::span<const char> map_document(int fd) {
-  struct stat info{};
+  struct stat info {};
   if (fstat(fd, &info) != 0 || info.st_size <= 0 || info.st_size > INT32_MAX) return {};
   void* memory = mmap(nullptr, static_cast<size_t>(info.st_size), PROT_READ, MAP_PRIVATE, fd, 0);
   if (memory == MAP_FAILED) return {};
@@ -204,8 +212,9 @@ int run_worker(int document, int in, int out) {
     } catch (const std::exception& error) {
       answer = Status(Code::Corrupt, std::string("The PDF cannot be read: ") + error.what());
     }
-    const Status sent = answer.ok() ? write_frame(out, answer->kind, answer->body)
-                                    : write_frame(out, Kind::Error, encode_error(answer.status().code(), answer.status().message()));
+    const Status sent =
+        answer.ok() ? write_frame(out, answer->kind, answer->body)
+                    : write_frame(out, Kind::Error, encode_error(answer.status().code(), answer.status().message()));
     if (!sent.ok()) return 1;
   }
 }

@@ -43,7 +43,8 @@ class ApplicationTest : public QObject {
     QCOMPARE(window().sections()->rowCount(window().sections()->index(0, 0)), 6);
     ask(QStringLiteral("How many litres per minute does pump number 7 deliver?"));
     QTRY_VERIFY_WITH_TIMEOUT(!window().chat()->isAnswering(), 20000);
-    QVERIFY2(window().chat()->transcript().contains(QStringLiteral("149 litres per minute. [page 8]")), qPrintable(window().chat()->transcript()));
+    QVERIFY2(window().chat()->transcript().contains(QStringLiteral("149 litres per minute. [page 8]")),
+             qPrintable(window().chat()->transcript()));
     emit browser()->anchorClicked(QUrl(QStringLiteral("source:0:0")));
     QCOMPARE(window().pages()->highlightedPage(), 7);
     QCOMPARE(window().pages()->currentPage(), 7);
@@ -55,7 +56,9 @@ class ApplicationTest : public QObject {
     ask(QStringLiteral("How many litres per minute does pump number 7 deliver?"));
     QTRY_VERIFY_WITH_TIMEOUT(!window().chat()->isAnswering(), 30000);
     const QString figures = window().figures()->text();
-    QVERIFY2(figures.contains(QStringLiteral("random")) && figures.contains(QStringLiteral("ms")) && !figures.contains(QStringLiteral("First token –")), qPrintable(figures));
+    QVERIFY2(figures.contains(QStringLiteral("random")) && figures.contains(QStringLiteral("ms")) &&
+                 !figures.contains(QStringLiteral("First token –")),
+             qPrintable(figures));
     QVERIFY(window().chat()->transcript().contains(QStringLiteral("no source found")));
   }
 
@@ -146,7 +149,14 @@ class ApplicationTest : public QObject {
 
   void openEverything() {
     const auto model = *folder_ / "model.gguf";
-    std::ofstream(model, std::ios::binary) << random_model_gguf({.layers = 4, .d_model = 128, .heads = 4, .kv_heads = 2, .d_ff = 256, .context = 4096, .seed = 4, .chat_template = "<|im_start|>"});
+    std::ofstream(model, std::ios::binary) << random_model_gguf({.layers = 4,
+                                                                 .d_model = 128,
+                                                                 .heads = 4,
+                                                                 .kv_heads = 2,
+                                                                 .d_ff = 256,
+                                                                 .context = 4096,
+                                                                 .seed = 4,
+                                                                 .chat_template = "<|im_start|>"});
     application_->start({pdf_});
     QSignalSpy opened(engine(), &EngineController::modelOpened);
     emit window().modelOpened(QString::fromStdString(model.string()));

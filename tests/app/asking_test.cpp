@@ -60,7 +60,8 @@ TEST(a_quote_answers_with_the_right_sentence_page_and_boxes) {
 
 TEST(a_question_the_document_does_not_answer_is_told_so) {
   Rig rig(false);
-  for (const char* question : {"Who won the football world cup?", "xyzzy", "What is the colour of pump happiness in Antarctica during storms?"}) {
+  for (const char* question : {"Who won the football world cup?", "xyzzy",
+                               "What is the colour of pump happiness in Antarctica during storms?"}) {
     const auto asked = rig.ask(question);
     REQUIRE_OK(asked);
     CHECK(!asked->found);
@@ -75,7 +76,8 @@ TEST(the_closest_sections_are_named) {
   const auto asked = rig.ask("Which pumps explode beneath submarine volcanoes near Iceland?");
   REQUIRE_OK(asked);
   CHECK(!asked->found);
-  CHECK(asked->answer.find("closest sections") != std::string::npos && asked->answer.find("of the pumps") != std::string::npos);
+  CHECK(asked->answer.find("closest sections") != std::string::npos &&
+        asked->answer.find("of the pumps") != std::string::npos);
 }
 
 TEST(every_evidence_answers_or_says_what_it_needs) {

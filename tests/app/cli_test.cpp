@@ -36,13 +36,21 @@ struct Rig {
   std::string pdf = (folder / "manual.pdf").string(), model = (folder / "model.gguf").string();
   explicit Rig(int pages = 10) {
     manual({.pages = pages, .outline = true, .salt = 0}).save(pdf);
-    std::ofstream(model, std::ios::binary) << random_model_gguf({.layers = 4, .d_model = 64, .heads = 4, .kv_heads = 2, .d_ff = 128, .context = 2000, .seed = 2, .chat_template = "<|im_start|>"});
+    std::ofstream(model, std::ios::binary) << random_model_gguf({.layers = 4,
+                                                                 .d_model = 64,
+                                                                 .heads = 4,
+                                                                 .kv_heads = 2,
+                                                                 .d_ff = 128,
+                                                                 .context = 2000,
+                                                                 .seed = 2,
+                                                                 .chat_template = "<|im_start|>"});
   }
   std::string command(const std::string& arguments) const {
     return program("longleaf-cli").string() + " --library " + (folder / "lib").string() + " " + arguments;
   }
   Outcome run(const std::string& arguments) const {
-    const std::string line = command(arguments) + " >" + (folder / "out").string() + " 2>" + (folder / "err").string() + " </dev/null";
+    const std::string line =
+        command(arguments) + " >" + (folder / "out").string() + " 2>" + (folder / "err").string() + " </dev/null";
     const int status = std::system(line.c_str());
     return {WIFEXITED(status) ? WEXITSTATUS(status) : 128, slurp(folder / "out"), slurp(folder / "err")};
   }
@@ -116,7 +124,8 @@ TEST(killing_an_encode_loses_at_most_the_leaf_in_hand) {
   for (; kills < 50; ++kills) {
     const pid_t child = fork();
     if (child == 0) {
-      const std::string line = "exec " + rig.command("--model " + rig.model + " encode " + rig.pdf + " >/dev/null 2>&1");
+      const std::string line =
+          "exec " + rig.command("--model " + rig.model + " encode " + rig.pdf + " >/dev/null 2>&1");
       execl("/bin/sh", "sh", "-c", line.c_str(), nullptr);
       _exit(127);
     }
@@ -134,7 +143,9 @@ TEST(killing_an_encode_loses_at_most_the_leaf_in_hand) {
   }
   CHECK_EQ(rig.run("--model " + rig.model + " encode " + rig.pdf).status, 0);
   CHECK(done() >= 40);
-  const std::string question = " ask " + rig.pdf + " 'How many litres does pump number 3 deliver?' --max-tokens 16 --evidence-tokens 100000 --json";
+  const std::string question =
+      " ask " + rig.pdf +
+      " 'How many litres does pump number 3 deliver?' --max-tokens 16 --evidence-tokens 100000 --json";
   CHECK_EQ(rig.run("--model " + rig.model + question + " --evidence leaf_kv").status, 0);
 }
 
@@ -143,7 +154,8 @@ TEST(ctrl_c_stops_cleanly_and_keeps_what_was_done) {
   CHECK_EQ(rig.run("import " + rig.pdf).status, 0);
   const pid_t child = fork();
   if (child == 0) {
-    const std::string line = "exec " + rig.command("--model " + rig.model + " encode " + rig.pdf + " >/dev/null 2>" + (rig.folder / "err").string());
+    const std::string line = "exec " + rig.command("--model " + rig.model + " encode " + rig.pdf + " >/dev/null 2>" +
+                                                   (rig.folder / "err").string());
     execl("/bin/sh", "sh", "-c", line.c_str(), nullptr);
     _exit(127);
   }
@@ -211,9 +223,15 @@ TEST(retrieval_is_measured_from_a_list_of_questions) {
   const Rig rig(10);
   std::ofstream questions(rig.folder / "q.jsonl");
   for (int p = 0; p < 10; ++p)
-    questions << Json{{"document", "manual.pdf"}, {"question", "How much does pump number " + std::to_string(p) + " deliver?"}, {"pages", {p + 1}}}.dump() << "\n";
+    questions << Json{{"document", "manual.pdf"},
+                      {"question", "How much does pump number " + std::to_string(p) + " deliver?"},
+                      {"pages", {p + 1}}}
+                     .dump()
+              << "\n";
   questions.close();
-  const Json result = rig.run("--json eval retrieval --questions " + (rig.folder / "q.jsonl").string() + " --documents " + rig.folder.path().string()).json();
+  const Json result = rig.run("--json eval retrieval --questions " + (rig.folder / "q.jsonl").string() +
+                              " --documents " + rig.folder.path().string())
+                          .json();
   CHECK_EQ(result["questions"].get<int>(), 10);
   CHECK(result["recall_any"]["1"].get<double>() >= 0.9);
   CHECK_EQ(result["recall_any"]["10"].get<double>(), 1.0);

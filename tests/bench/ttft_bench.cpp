@@ -2,8 +2,8 @@
 //
 //   ttft_bench WORKER QWEN_VOCABULARY_FOLDER LAYERS MOST_EXACT_TOKENS FILE.pdf…
 //
-// The model has random weights: LAYERS layers, width 256, 4 heads of 64, 2 KV heads, Qwen2.5's vocabulary; times depend on
-// shapes, not on values. Documents longer than MOST_EXACT_TOKENS are not read again: that takes quadratic time.
+// The model has random weights: LAYERS layers, width 256, 4 heads of 64, 2 KV heads, Qwen2.5's vocabulary; times depend
+// on shapes, not on values. Documents longer than MOST_EXACT_TOKENS are not read again: that takes quadratic time.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -28,8 +28,8 @@ std::vector<int64_t> all_leaves(const DocumentInput& document) {
   return leaves;
 }
 
-Result<AnswerResult> ask(Engine& engine, const DocumentInput& document, const std::filesystem::path& memory, Evidence evidence, std::vector<int64_t> leaves,
-                         int evidence_tokens) {
+Result<AnswerResult> ask(Engine& engine, const DocumentInput& document, const std::filesystem::path& memory,
+                         Evidence evidence, std::vector<int64_t> leaves, int evidence_tokens) {
   AnswerRequest request;
   request.question = "What does the document say about the history of the order?";
   request.leaves = std::move(leaves);
@@ -40,7 +40,8 @@ Result<AnswerResult> ask(Engine& engine, const DocumentInput& document, const st
   return engine.answer(document, memory, request, [](std::string_view) {}, nullptr, {});
 }
 
-int measure(Library& library, Engine& engine, const std::filesystem::path& worker, const std::string& file, int most_exact_tokens) {
+int measure(Library& library, Engine& engine, const std::filesystem::path& worker, const std::string& file,
+            int most_exact_tokens) {
   ImportOptions options;
   options.reader.worker = worker;
   const auto report = import_pdf(library, file, options);
@@ -55,7 +56,8 @@ int measure(Library& library, Engine& engine, const std::filesystem::path& worke
   std::vector<double> reuse;
   int question_tokens = 0;
   for (int i = 0; i < 5; ++i) {
-    const auto route = asking.findRoute(report->document, "What does the document say about the history of the order?", RouteMethod::Flat, {});
+    const auto route = asking.findRoute(report->document, "What does the document say about the history of the order?",
+                                        RouteMethod::Flat, {});
     if (!route.ok()) return failed(route.status());
     std::vector<int64_t> leaves;
     for (const auto& leaf : route->leaves) leaves.push_back(leaf.node);
@@ -71,7 +73,8 @@ int measure(Library& library, Engine& engine, const std::filesystem::path& worke
     if (!answer.ok()) return failed(answer.status());
     exact_ms = answer->stats.ttft_ms;
   }
-  std::printf("| %d | %lld | %.1f | %.1f | %d | %.1f | ", report->document.pages, static_cast<long long>(encoded->tokens), encoded->seconds,
+  std::printf("| %d | %lld | %.1f | %.1f | %d | %.1f | ", report->document.pages,
+              static_cast<long long>(encoded->tokens), encoded->seconds,
               static_cast<double>(encoded->bytes) / (1 << 20), question_tokens, reuse[2]);
   if (exact_ms >= 0)
     std::printf("%.0f | %.0f |\n", exact_ms, exact_ms / reuse[2]);
@@ -84,9 +87,17 @@ int measure(Library& library, Engine& engine, const std::filesystem::path& worke
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 6) return std::fprintf(stderr, "usage: ttft_bench WORKER QWEN_VOCABULARY_FOLDER LAYERS MOST_EXACT_TOKENS FILE.pdf…\n"), 2;
+  if (argc < 6)
+    return std::fprintf(stderr, "usage: ttft_bench WORKER QWEN_VOCABULARY_FOLDER LAYERS MOST_EXACT_TOKENS FILE.pdf…\n"),
+           2;
   const test::TemporaryFolder folder;
-  test::RandomModel shape{.layers = std::atoi(argv[3]), .d_model = 256, .heads = 4, .kv_heads = 2, .d_ff = 512, .context = 1 << 20, .seed = 1};
+  test::RandomModel shape{.layers = std::atoi(argv[3]),
+                          .d_model = 256,
+                          .heads = 4,
+                          .kv_heads = 2,
+                          .d_ff = 512,
+                          .context = 1 << 20,
+                          .seed = 1};
   shape.vocabulary = [&](test::GgufWriter& gguf) { return test::write_qwen2(gguf, argv[2]); };
   const auto model = folder / "model.gguf";
   std::ofstream(model, std::ios::binary) << test::random_model_gguf(shape);
@@ -94,9 +105,12 @@ int main(int argc, char** argv) {
   if (!engine.ok()) return failed(engine.status());
   auto library = Library::open(folder / "library");
   if (!library.ok()) return failed(library.status());
-  std::printf("%s, %d layers\n\n| pages | tokens | encode s | memory MiB | tokens read for a question | leaf_kv TTFT ms | exact TTFT ms | ratio |\n|---|---|---|---|---|---|---|---|\n",
-              (*engine)->device().c_str(), shape.layers);
+  std::printf(
+      "%s, %d layers\n\n| pages | tokens | encode s | memory MiB | tokens read for a question | leaf_kv TTFT ms | "
+      "exact TTFT ms | ratio |\n|---|---|---|---|---|---|---|---|\n",
+      (*engine)->device().c_str(), shape.layers);
   for (int i = 5; i < argc; ++i)
-    if (const int status = measure(**library, **engine, argv[1], argv[i], std::atoi(argv[4])); status != 0) return status;
+    if (const int status = measure(**library, **engine, argv[1], argv[i], std::atoi(argv[4])); status != 0)
+      return status;
   return 0;
 }

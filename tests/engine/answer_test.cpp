@@ -35,7 +35,8 @@ TEST(the_best_verbatim_sentence_comes_first) {
   REQUIRE(!ranked.empty());
   CHECK_EQ(ranked[0].sentence, 1);
   CHECK(index.answers_to("Who wrote Hamlet?", {}).empty());
-  const SentenceIndex asks({"How often should the filter be replaced in summer?", "The filter is replaced often in summer, every 100 hours."});
+  const SentenceIndex asks({"How often should the filter be replaced in summer?",
+                            "The filter is replaced often in summer, every 100 hours."});
   CHECK_EQ(asks.answers_to("How often is the filter replaced?", {})[0].sentence, 1);
 }
 
@@ -46,8 +47,8 @@ TEST(the_planner_reuses_when_reading_again_would_be_slow) {
   CHECK_EQ(plan.evidence, Evidence::LeafKv);
   CHECK(plan.predicted_ms > 200 && plan.predicted_ms < 220);  // 20 tokens at 100/s, 10 MiB at 1 GB/s
   CHECK_EQ(choose_evidence({50, 3000, 20, 10 << 20, false}, slow).evidence, Evidence::Exact);
-  CHECK_EQ(choose_evidence(large, {100000, 1e9}).evidence, Evidence::Exact);   // 31 ms: within the deadline
-  CHECK_EQ(choose_evidence(large, {1000, 1e6}).evidence, Evidence::Exact);     // loading would take 10 s
+  CHECK_EQ(choose_evidence(large, {100000, 1e9}).evidence, Evidence::Exact);  // 31 ms: within the deadline
+  CHECK_EQ(choose_evidence(large, {1000, 1e6}).evidence, Evidence::Exact);    // loading would take 10 s
 }
 
 TEST(evidence_names_are_the_contract) {

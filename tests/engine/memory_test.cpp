@@ -22,7 +22,8 @@ DocumentInput document(int leaves, int bytes_per_leaf = 90) {
   for (int i = 0; i < leaves; ++i) {
     if (i % 3 == 0) d.nodes.push_back({1000 + i, 1, false, 0, ""});
     std::string text = "Leaf " + std::to_string(i) + ": ";
-    while (static_cast<int>(text.size()) < bytes_per_leaf) text += static_cast<char>('a' + (i * 7 + static_cast<int>(text.size()) * 5) % 26);
+    while (static_cast<int>(text.size()) < bytes_per_leaf)
+      text += static_cast<char>('a' + (i * 7 + static_cast<int>(text.size()) * 5) % 26);
     d.nodes.push_back({10 + i, 1000 + i / 3 * 3, true, 30, text + "\n\n"});
   }
   return d;
@@ -88,12 +89,15 @@ struct Parts {
     for (int i = 0; i < n; ++i) all.push_back(3 + (i * i * 3 + seed * 17) % 256);
     return all;
   }
-  Status run(const std::vector<TokenId>& tokens, KvStore& kv, const Strategy& strategy = DenseStrategy(), std::vector<float>* logits = nullptr) const {
+  Status run(const std::vector<TokenId>& tokens, KvStore& kv, const Strategy& strategy = DenseStrategy(),
+             std::vector<float>* logits = nullptr) const {
     return transformer->forward(tokens, kv, strategy, logits != nullptr ? Want::AllLogits : Want::Nothing, logits);
   }
 };
 
-void append(std::vector<TokenId>& to, const std::vector<TokenId>& more) { to.insert(to.end(), more.begin(), more.end()); }
+void append(std::vector<TokenId>& to, const std::vector<TokenId>& more) {
+  to.insert(to.end(), more.begin(), more.end());
+}
 
 double difference(const std::vector<float>& a, const std::vector<float>& b) {
   double top = a.size() == b.size() ? 0 : std::numeric_limits<double>::infinity();
@@ -138,7 +142,11 @@ TEST(a_prefix_of_the_leaves_equals_exact_too) {  // T7a
 TEST(reuse_reads_only_the_question_through_the_model) {
   Rig rig;
   REQUIRE(rig.engine != nullptr);
-  const auto small = document(6), large = [] { auto d = document(40); d.id = "large"; return d; }();
+  const auto small = document(6), large = [] {
+    auto d = document(40);
+    d.id = "large";
+    return d;
+  }();
   REQUIRE_OK(rig.encode(small));
   REQUIRE_OK(rig.encode(large));
   const int few = rig.ask(small, Evidence::LeafKv, {10, 12}).stats.prefill_tokens;
@@ -168,7 +176,7 @@ TEST(the_first_leaf_behind_the_prefix_needs_no_repair) {  // T3, and T5: deeper 
     CHECK(rows(full, layer, 20, 30, false) == rows(alone_a, layer, 20, 30, false));
     CHECK(rows(full, layer, 20, 30, true) == rows(alone_a, layer, 20, 30, true));
   }
-  CHECK(rows(full, 0, 50, 25, true) == rows(alone_b, 0, 20, 25, true));              // T5a: V needs no rotation
+  CHECK(rows(full, 0, 50, 25, true) == rows(alone_b, 0, 20, 25, true));                   // T5a: V needs no rotation
   CHECK(difference(rows(full, 1, 50, 25, true), rows(alone_b, 1, 20, 25, true)) > 1e-3);  // T5b
 }
 
@@ -238,7 +246,12 @@ TEST(encoding_resumes_and_gives_the_same_file) {
   size_t done = 0;
   for (int round = 0; round < 20 && done < 14; ++round) {  // stopped after every second leaf
     std::stop_source stop;
-    const auto report = rig.engine->encode(d, rig.memory(), [&](const EncodeProgress& p) { if (p.leaves_done >= done + 2) stop.request_stop(); }, stop.get_token());
+    const auto report = rig.engine->encode(
+        d, rig.memory(),
+        [&](const EncodeProgress& p) {
+          if (p.leaves_done >= done + 2) stop.request_stop();
+        },
+        stop.get_token());
     if (!report.ok()) CHECK(report.status().code() == Code::Cancelled);
     const size_t now = rig.engine->leaves_encoded(d, rig.memory());
     CHECK(now > done);
@@ -272,8 +285,10 @@ TEST(damaged_bytes_are_noticed_and_encoded_again) {
   std::mt19937 random(3);
   for (int i = 0; i < 60; ++i) {
     std::string damaged = whole;
-    if (i % 3 == 0) damaged.resize(random() % whole.size());
-    else for (int n = 0; n < 40; ++n) damaged[random() % damaged.size()] ^= static_cast<char>(1 + random() % 255);
+    if (i % 3 == 0)
+      damaged.resize(random() % whole.size());
+    else
+      for (int n = 0; n < 40; ++n) damaged[random() % damaged.size()] ^= static_cast<char>(1 + random() % 255);
     std::ofstream(rig.memory_file(), std::ios::binary) << damaged;
     // Auto never fails: what is damaged is read from the text.
     const auto answer = rig.ask(d, Evidence::Auto, all_leaves(d));
@@ -321,7 +336,12 @@ TEST(a_stop_request_ends_the_answer_and_keeps_what_was_said) {
   request.max_tokens = 2000;
   std::stop_source stop;
   int pieces = 0;
-  const auto result = rig.engine->answer(d, rig.memory(), request, [&](std::string_view) { if (++pieces == 3) stop.request_stop(); }, nullptr, stop.get_token());
+  const auto result = rig.engine->answer(
+      d, rig.memory(), request,
+      [&](std::string_view) {
+        if (++pieces == 3) stop.request_stop();
+      },
+      nullptr, stop.get_token());
   REQUIRE_OK(result);
   CHECK(result->stopped);
   CHECK(result->stats.decode_tokens < 100);
@@ -331,7 +351,7 @@ TEST(parents_are_weighted_means_of_their_children) {
   const std::vector<DocumentNode> nodes = {{1, 0, false, 0, ""}, {2, 1, true, 10, "a"}, {3, 1, true, 10, "b"}};
   const auto memory = make_node_memory(nodes, {{2, {2, 0}}, {3, {0, 2}}});
   CHECK_EQ(memory.nodes.at(1).size(), size_t{2});
-  CHECK(std::abs(memory.nodes.at(2)[0] - std::sqrt(0.5f)) < 1e-6f);   // (2,0) - (1,1), to unit length
+  CHECK(std::abs(memory.nodes.at(2)[0] - std::sqrt(0.5f)) < 1e-6f);  // (2,0) - (1,1), to unit length
   CHECK(std::abs(memory.nodes.at(2)[1] + std::sqrt(0.5f)) < 1e-6f);
-  CHECK(std::abs(memory.nodes.at(1)[0]) < 1e-6f);                       // opposite children of equal weight
+  CHECK(std::abs(memory.nodes.at(1)[0]) < 1e-6f);  // opposite children of equal weight
 }

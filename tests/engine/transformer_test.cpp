@@ -34,14 +34,21 @@ std::vector<float> read_floats(const std::filesystem::path& path) {
 }
 
 struct Rig {
-  kernels::BackendPtr backend = kernels::make_cpu_backend({.isa = kernels::Isa::Best, .n_threads = 2, .limit_bytes = 0});
+  kernels::BackendPtr backend =
+      kernels::make_cpu_backend({.isa = kernels::Isa::Best, .n_threads = 2, .limit_bytes = 0});
   std::unique_ptr<Transformer> transformer;
   explicit Rig(const std::string& name, bool reference = false) {
     if (reference) backend = kernels::make_reference_backend();
     auto file = Gguf::open(kModels / (name + ".gguf"));
-    if (!file.ok()) { fail(__FILE__, __LINE__, file.status().message()); return; }
+    if (!file.ok()) {
+      fail(__FILE__, __LINE__, file.status().message());
+      return;
+    }
     auto model = Model::load(*file, *backend);
-    if (!model.ok()) { fail(__FILE__, __LINE__, model.status().message()); return; }
+    if (!model.ok()) {
+      fail(__FILE__, __LINE__, model.status().message());
+      return;
+    }
     transformer = std::move(*Transformer::create(*model));
   }
   KvStore store(DType type = DType::F32) const { return {transformer->model().config(), *backend, type}; }
@@ -149,8 +156,8 @@ TEST(a_cancelled_pass_leaves_the_store_as_it_was) {
   REQUIRE_OK(rig.transformer->forward(std::span(ids).first(5), kv, DenseStrategy(), Want::Nothing, nullptr));
   std::stop_source stop;
   stop.request_stop();
-  const Status status =
-      rig.transformer->forward(std::span(ids).subspan(5), kv, DenseStrategy(), Want::Nothing, nullptr, stop.get_token());
+  const Status status = rig.transformer->forward(std::span(ids).subspan(5), kv, DenseStrategy(), Want::Nothing, nullptr,
+                                                 stop.get_token());
   CHECK(status.code() == Code::Cancelled);
   CHECK_EQ(kv.size(), 5);
 }

@@ -30,7 +30,8 @@ TEST(every_pdf_imports_or_is_refused_in_words) {
     }
     locked += report.status().code() == Code::Locked ? 1 : 0;
     refused += report.status().code() != Code::Locked ? 1 : 0;
-    if (report.status().code() == Code::Timeout || report.status().message().empty()) fail(__FILE__, __LINE__, entry.path().string());
+    if (report.status().code() == Code::Timeout || report.status().message().empty())
+      fail(__FILE__, __LINE__, entry.path().string());
   }
   std::printf("  %d imported, %d ask for a password, %d refused\n", imported, locked, refused);
   CHECK(imported > 90 && locked >= 9);

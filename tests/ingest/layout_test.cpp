@@ -12,7 +12,12 @@ void add_line(PageText& page, float x, float y, const std::string& text, float s
   while (begin <= text.size()) {
     const size_t end = std::min(text.find(' ', begin), text.size());
     const float width = 0.009f * static_cast<float>(end - begin);
-    page.words.push_back({text.substr(begin, end - begin), {x, y, x + width, y + 0.013f * size / 11}, size, bold, false, end < text.size()});
+    page.words.push_back({text.substr(begin, end - begin),
+                          {x, y, x + width, y + 0.013f * size / 11},
+                          size,
+                          bold,
+                          false,
+                          end < text.size()});
     x += width + 0.005f;
     begin = end + 1;
   }
@@ -71,7 +76,9 @@ TEST(running_heads_and_page_numbers_go_and_chapter_titles_stay) {
   for (int p = 0; p < 5; ++p) {
     PageText page = empty_page();
     add_line(page, 0.1f, 0.03f, "Manual of pumps, page " + std::to_string(p + 1));
-    add_line(page, 0.1f, 0.08f, "Title of page " + std::string(1, static_cast<char>('A' + p)) + std::string(static_cast<size_t>(p), 'x'), 18);
+    add_line(page, 0.1f, 0.08f,
+             "Title of page " + std::string(1, static_cast<char>('A' + p)) + std::string(static_cast<size_t>(p), 'x'),
+             18);
     add_line(page, 0.1f, 0.5f, "Body.");
     add_line(page, 0.5f, 0.95f, std::to_string(p + 1));
     pages.push_back(make_lines(page));

@@ -112,12 +112,16 @@ TEST(a_cancelled_import_goes_on_where_it_stopped) {
   std::stop_source stop;
   ImportOptions o = options();
   o.stop = stop.get_token();
-  o.progress = [&](const ImportProgress& p) { if (p.pages_done >= 16) stop.request_stop(); };
+  o.progress = [&](const ImportProgress& p) {
+    if (p.pages_done >= 16) stop.request_stop();
+  };
   CHECK(import_pdf(**library, path, o).status().code() == Code::Cancelled);
   CHECK((*library)->documents()->at(0).state == DocumentState::Reading);
   int first = -1;
   ImportOptions rest = options();
-  rest.progress = [&](const ImportProgress& p) { if (first < 0) first = p.pages_done; };
+  rest.progress = [&](const ImportProgress& p) {
+    if (first < 0) first = p.pages_done;
+  };
   const auto report = import_pdf(**library, path, rest);
   REQUIRE_OK(report);
   CHECK_EQ(first, 16);
@@ -150,8 +154,12 @@ TEST(killing_an_import_loses_at_most_the_range_in_hand) {
     const auto documents = (*library)->documents();
     if (documents->empty()) continue;
     int pages = 0;
-    CHECK((*library)->database().query("SELECT count(*) FROM pages", {}, [&](const Row& row) { return pages = static_cast<int>(row.integer(0)), true; }).ok());
-    CHECK(pages >= before);       // what was there stays
+    CHECK((*library)
+              ->database()
+              .query("SELECT count(*) FROM pages", {},
+                     [&](const Row& row) { return pages = static_cast<int>(row.integer(0)), true; })
+              .ok());
+    CHECK(pages >= before);                // what was there stays
     CHECK(pages % 8 == 0 || pages == 60);  // whole ranges only
     before = pages;
     if (documents->at(0).state == DocumentState::Ready && ++finished < 3) {
@@ -170,7 +178,8 @@ TEST(removing_a_document_leaves_nothing_of_it) {
   TemporaryFolder folder;
   auto library = Library::open(folder / "lib");
   REQUIRE_OK(library);
-  const auto a = import_pdf(**library, save(folder), options()), b = import_pdf(**library, save(folder, {.pages = 5, .outline = true, .salt = 3}), options());
+  const auto a = import_pdf(**library, save(folder), options()),
+             b = import_pdf(**library, save(folder, {.pages = 5, .outline = true, .salt = 3}), options());
   REQUIRE_OK(a);
   REQUIRE_OK(b);
   const auto chat = current_chat(**library, a->document.key);
@@ -179,7 +188,13 @@ TEST(removing_a_document_leaves_nothing_of_it) {
   REQUIRE_OK((*library)->remove(a->document.key));
   for (const char* table : {"pages", "nodes", "blocks", "leaf_text"}) {
     int64_t rows = -1;
-    CHECK((*library)->database().query((std::string("SELECT count(*) FROM ") + table + " WHERE document = " + std::to_string(a->document.key)).c_str(), {}, [&](const Row& row) { return rows = row.integer(0), true; }).ok());
+    CHECK((*library)
+              ->database()
+              .query((std::string("SELECT count(*) FROM ") + table +
+                      " WHERE document = " + std::to_string(a->document.key))
+                         .c_str(),
+                     {}, [&](const Row& row) { return rows = row.integer(0), true; })
+              .ok());
     CHECK_EQ(rows, int64_t{0});
   }
   CHECK((*library)->check()->problems.empty());
@@ -194,7 +209,9 @@ TEST(conversations_come_back_with_their_citations) {
   REQUIRE_OK(report);
   const auto chat = current_chat(**library, report->document.key);
   REQUIRE_OK(chat);
-  REQUIRE_OK(add_message(**library, *chat, {0, "Why?", "Because.", "exact", {{"Because.", true, 2, "source", {{0.1f, 0.2f, 0.3f, 0.4f}}}}}));
+  REQUIRE_OK(
+      add_message(**library, *chat,
+                  {0, "Why?", "Because.", "exact", {{"Because.", true, 2, "source", {{0.1f, 0.2f, 0.3f, 0.4f}}}}}));
   const auto said = messages(**library, *chat);
   REQUIRE_OK(said);
   REQUIRE(said->size() == 1);

@@ -55,7 +55,8 @@ TEST(random_bytes_never_do_harm) {
     for (int n = 0; n < 3; ++n) bytes[random() % bytes.size()] = static_cast<char>(random());
     const auto decoded = decode_page(bytes);
     if (decoded.ok()) CHECK(decoded->words.size() < 1000);
-    (void)decode_image(bytes).ok(), (void)decode_outline(bytes).ok(), (void)decode_info(bytes).ok(), (void)decode_error(bytes).ok();
+    (void)decode_image(bytes).ok(), (void)decode_outline(bytes).ok(), (void)decode_info(bytes).ok(),
+        (void)decode_error(bytes).ok();
   }
 }
 

@@ -50,8 +50,10 @@ std::string joined(const std::string& text, const std::vector<Range>& ranges) {
 }  // namespace
 
 TEST(sections_follow_the_outline_where_there_is_one) {
-  const std::vector<Block> blocks = {block(0, "1 Pumps", 18), block(0, kBody), block(1, "1.1 Feed pump", 14), block(1, kBody), block(2, "2 Valves", 18), block(2, kBody)};
-  const auto tree = make_sections(blocks, {{0, "Pumps", 0, 0}, {1, "Feed pump", 1, 0}, {0, "Valves", 2, 0}}, "Manual", limits());
+  const std::vector<Block> blocks = {block(0, "1 Pumps", 18), block(0, kBody),          block(1, "1.1 Feed pump", 14),
+                                     block(1, kBody),         block(2, "2 Valves", 18), block(2, kBody)};
+  const auto tree =
+      make_sections(blocks, {{0, "Pumps", 0, 0}, {1, "Feed pump", 1, 0}, {0, "Valves", 2, 0}}, "Manual", limits());
   CHECK(section_titles(tree) == (std::vector<std::string>{"1Pumps", "2Feed pump", "1Valves"}));
   CHECK(tree.blocks[0].kind == BlockKind::Heading);
 }
@@ -112,8 +114,11 @@ TEST(an_empty_document_is_one_empty_section) {
 }
 
 TEST(sentences_end_where_a_reader_would_say) {
-  const std::string text = "Dr. Smith paid $3.50 for it. Was it e.g. cheap? \u201CYes!\u201D he said. See fig. 3 for more";
-  CHECK_EQ(joined(text, sentences(text)), std::string("Dr. Smith paid $3.50 for it.|Was it e.g. cheap?|\u201CYes!\u201D he said.|See fig. 3 for more|"));
+  const std::string text =
+      "Dr. Smith paid $3.50 for it. Was it e.g. cheap? \u201CYes!\u201D he said. See fig. 3 for more";
+  CHECK_EQ(
+      joined(text, sentences(text)),
+      std::string("Dr. Smith paid $3.50 for it.|Was it e.g. cheap?|\u201CYes!\u201D he said.|See fig. 3 for more|"));
   CHECK(sentences("   ").empty());
   const std::string japanese = "\u6C34\u3002\u706B\u3002";
   CHECK_EQ(sentences(japanese).size(), size_t{2});

@@ -20,7 +20,8 @@ std::vector<char> read(const std::string& name) {
 
 TEST(every_format_gives_exactly_what_an_independent_reader_gives) {
   for (DType type : {DType::F16, DType::BF16, DType::Q8_0, DType::Q4_0, DType::Q4_K, DType::Q5_K, DType::Q6_K}) {
-    const auto packed = read(std::string(name_of(type)) + ".packed"), expected = read(std::string(name_of(type)) + ".f32");
+    const auto packed = read(std::string(name_of(type)) + ".packed"),
+               expected = read(std::string(name_of(type)) + ".f32");
     REQUIRE(!packed.empty() && !expected.empty());
     std::vector<float> got(expected.size() / 4);
     dequantize_row(type, reinterpret_cast<const uint8_t*>(packed.data()), static_cast<int>(got.size()), got.data());

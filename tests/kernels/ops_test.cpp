@@ -25,7 +25,9 @@ std::vector<float> random_floats(size_t n, float scale = 1.0f) {
 }
 
 template <typename T>
-DevicePtr ptr(std::vector<T>& v) { return reinterpret_cast<DevicePtr>(v.data()); }
+DevicePtr ptr(std::vector<T>& v) {
+  return reinterpret_cast<DevicePtr>(v.data());
+}
 
 // Largest |a-b|/bound; NaN counts as failure.
 double worst(const std::vector<float>& a, const std::vector<float>& b, const std::vector<double>& bound) {
@@ -40,7 +42,8 @@ double worst(const std::vector<float>& a, const std::vector<float>& b, const std
 std::vector<BackendPtr> backends() {
   std::vector<BackendPtr> all;
   for (Isa isa : {Isa::Baseline, Isa::Avx2, Isa::Avx512})
-    if (auto backend = make_cpu_backend({.isa = isa, .n_threads = 2, .limit_bytes = 0})) all.push_back(std::move(backend));
+    if (auto backend = make_cpu_backend({.isa = isa, .n_threads = 2, .limit_bytes = 0}))
+      all.push_back(std::move(backend));
   return all;
 }
 
@@ -90,15 +93,16 @@ TEST(attention_twin_matches_a_row_worked_out_by_hand) {
   std::vector<Span> spans = {{0, 2, 0, 0}};
   std::vector<int32_t> groups = {0, 1};
   std::vector<float> inv_freq = {1};
-  twin::span_attention({ptr(q), ptr(out), store.view, 1, 1, 1, ptr(spans), ptr(groups), 1, ptr(inv_freq), 2,
-                        RopeStyle::Adjacent, 1.0f});
+  twin::span_attention(
+      {ptr(q), ptr(out), store.view, 1, 1, 1, ptr(spans), ptr(groups), 1, ptr(inv_freq), 2, RopeStyle::Adjacent, 1.0f});
   CHECK(std::abs(out[0] - 7.5f) < 1e-5f);  // weights 3/4 and 1/4
   CHECK(std::abs(out[1] - 5.0f) < 1e-5f);
 }
 
 TEST(matmul_agrees_with_its_twin_for_every_format_and_remainder) {
   for (auto& backend : backends()) {
-    for (DType type : {DType::F32, DType::F16, DType::BF16, DType::Q8_0, DType::Q4_0, DType::Q4_K, DType::Q5_K, DType::Q6_K}) {
+    for (DType type :
+         {DType::F32, DType::F16, DType::BF16, DType::Q8_0, DType::Q4_0, DType::Q4_K, DType::Q5_K, DType::Q6_K}) {
       for (int rows : {1, 3, 16, 37}) {
         for (int tokens : {1, 2, 4, 7}) {
           const int cols = block_size(type).values == 1 ? 67 : 256 * 2;
@@ -111,14 +115,16 @@ TEST(matmul_agrees_with_its_twin_for_every_format_and_remainder) {
           // |error| <= (cols + 2) * unit * sum |w x|, the standard bound of a sum; the sum by the twin on |w|, |x|.
           std::vector<float> row(static_cast<size_t>(cols));
           std::vector<double> bound(expected.size());
-          std::vector<float> identity(static_cast<size_t>(cols) * static_cast<size_t>(cols), 0.0f), dense(static_cast<size_t>(cols * rows));
+          std::vector<float> identity(static_cast<size_t>(cols) * static_cast<size_t>(cols), 0.0f),
+              dense(static_cast<size_t>(cols * rows));
           for (int c = 0; c < cols; ++c) identity[static_cast<size_t>(c * cols + c)] = 1;
           twin::matmul(w, nullptr, identity.data(), cols, dense.data());
           for (int t = 0; t < tokens; ++t)
             for (int r = 0; r < rows; ++r) {
               double sum = std::abs(bias[static_cast<size_t>(r)]) + 1e-30;
               for (int c = 0; c < cols; ++c)
-                sum += std::abs(double{dense[static_cast<size_t>(c * rows + r)]} * double{x[static_cast<size_t>(t * cols + c)]});
+                sum += std::abs(double{dense[static_cast<size_t>(c * rows + r)]} *
+                                double{x[static_cast<size_t>(t * cols + c)]});
               bound[static_cast<size_t>(t * rows + r)] = (cols + 2) * kUnit * sum;
             }
           CHECK(worst(expected, got, bound) <= 1.0);
@@ -152,12 +158,13 @@ TEST(span_attention_agrees_with_its_twin) {
         std::vector<float> inv_freq(static_cast<size_t>(head_dim / 2));
         for (size_t i = 0; i < inv_freq.size(); ++i)
           inv_freq[i] = std::pow(10000.0f, -2.0f * static_cast<float>(i) / static_cast<float>(head_dim));
-        std::vector<Span> spans = {{0, 3, 0, 0}, {40, 60, 17, 0}, {130, keys - 130, -5, 1}, {2, 7, 0, 0}, {100, keys - 100, 0, 1}};
+        std::vector<Span> spans = {
+            {0, 3, 0, 0}, {40, 60, 17, 0}, {130, keys - 130, -5, 1}, {2, 7, 0, 0}, {100, keys - 100, 0, 1}};
         std::vector<int32_t> groups = {0, 3, 5};
         std::vector<float> expected(q.size(), kNaN), got(q.size(), kNaN);
         for (RopeStyle style : {RopeStyle::Adjacent, RopeStyle::Halves}) {
-          SpanAttentionArgs args{ptr(q), ptr(expected), store.view, tokens, heads, first_key, ptr(spans), ptr(groups), 2,
-                                 ptr(inv_freq), head_dim, style, 0.125f};
+          SpanAttentionArgs args{ptr(q), ptr(expected), store.view, tokens, heads, first_key, ptr(spans), ptr(groups),
+                                 2,      ptr(inv_freq), head_dim,   style,  0.125f};
           twin::span_attention(args);
           args.out = ptr(got);
           CHECK(backend->span_attention(backend->self, args).ok());
@@ -180,8 +187,9 @@ TEST(span_attention_gives_the_same_bits_alone_and_in_a_batch) {
     std::vector<float> inv_freq(d / 2, 0.5f), together(q.size(), kNaN), alone(q.size(), kNaN);
     std::vector<Span> spans = {{0, keys, 0, 1}};
     std::vector<int32_t> groups = {0, 1};
-    SpanAttentionArgs args{ptr(q), ptr(together), store.view, tokens, heads, keys - tokens, ptr(spans), ptr(groups), 1,
-                           ptr(inv_freq), d, RopeStyle::Halves, 0.25f};
+    SpanAttentionArgs args{ptr(q),     ptr(together), store.view, tokens,        heads, keys - tokens,
+                           ptr(spans), ptr(groups),   1,          ptr(inv_freq), d,     RopeStyle::Halves,
+                           0.25f};
     CHECK(backend->span_attention(backend->self, args).ok());
     for (int t = 0; t < tokens; ++t) {
       SpanAttentionArgs one = args;

@@ -36,29 +36,28 @@ inline void fail(const char* file, int line, const std::string& what) {
   static void name();                                                 \
   static const longleaf::test::Register register_##name(#name, name); \
   static void name()
-#define CHECK(condition) \
-  ((condition) ? void() : longleaf::test::fail(__FILE__, __LINE__, #condition))
-#define CHECK_EQ(a, b)                                                                                  \
-  do {                                                                                                  \
-    const auto ll_a = (a);                                                                              \
-    const auto ll_b = (b);                                                                              \
-    if (!(ll_a == ll_b))                                                                                \
+#define CHECK(condition) ((condition) ? void() : longleaf::test::fail(__FILE__, __LINE__, #condition))
+#define CHECK_EQ(a, b)                                                                                    \
+  do {                                                                                                    \
+    const auto ll_a = (a);                                                                                \
+    const auto ll_b = (b);                                                                                \
+    if (!(ll_a == ll_b))                                                                                  \
       longleaf::test::fail(__FILE__, __LINE__, #a " == " #b " (" + show(ll_a) + ", " + show(ll_b) + ")"); \
   } while (false)
 // Stops the case: what follows needs the condition.
-#define REQUIRE(condition)                                     \
-  do {                                                         \
-    if (!(condition)) {                                        \
-      longleaf::test::fail(__FILE__, __LINE__, #condition);    \
-      return;                                                  \
-    }                                                          \
+#define REQUIRE(condition)                                  \
+  do {                                                      \
+    if (!(condition)) {                                     \
+      longleaf::test::fail(__FILE__, __LINE__, #condition); \
+      return;                                               \
+    }                                                       \
   } while (false)
-#define REQUIRE_OK(result)                                                                              \
-  do {                                                                                                  \
-    if (const auto& ll_r = (result); !ll_r.ok()) {                                                      \
-      longleaf::test::fail(__FILE__, __LINE__, #result ": " + longleaf::test::message_of(ll_r));        \
-      return;                                                                                           \
-    }                                                                                                   \
+#define REQUIRE_OK(result)                                                                       \
+  do {                                                                                           \
+    if (const auto& ll_r = (result); !ll_r.ok()) {                                               \
+      longleaf::test::fail(__FILE__, __LINE__, #result ": " + longleaf::test::message_of(ll_r)); \
+      return;                                                                                    \
+    }                                                                                            \
   } while (false)
 
 namespace longleaf::test {

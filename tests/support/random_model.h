@@ -21,7 +21,9 @@ inline int byte_vocabulary(GgufWriter& gguf) {
   std::vector<std::string> tokens;
   std::vector<float> scores;
   std::vector<int32_t> types;
-  const auto token = [&](const std::string& text, int type) { tokens.push_back(text), scores.push_back(0), types.push_back(type); };
+  const auto token = [&](const std::string& text, int type) {
+    tokens.push_back(text), scores.push_back(0), types.push_back(type);
+  };
   token("<unk>", 2), token("<s>", 3), token("</s>", 3);
   for (int b = 0; b < 256; ++b) {
     char name[8];
@@ -58,7 +60,9 @@ inline std::string random_model_gguf(const RandomModel& m) {
     for (auto& x : values) x = normal(random) * 0.7f / std::sqrt(static_cast<float>(in));
     gguf.tensor(name, {u(in), u(out)}, values);
   };
-  const auto ones = [&](const std::string& name) { gguf.tensor(name, {u(m.d_model)}, std::vector<float>(u(m.d_model), 1.0f)); };
+  const auto ones = [&](const std::string& name) {
+    gguf.tensor(name, {u(m.d_model)}, std::vector<float>(u(m.d_model), 1.0f));
+  };
 
   gguf.text("tokenizer.chat_template", m.chat_template);
   const int n_vocab = m.vocabulary ? m.vocabulary(gguf) : byte_vocabulary(gguf);

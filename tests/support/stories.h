@@ -17,7 +17,8 @@ inline std::optional<std::string> stories_gguf() {
   std::ifstream model(folder / "stories260K.bin", std::ios::binary), pieces(folder / "tok512.bin", std::ios::binary);
   int32_t h[7];
   if (!model.read(reinterpret_cast<char*>(h), sizeof h)) return std::nullopt;
-  const auto dim = static_cast<uint64_t>(h[0]), hidden = static_cast<uint64_t>(h[1]), layers = static_cast<uint64_t>(h[2]);
+  const auto dim = static_cast<uint64_t>(h[0]), hidden = static_cast<uint64_t>(h[1]),
+             layers = static_cast<uint64_t>(h[2]);
   const auto heads = static_cast<uint64_t>(h[3]), kv_heads = static_cast<uint64_t>(h[4]);
   const auto vocabulary = static_cast<uint64_t>(std::abs(h[5])), kv = dim / heads * kv_heads;
   const auto read = [&](uint64_t n) {
@@ -38,7 +39,8 @@ inline std::optional<std::string> stories_gguf() {
   gguf.tensor("token_embd.weight", {dim, vocabulary}, read(dim * vocabulary));
   const auto each = [&](const char* name, std::vector<uint64_t> shape) {
     const uint64_t n = shape.size() == 2 ? shape[0] * shape[1] : shape[0];
-    for (uint64_t i = 0; i < layers; ++i) gguf.tensor("blk." + std::to_string(i) + "." + name + ".weight", shape, read(n));
+    for (uint64_t i = 0; i < layers; ++i)
+      gguf.tensor("blk." + std::to_string(i) + "." + name + ".weight", shape, read(n));
   };
   each("attn_norm", {dim});
   each("attn_q", {dim, dim});

@@ -77,7 +77,8 @@ class ChatViewTest : public QObject {
   }
 
   void textOfStrangersIsNeverHtml() {
-    const ChatItem item{QStringLiteral("Q"), QStringLiteral("<img src=x> & <b>"), {source(QStringLiteral("<img src=x> & <b>"))}};
+    const ChatItem item{
+        QStringLiteral("Q"), QStringLiteral("<img src=x> & <b>"), {source(QStringLiteral("<img src=x> & <b>"))}};
     const QString html = answerHtml(item, 0);
     QVERIFY(!html.contains(QStringLiteral("<img")));
     QVERIFY(html.contains(QStringLiteral("&lt;img")));
@@ -86,7 +87,8 @@ class ChatViewTest : public QObject {
   void aSentenceWithoutSourceIsMarked() {
     SourceItem lost = source(QStringLiteral("Maybe."));
     lost.supported = false;
-    QVERIFY(answerHtml({QStringLiteral("Q"), QStringLiteral("Maybe."), {lost}}, 0).contains(QStringLiteral("no source found")));
+    QVERIFY(answerHtml({QStringLiteral("Q"), QStringLiteral("Maybe."), {lost}}, 0)
+                .contains(QStringLiteral("no source found")));
   }
 
   void aFailureEndsTheAnswerWithItsReason() {
@@ -98,7 +100,9 @@ class ChatViewTest : public QObject {
 
  private:
   QPlainTextEdit* input() const { return chat_->findChild<QPlainTextEdit*>(); }
-  static SourceItem source(const QString& sentence) { return {sentence, true, 11, {}, QStringLiteral("quote"), {QRectF(0.1, 0.1, 0.2, 0.02)}}; }
+  static SourceItem source(const QString& sentence) {
+    return {sentence, true, 11, {}, QStringLiteral("quote"), {QRectF(0.1, 0.1, 0.2, 0.02)}};
+  }
   std::unique_ptr<ChatView> chat_;
 };
 

@@ -21,7 +21,8 @@ class MainWindowTest : public QObject {
     QVERIFY(QTest::qWaitForWindowExposed(&window));
     QSignalSpy opened(&window, &MainWindow::filesOpened);
     QMimeData data;
-    data.setUrls({QUrl::fromLocalFile(QStringLiteral("/a.pdf")), QUrl::fromLocalFile(QStringLiteral("/b c.pdf")), QUrl(QStringLiteral("http://x/y.pdf"))});
+    data.setUrls({QUrl::fromLocalFile(QStringLiteral("/a.pdf")), QUrl::fromLocalFile(QStringLiteral("/b c.pdf")),
+                  QUrl(QStringLiteral("http://x/y.pdf"))});
     QDragEnterEvent enter(QPoint(10, 10), Qt::CopyAction, &data, Qt::LeftButton, Qt::NoModifier);
     QCoreApplication::sendEvent(&window, &enter);
     QVERIFY(enter.isAccepted());
@@ -46,7 +47,8 @@ class MainWindowTest : public QObject {
   void figuresAreShownAsTheyCome() {
     FiguresBar bar;
     QVERIFY(bar.text().contains(QStringLiteral("No model")));
-    bar.setFigures({QStringLiteral("CPU"), QStringLiteral("Tiny"), 300u << 20, 8ull << 30, 123.4, 456, 7.89, QStringLiteral("exact")});
+    bar.setFigures({QStringLiteral("CPU"), QStringLiteral("Tiny"), 300u << 20, 8ull << 30, 123.4, 456, 7.89,
+                    QStringLiteral("exact")});
     for (const char* part : {"Tiny · CPU", "300 MiB of 8.0 GiB", "123 ms", "456 tok/s", "7.9 tok/s", "exact"})
       QVERIFY2(bar.text().contains(QString::fromUtf8(part)), qPrintable(bar.text()));
   }
@@ -70,7 +72,8 @@ class MainWindowTest : public QObject {
     const auto widgets = window.findChildren<QWidget*>();
     for (const QWidget* widget : widgets) {
       if (widget->focusPolicy() != Qt::StrongFocus && widget->focusPolicy() != Qt::WheelFocus) continue;
-      const bool named = !widget->accessibleName().isEmpty() || widget->property("text").isValid() || widget->objectName().startsWith(QLatin1String("qt_"));
+      const bool named = !widget->accessibleName().isEmpty() || widget->property("text").isValid() ||
+                         widget->objectName().startsWith(QLatin1String("qt_"));
       QVERIFY2(named, widget->metaObject()->className());
     }
   }

@@ -60,7 +60,9 @@ class ModelsTest : public QObject {
 
  private:
   static QList<SectionItem> sections() {
-    return {{1, 0, false, QStringLiteral("Book"), 0, 9}, {2, 1, false, QStringLiteral("One"), 0, 4}, {3, 1, false, QStringLiteral("Two"), 5, 9},
+    return {{1, 0, false, QStringLiteral("Book"), 0, 9},
+            {2, 1, false, QStringLiteral("One"), 0, 4},
+            {3, 1, false, QStringLiteral("Two"), 5, 9},
             {4, 3, true, QStringLiteral("Two"), 7, 7}};
   }
 };
