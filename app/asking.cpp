@@ -1,6 +1,8 @@
 #include "app/asking.h"
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 
 #include "app/places.h"
 #include "engine/answer/support.h"
@@ -34,8 +36,8 @@ struct Asking::Sentence {
 };
 
 Result<const DocumentInput*> Asking::input(const DocumentRow& document) {
-  if (input_.id == document.id) return &input_;
-  DocumentInput input{document.id, document.title, {}};
+  if (input_.id == document.id && input_.key == document.key) return &input_;
+  DocumentInput input{document.id, document.key, document.title, {}};
   LL_ASSIGN_OR_RETURN(const auto nodes, library_.tree(document.key));
   for (const NodeRow& node : nodes) {
     DocumentNode out{node.key, node.parent, node.kind == NodeKind::Leaf, node.tokens, ""};
@@ -51,7 +53,7 @@ Result<const DocumentInput*> Asking::input(const DocumentRow& document) {
 }
 
 Result<Route> Asking::findRoute(const DocumentRow& document, const std::string& question, RouteMethod method,
-                                std::stop_token stop) {
+                                int rerank, std::stop_token stop) {
   LL_ASSIGN_OR_RETURN(const DocumentInput* input, this->input(document));
   LL_ASSIGN_OR_RETURN(const auto lexical, lexical_scores(library_, document.key, question));
   RouteInput in;
@@ -65,7 +67,40 @@ Result<Route> Asking::findRoute(const DocumentRow& document, const std::string& 
     // not show reliably: the question is then not answered from this document.
     if (in.lexical.empty()) in.question.clear();
   }
-  return route(in, {.method = method, .beam = 8, .least_leaves = 64});
+  Route route = longleaf::route(in, {.method = method, .beam = 8, .least_leaves = 64});
+  if (rerank > 0 && engine_ != nullptr && !in.question.empty())
+    LL_RETURN_IF_ERROR(rankAgain(*input, question, rerank, stop, route));
+  return route;
+}
+
+// The first leaves by 0.7 z(likelihood) + 0.3 z(score), as the KV reuse specification (f) has it.
+Status Asking::rankAgain(const DocumentInput& input, const std::string& question, int most, std::stop_token stop,
+                         Route& route) {
+  const size_t n = std::min(static_cast<size_t>(most), route.leaves.size());
+  std::vector<double> likelihood, score;
+  for (size_t i = 0; i < n; ++i) {
+    LL_ASSIGN_OR_RETURN(const double gain, engine_->question_likelihood(input, memoryFolder(library_.folder()),
+                                                                        route.leaves[i].node, question, stop));
+    likelihood.push_back(gain);
+    score.push_back(route.leaves[i].score);
+  }
+  const auto z = [](const std::vector<double>& values, size_t i) {
+    const auto count = static_cast<double>(values.size());
+    const double mean = std::accumulate(values.begin(), values.end(), 0.0) / count;
+    double squares = 0;
+    for (double v : values) squares += (v - mean) * (v - mean);
+    return squares > 0 ? (values[i] - mean) / std::sqrt(squares / count) : 0.0;
+  };
+  // Scores stay above those of the leaves behind.
+  const double base = n < route.leaves.size() ? route.leaves[n].score : 0.0;
+  std::vector<std::pair<double, RoutedNode>> ranked;
+  for (size_t i = 0; i < n; ++i) ranked.push_back({0.7 * z(likelihood, i) + 0.3 * z(score, i), route.leaves[i]});
+  std::stable_sort(ranked.begin(), ranked.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+  for (size_t i = 0; i < n; ++i) {
+    route.leaves[i] = ranked[i].second;
+    route.leaves[i].score = base + static_cast<double>(n - i) / static_cast<double>(n);
+  }
+  return {};
 }
 
 Result<Asked> Asking::ask(const DocumentRow& document, const std::string& question, const AskOptions& options,
@@ -80,7 +115,7 @@ Result<Asked> Asking::ask(const DocumentRow& document, const std::string& questi
     return Status(Code::Invalid,
                   std::string("Evidence “") + name_of(options.evidence) + "” needs a model; open one, or choose quote");
   Asked asked;
-  LL_ASSIGN_OR_RETURN(asked.route, findRoute(document, question, options.method, stop));
+  LL_ASSIGN_OR_RETURN(asked.route, findRoute(document, question, options.method, options.rerank, stop));
   asked.route_ms = msSince(start);
   if (asked.route.leaves.empty())
     LL_RETURN_IF_ERROR(sayNotFound(callbacks, asked));

@@ -18,6 +18,7 @@ namespace longleaf {
 struct AskOptions {
   Evidence evidence = Evidence::Auto;
   RouteMethod method = RouteMethod::Flat;
+  int rerank = 0;  // leaves to rank again by how well their memory explains the question; each costs a pass over it
   SamplerOptions sampler;
   int max_tokens = 256;
   int evidence_tokens = 3072;
@@ -50,7 +51,8 @@ class Asking {
   // The document as the engine reads it; kept until another one is asked for.
   Result<const DocumentInput*> input(const DocumentRow& document);
 
-  Result<Route> findRoute(const DocumentRow& document, const std::string& question, RouteMethod method,
+  //   rerank  see AskOptions; needs an encoded document, else nothing is ranked again
+  Result<Route> findRoute(const DocumentRow& document, const std::string& question, RouteMethod method, int rerank,
                           std::stop_token stop);
 
   // Auto without a model is `quote`. A stop request ends the answer; it is returned as far as it got.
@@ -59,6 +61,8 @@ class Asking {
 
  private:
   struct Sentence;
+  Status rankAgain(const DocumentInput& input, const std::string& question, int most, std::stop_token stop,
+                   Route& route);
   Result<std::vector<Sentence>> sentencesOf(const std::vector<RoutedNode>& leaves, bool with_headings);
   Status quote(const std::string& question, const AskCallbacks& callbacks, Asked& asked);
   Status generate(const DocumentRow& document, const std::string& question, const AskOptions& options,

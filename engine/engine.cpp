@@ -18,10 +18,12 @@ constexpr const char* kInstructions =
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
+// Activations of one batch, and one row of logits.
 uint64_t workspace_bytes(const ModelConfig& c) {
-  const auto widths =
-      static_cast<uint64_t>(3 * c.d_model + 3 * c.n_heads * c.head_dim + 2 * c.n_kv_heads * c.head_dim + 2 * c.d_ff);
-  return (widths * Transformer::kBatchTokens + static_cast<uint64_t>(c.n_vocab)) * 4;
+  const uint64_t model = static_cast<uint64_t>(c.d_model), ff = static_cast<uint64_t>(c.d_ff);
+  const uint64_t heads = static_cast<uint64_t>(c.n_heads) * static_cast<uint64_t>(c.head_dim);
+  const uint64_t kv = static_cast<uint64_t>(c.n_kv_heads) * static_cast<uint64_t>(c.head_dim);
+  return ((2 * model + 2 * heads + 2 * kv + 2 * ff) * Transformer::kBatchTokens + static_cast<uint64_t>(c.n_vocab)) * 4;
 }
 
 std::string file_name(const std::string& document_id, uint64_t model) {
@@ -117,9 +119,10 @@ std::filesystem::path Engine::memory_path(const DocumentInput& document, const s
 }
 
 Engine::OpenDocument& Engine::open_document(const DocumentInput& document, const std::filesystem::path& folder) {
-  if (open_ == nullptr || open_->id != document.id || open_->folder != folder) {
+  if (open_ == nullptr || open_->id != document.id || open_->key != document.key || open_->folder != folder) {
     open_ = std::make_unique<OpenDocument>();
     open_->id = document.id;
+    open_->key = document.key;
     open_->folder = folder;
     open_->plan = plan_memory(parts_->transformer->model(), *parts_->tokenizer, prefix_of(document), document,
                               parts_->store->type(), window_limits(facts_.config));

@@ -16,6 +16,7 @@ struct Engine::Parts {
 
 struct Engine::OpenDocument {
   std::string id;
+  int64_t key = 0;
   std::filesystem::path folder;
   MemoryPlan plan;
   std::unique_ptr<MemoryFile> file;  // nullptr: none for this text and model

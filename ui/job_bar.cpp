@@ -22,7 +22,7 @@ JobBar::JobBar(QWidget* parent)
   layout->addWidget(bar_, 1);
   layout->addWidget(pause_);
   layout->addWidget(cancel_);
-  connect(pause_, &QPushButton::toggled, this, &JobBar::pauseToggled);
+  connect(pause_, &QPushButton::clicked, this, &JobBar::pauseToggled);  // not toggled: showing a job is no wish
   connect(cancel_, &QPushButton::clicked, this, &JobBar::cancelRequested);
   hide();
 }

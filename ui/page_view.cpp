@@ -118,7 +118,9 @@ void PageView::wantVisible() {
 
 void PageView::forgetFarImages() {
   const int here = currentPage();
-  const auto far = [&](int page) { return std::abs(page - here) > kKeepAround; };
+  const auto far = [&](int page) {
+    return std::abs(page - here) > kKeepAround && !pageRect(page).intersects(viewport()->rect());
+  };
   for (auto it = images_.begin(); it != images_.end();) it = far(it.key()) ? images_.erase(it) : std::next(it);
   for (auto it = wanted_.begin(); it != wanted_.end();) it = far(it.key()) ? wanted_.erase(it) : std::next(it);
 }

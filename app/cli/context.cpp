@@ -77,14 +77,14 @@ Result<Engine*> Context::engine() {
 
 Result<DocumentRow> Context::document(const std::string& name) {
   LL_ASSIGN_OR_RETURN(Library * library, this->library());
-  auto found = library->find(name);
-  if (found.ok() && found->state == DocumentState::Ready) return found;
+  // A path means the file as it is now, not as it was when it was imported from there.
   std::error_code error;
+  auto found = library->find(name);
   if (std::filesystem::is_regular_file(name, error)) {
     LL_ASSIGN_OR_RETURN(const ImportReport report, import(name));
     return report.document;
   }
-  if (found.ok())
+  if (found.ok() && found->state != DocumentState::Ready)
     return Status(Code::Invalid, "“" + found->title + "” has not been read to its end; import " + found->path.string() +
                                      " again, it goes on where it stopped");
   return found;

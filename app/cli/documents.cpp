@@ -56,21 +56,24 @@ int runImport(Context& context, const std::vector<std::string>& files) {
   return status;
 }
 
-Json encodedJson(Context& context, const DocumentRow& document, Library& library) {
+Json encodedJson(const DocumentRow& document, Library& library, Engine* engine) {
   Json encoded = Json::array();
-  if (!context.hasModel()) return encoded;
-  const auto engine = context.engine();
-  Asking asking(library, engine.ok() ? *engine : nullptr);
-  const auto input = asking.input(document);
-  if (engine.ok() && input.ok())
-    encoded.push_back({{"model", (*engine)->facts().config.title},
-                       {"leaves_done", (*engine)->leaves_encoded(**input, memoryFolder(library.folder()))}});
+  Asking asking(library, engine);
+  const auto input =
+      engine == nullptr ? Result<const DocumentInput*>(Status(Code::NotFound, "")) : asking.input(document);
+  if (input.ok())
+    encoded.push_back({{"model", engine->facts().config.title},
+                       {"leaves_done", engine->leaves_encoded(**input, memoryFolder(library.folder()))}});
   return encoded;
 }
 
 int runList(Context& context) {
   LL_TRY(Library * library, context.library());
   LL_TRY(const auto documents, library->documents());
+  Engine* engine = nullptr;
+  if (context.hasModel()) {
+    LL_TRY(engine, context.engine());
+  }
   Json all = Json::array();
   for (const auto& d : documents) {
     if (context.json())
@@ -80,7 +83,7 @@ int runList(Context& context) {
                      {"sections", d.sections},
                      {"leaves", d.leaves},
                      {"ready", d.state == DocumentState::Ready},
-                     {"encoded", encodedJson(context, d, *library)}});
+                     {"encoded", encodedJson(d, *library, engine)}});
     else
       std::printf("%s  %5d pages  %s%s\n", shortId(d).c_str(), d.pages, d.title.c_str(),
                   d.state == DocumentState::Ready ? "" : "  (not read to its end)");
@@ -193,13 +196,19 @@ int runCheck(Context& context) {
   return report.problems.empty() ? kDone : kFailed;
 }
 
+uint64_t fileBytes(const std::string& file) {
+  std::error_code error;
+  const auto bytes = std::filesystem::file_size(file, error);
+  return error ? 0 : bytes;
+}
+
 int runBackup(Context& context, const std::string& file) {
   LL_TRY(Library * library, context.library());
-  if (std::filesystem::exists(file))
+  if (std::error_code error; std::filesystem::exists(file, error))
     return context.failed(Status(Code::Invalid, file + " exists already; choose another name"));
   if (const Status status = library->backup(file); !status.ok()) return context.failed(status);
   if (context.json())
-    Context::print({{"file", file}, {"bytes", std::filesystem::file_size(file)}});
+    Context::print({{"file", file}, {"bytes", fileBytes(file)}});
   else
     std::printf("Saved to %s\n", file.c_str());
   return kDone;

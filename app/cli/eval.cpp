@@ -116,7 +116,7 @@ int runRetrieval(Context& context, const Arguments& args) {
     }
     LL_TRY(const Route route,
            asking.findRoute(*document, question.text,
-                            args.method == "descent" ? RouteMethod::Descent : RouteMethod::Flat, context.stop()));
+                            args.method == "descent" ? RouteMethod::Descent : RouteMethod::Flat, 0, context.stop()));
     LL_TRY(const auto reached, pagesReached(*library, *document, route, args.k));
     auto& own = per_document[question.document];
     own.resize(args.k.size());

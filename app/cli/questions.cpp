@@ -9,7 +9,7 @@ namespace {
 
 struct AskArguments {
   std::string document, question, evidence = "auto", method = "flat";
-  int max_tokens = 256, k = 10, evidence_tokens = 3072, repair = 0, top_k = 0;
+  int max_tokens = 256, k = 10, evidence_tokens = 3072, repair = 0, top_k = 0, rerank = 0;
   float temperature = 0, top_p = 1, min_p = 0;
   uint64_t seed = 0;
 };
@@ -57,7 +57,8 @@ int runRoute(Context& context, const AskArguments& args) {
   context.progress("");
   Asking asking(*library, engine);
   const auto start = std::chrono::steady_clock::now();
-  LL_TRY(const Route route, asking.findRoute(document, args.question, methodNamed(args.method), context.stop()));
+  LL_TRY(const Route route,
+         asking.findRoute(document, args.question, methodNamed(args.method), args.rerank, context.stop()));
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   LL_TRY(const Json json, routeJson(*library, document, route, static_cast<size_t>(args.k), seconds));
   if (context.json()) return Context::print(json), kDone;
@@ -162,6 +163,7 @@ int runAsk(Context& context, const AskArguments& args) {
   AskOptions options;
   options.evidence = evidence;
   options.method = methodNamed(args.method);
+  options.rerank = args.rerank;
   options.sampler = {.temperature = args.temperature,
                      .top_k = args.top_k,
                      .top_p = args.top_p,
@@ -224,6 +226,9 @@ void addRouteOptions(CLI::App& command, AskArguments& args) {
   command.add_option("--route", args.method, "flat or descent")
       ->check(CLI::IsMember({"flat", "descent"}))
       ->capture_default_str();
+  command
+      .add_option("--rerank", args.rerank, "Rank the first N leaves again by their memory; needs an encoded document")
+      ->check(CLI::NonNegativeNumber);
   command.add_option("-k", args.k, "Leaves to show")->check(CLI::PositiveNumber)->capture_default_str();
 }
 

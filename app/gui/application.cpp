@@ -39,7 +39,7 @@ void Application::connectWindow() {
     for (const QString& file : files) import_.import(file);
   });
   connect(&window_, &ui::MainWindow::passwordGiven, this, [this](const QString& file, const QString& password) {
-    passwords_.insert(file, password);
+    passwords_.insert(QFileInfo(file).canonicalFilePath(), password);
     import_.import(file, password);
   });
   connect(&window_, &ui::MainWindow::documentSelected, &library_, &LibraryController::openDocument);
@@ -71,6 +71,7 @@ void Application::connectLibrary() {
   connect(&library_, &LibraryController::removed, this, [this](qint64 key) {
     if (key == document()) {
       document_ = {};
+      library_.saveSetting(kDocumentSetting, {});
       window_.setDocument({}, {}, {});
       window_.chat()->setMessages({});
     }
@@ -84,6 +85,7 @@ void Application::connectLibrary() {
           [this](const QString& reason) { window_.showNotice(reason, true); });
   connect(&pages_, &PageController::drawn, window_.pages(), &ui::PageView::setImage);
   connect(&pages_, &PageController::failed, window_.pages(), &ui::PageView::setProblem);
+  connect(&pages_, &PageController::passwordNeeded, &window_, &ui::MainWindow::askPassword);
 }
 
 void Application::connectImport() {
@@ -123,7 +125,7 @@ void Application::connectEngine() {
   connect(&engine_, &EngineController::answerFailed, window_.chat(), &ui::ChatView::failAnswer);
   connect(&engine_, &EngineController::encodeProgress, window_.job(), &ui::JobBar::setJob);
   const auto encodeEnded = [this](const QString& text) {
-    if (!import_.isBusy()) window_.job()->clear();
+    if (import_.pending() == 0) window_.job()->clear();
     window_.showNotice(text, false);
   };
   connect(&engine_, &EngineController::encoded, this, encodeEnded);
@@ -141,7 +143,7 @@ void Application::showDocument(const OpenedDocument& document) {
   engine_.stopAnswer();
   document_ = document;
   const QString file = QString::fromStdString(document.row.path.string());
-  pages_.setDocument(document.row.path, passwords_.value(file));
+  pages_.setDocument(document.row.path, document.row.id, passwords_.value(file));
   window_.setDocument(QString::fromStdString(document.row.title), document.sections, document.pages);
   window_.chat()->setMessages(document.messages);
   library_.saveSetting(kDocumentSetting, QString::number(document.row.key));
@@ -154,7 +156,9 @@ void Application::showImported(const QString& file, qint64 key, bool alreadyTher
     notice += (notice.isEmpty() ? QString() : QStringLiteral(" ")) + warnings.first() + QStringLiteral(".");
   if (warnings.size() > 1) notice += tr(" (and %n more note(s))", nullptr, static_cast<int>(warnings.size()) - 1);
   window_.showNotice(notice, false);
-  library_.openDocument(key);
+  // A reader who is in the middle of something else is not interrupted: the library shows what is there now.
+  const bool interrupts = document() != 0 && (import_.pending() > 1 || window_.chat()->isAnswering());
+  if (!interrupts) library_.openDocument(key);
 }
 
 }  // namespace longleaf

@@ -86,7 +86,9 @@ void EngineController::ask(qint64 document, const QString& question, const QStri
   answerStop_.request_stop();
   answerStop_ = std::stop_source();
   const quint64 id = ++current_;
+  if (isEncoding()) encodeStop_.request_stop();
   thread_.post([=, this, stop = answerStop_.get_token()] { answer(id, document, question, evidence, pages, stop); });
+  if (isEncoding()) postEncode(encoding_);
 }
 
 void EngineController::stopAnswer() { answerStop_.request_stop(); }
@@ -135,13 +137,19 @@ Result<ui::ChatItem> EngineController::answerAndKeep(quint64 id, qint64 document
 }
 
 void EngineController::encode(qint64 document) {
-  if (encoding_) return;
-  encoding_ = true;
+  if (isEncoding()) return;
+  encoding_ = document;
+  postEncode(document);
+}
+
+void EngineController::postEncode(qint64 document) {
   encodeStop_ = std::stop_source();
-  thread_.post([this, document, stop = encodeStop_.get_token()] {
+  const quint64 id = ++encodeId_;
+  thread_.post([this, document, id, stop = encodeStop_.get_token()] {
     const auto report = encodeNow(document, stop);
-    home([this, report] {
-      encoding_ = false;
+    home([this, report, id] {
+      if (id != encodeId_) return;  // it made way for a question and is posted again
+      encoding_ = 0;
       if (report.ok())
         emit encoded(tr("Encoded %n leaves", nullptr, static_cast<int>(report->leaves)) +
                      tr(", %1 tokens in %2 s.").arg(report->tokens).arg(report->seconds, 0, 'f', 1));

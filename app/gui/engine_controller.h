@@ -26,9 +26,10 @@ class EngineController final : public QObject {
   // Every question has an id; signals of others than the last are not sent.
   void ask(qint64 document, const QString& question, const QString& evidence, const QList<ui::PageItem>& pages);
   void stopAnswer();
+  // A question asked meanwhile is answered first; encoding then goes on where it was.
   void encode(qint64 document);
   void cancelEncode();
-  bool isEncoding() const { return encoding_; }
+  bool isEncoding() const { return encoding_ != 0; }
 
  signals:
   void modelOpened(const QString& file, const ui::Figures& figures);
@@ -53,6 +54,7 @@ class EngineController final : public QObject {
   Result<Asking*> asking();
   ui::Figures figures(const AnswerStats* stats) const;
 
+  void postEncode(qint64 document);
   void home(std::function<void()> done);
   void homeIfCurrent(quint64 id, std::function<void()> done);
 
@@ -61,7 +63,8 @@ class EngineController final : public QObject {
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Asking> asking_;
   quint64 current_ = 0;
-  bool encoding_ = false;
+  qint64 encoding_ = 0;  // the document, 0: none
+  quint64 encodeId_ = 0;
   std::stop_source answerStop_, encodeStop_;
   TaskThread thread_;  // last: ends before the rest goes
 };

@@ -20,7 +20,7 @@ void ImportController::home(std::function<void()> done) {
 
 void ImportController::import(const QString& file, const QString& password) {
   ++pending_;
-  emit progress({tr("Waiting for %1").arg(QFileInfo(file).fileName()), 0, 0, tr("pages"), -1, false});
+  emit progress({tr("Waiting for %1").arg(QFileInfo(file).fileName()), 0, 0, tr("pages"), -1, isPaused()});
   thread_.post([this, file, password, stop = stop_.get_token()] {
     if (!stop.stop_requested()) run(file, password, stop);
     home([this] {
@@ -65,11 +65,13 @@ void ImportController::report(const ImportProgress& p, Clock::time_point start, 
   const int done = p.pages_done - firstPage;
   ui::JobItem job{tr("Reading %1").arg(QString::fromStdString(p.title)), p.pages_done, p.pages, tr("pages"), -1, false};
   if (done > 0) job.secondsLeft = seconds / done * (p.pages - p.pages_done);
-  {
-    std::lock_guard lock(pauseMutex_);
-    job.paused = paused_;
-  }
+  job.paused = isPaused();
   home([this, job] { emit progress(job); });
+}
+
+bool ImportController::isPaused() {
+  std::lock_guard lock(pauseMutex_);
+  return paused_;
 }
 
 void ImportController::waitWhilePaused(std::stop_token stop) {

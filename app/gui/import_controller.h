@@ -26,7 +26,8 @@ class ImportController final : public QObject {
   void setPaused(bool paused);
   // The file in work and those that wait.
   void cancel();
-  bool isBusy() const { return pending_ > 0; }
+  // Files in work and waiting.
+  int pending() const { return pending_; }
 
  signals:
   void progress(const ui::JobItem& job);
@@ -38,6 +39,7 @@ class ImportController final : public QObject {
  private:
   void run(const QString& file, const QString& password, std::stop_token stop);  // on the thread
   void report(const ImportProgress& progress, std::chrono::steady_clock::time_point start, int firstPage);
+  bool isPaused();
   void waitWhilePaused(std::stop_token stop);
   void home(std::function<void()> done);
 

@@ -21,12 +21,14 @@ class PageController final : public QObject {
   using QObject::QObject;
 
   // Pages wanted of another document before are forgotten.
-  void setDocument(const std::filesystem::path& file, const QString& password);
+  //   id  of the file's bytes when it was imported: another file in its place is not drawn
+  void setDocument(const std::filesystem::path& file, const std::string& id, const QString& password);
   void want(int page, int widthPx);
 
  signals:
   void drawn(int page, const QImage& image);
   void failed(int page, const QString& reason);
+  void passwordNeeded(const QString& file, const QString& reason);  // once per setDocument
 
  private:
   struct Wish {
@@ -34,17 +36,20 @@ class PageController final : public QObject {
     int page, width;
   };
   static constexpr size_t kMostWishes = 12;  // older ones have been scrolled past
-  void drawNext();                           // on the thread
+  // On the thread.
+  void drawNext();
+  Status openReader(const std::filesystem::path& file, const std::string& id, const std::string& password);
   void home(std::function<void()> done);
 
   std::mutex mutex_;
   std::vector<Wish> wishes_;           // guarded by mutex_
   std::filesystem::path file_;         // guarded by mutex_
-  std::string password_;               // guarded by mutex_
+  std::string id_, password_;          // guarded by mutex_
   quint64 document_ = 0;               // guarded by mutex_; counts setDocument
   std::unique_ptr<PdfReader> reader_;  // only the thread touches it, and the next line
   quint64 readerOf_ = 0;
-  TaskThread thread_;  // last: ends before the rest goes
+  Status readerStatus_;  // why there is no reader for readerOf_
+  TaskThread thread_;    // last: ends before the rest goes
 };
 
 }  // namespace longleaf

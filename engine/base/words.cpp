@@ -55,6 +55,9 @@ std::string stem(std::string_view word) {
        {"ations", "ation", "ings", "ing", "ies", "ied", "ers", "er", "ed", "es", "ly", "s", "e", "y"})
     if (word.size() >= kShortestStem + ending.size() && word.substr(word.size() - ending.size()) == ending)
       return std::string(word.substr(0, word.size() - ending.size()));
+  // Short words only lose a plural: "keys", "eats", but not "boss".
+  const size_t n = word.size();
+  if (n > kShortestStem - 1 && word[n - 1] == 's' && word[n - 2] != 's') return std::string(word.substr(0, n - 1));
   return std::string(word);
 }
 

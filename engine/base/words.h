@@ -16,7 +16,7 @@ std::vector<std::string> content_words(std::string_view text);
 bool is_function_word(std::string_view word);
 
 // A crude stem, so that "pumps" and "pump", "installed" and "installing" meet: common English endings cut, at least
-// four letters kept.
+// four letters kept (three for a plural).
 std::string stem(std::string_view word);
 
 }  // namespace longleaf

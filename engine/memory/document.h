@@ -16,7 +16,8 @@ struct DocumentNode {
 };
 
 struct DocumentInput {
-  std::string id;
+  std::string id;   // of the bytes it was read from
+  int64_t key = 0;  // of this reading: node keys are valid for it alone
   std::string title;
   std::vector<DocumentNode> nodes;  // parents before children, reading order
 };

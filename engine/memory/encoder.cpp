@@ -75,8 +75,8 @@ class Encoding {
  private:
   Status window(size_t first, size_t end) {
     size_t missing = first;
-    while (missing < end && file_.has(missing)) ++missing;
-    if (missing < end || !file_.has(0)) {
+    while (missing < end && is_whole(missing)) ++missing;
+    if (missing < end || !is_whole(0)) {
       store_.truncate(0);
       LL_RETURN_IF_ERROR(put(0, false));
       if (first < end && file_.plan().entries[first].window > 0) {
@@ -93,6 +93,9 @@ class Encoding {
     }
     return {};
   }
+
+  // There, and its checksums hold: a damaged entry counts as missing from then on.
+  bool is_whole(size_t i) { return file_.has(i) && file_.read(i).ok(); }
 
   // Brings entry `i` behind the last key: from the file when it is whole there, else by computing and writing it.
   Status put(size_t i, bool is_leaf) {

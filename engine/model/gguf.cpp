@@ -15,6 +15,7 @@ enum ValueType : uint32_t { U8, I8, U16, I16, U32, I32, F32, Bool, String, Array
 
 constexpr uint32_t kMagic = 0x46554747;  // "GGUF"
 constexpr uint64_t kMaxDimensions = 4;
+constexpr uint64_t kMaxArray = 1 << 26;  // elements; the largest vocabularies have a few hundred thousand
 
 // Walks over the bytes; the first impossible length ends the walk by setting `failed`.
 class Reader {
@@ -108,7 +109,7 @@ GgufScalar read_scalar(Reader& r, uint32_t type) {
 GgufArray read_array(Reader& r) {
   const auto type = r.read<uint32_t>();
   const auto count = r.read<uint64_t>();
-  if (type == Array || type > F64) r.fail();
+  if (type == Array || type > F64 || count > kMaxArray) r.fail();
   if (!r.fits(count, least_size(type))) return std::vector<int64_t>{};
   if (type == String) {
     std::vector<std::string_view> all;

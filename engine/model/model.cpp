@@ -17,6 +17,7 @@ using kernels::Weight;
 
 constexpr int64_t kMaxLayers = 1000;
 constexpr int64_t kMaxWidth = 1 << 20;
+constexpr int64_t kMaxHeads = 4096;  // times the largest head, still far from overflow
 
 Status missing(const Gguf& file, const std::string& what) {
   return Status(Code::Corrupt, "The model file " + file.name() + " lacks " + what + "; download it again");
@@ -83,8 +84,8 @@ Result<ModelConfig> Model::describe(const Gguf& file) {
   };
   c.n_layers = read("block_count", 0, kMaxLayers);
   c.d_model = read("embedding_length", 0, kMaxWidth);
-  c.n_heads = read("attention.head_count", 0, kMaxWidth);
-  c.n_kv_heads = read("attention.head_count_kv", c.n_heads, kMaxWidth);
+  c.n_heads = read("attention.head_count", 0, kMaxHeads);
+  c.n_kv_heads = read("attention.head_count_kv", c.n_heads, kMaxHeads);
   c.d_ff = read("feed_forward_length", 0, 1 << 24);
   c.context_tokens = read("context_length", 2048, int64_t{1} << 30);
   c.n_vocab = vocabulary_of(file);

@@ -34,7 +34,7 @@ void KvStore::truncate(int size) {
 
 Status KvStore::grow(int n_tokens) {
   const auto needed = static_cast<size_t>((n_tokens + kPageTokens - 1) / kPageTokens);
-  if (needed <= pages_.size()) return {};
+  if (needed * sizeof(kernels::DevicePtr) <= page_table_.bytes()) return {};
   while (pages_.size() < needed) {
     auto page = Buffer::allocate(*backend_, layer_bytes_ * static_cast<size_t>(n_layers_));
     if (!page.ok()) return page.status();

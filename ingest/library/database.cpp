@@ -91,6 +91,8 @@ Status Database::error(int code) const {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
       return Status(Code::Locked, name + " is in use by another program; close it and try again");
+    case SQLITE_CONSTRAINT:
+      return Status(Code::Locked, name + " was changed by another program at the same time; try again");
     case SQLITE_NOMEM:
       return Status(Code::NoMemory, "There is not enough memory for the library");
     case SQLITE_CANTOPEN:

@@ -103,6 +103,10 @@ Status Import::open_document(const std::string& id) {
   const std::string title = title_of(info, file_);
   const auto outline = readers_[0]->outline();  // a broken outline is no reason to refuse the text
   LL_RETURN_IF_ERROR(db_.transaction([&]() -> Status {
+    // Another process may have begun the same file since we looked.
+    LL_RETURN_IF_ERROR(db_.query("SELECT key FROM documents WHERE id = ?", {std::string_view(id)},
+                                 [&](const Row& row) { return key = row.integer(0), false; }));
+    if (key != 0) return {};
     LL_RETURN_IF_ERROR(db_.run("INSERT INTO documents(id, title, author, path, pages, state) VALUES (?, ?, ?, ?, ?, 0)",
                                {std::string_view(id), std::string_view(title), std::string_view(info.author),
                                 std::string_view(path), int64_t{info.pages}}));
@@ -182,7 +186,7 @@ Status Import::store_page(int number, const Result<PageText>& page) {
   const PageText& p = page.ok() ? *page : empty;
   const std::string packed = pdf::encode(p);
   const SqlValue problem = page.ok() ? SqlValue(nullptr) : SqlValue(std::string_view(page.status().message()));
-  return db_.run("INSERT INTO pages VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+  return db_.run("INSERT OR IGNORE INTO pages VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                  {report_.document.key, int64_t{number}, double{p.width_pt}, double{p.height_pt},
                   std::string_view(p.label), int64_t{p.words.empty() ? 0 : 1}, problem, Blob{packed}});
 }
@@ -192,6 +196,7 @@ Status Import::make_tree() {
   Status bad;
   LL_RETURN_IF_ERROR(db_.query("SELECT words FROM pages WHERE document = ? ORDER BY number", {report_.document.key},
                                [&](const Row& row) {
+                                 if (row.is_null(0)) return false;  // another process has made the tree
                                  const auto page = pdf::decode_page(row.text(0));
                                  if (!page.ok()) return bad = page.status(), false;
                                  pages.push_back(make_lines(*page));
@@ -215,7 +220,12 @@ Status Import::make_tree() {
   limits.count = estimate_tokens;
   const SectionTree tree = make_sections(std::move(blocks), outline, report_.document.title, limits);
   if (options_.stop.stop_requested()) return Status(Code::Cancelled, "The import was stopped; what was read is kept");
-  return db_.transaction([&] { return store_tree(tree); });
+  return db_.transaction([&]() -> Status {
+    bool done = false;  // by another process that reads the same file
+    LL_RETURN_IF_ERROR(db_.query("SELECT 1 FROM documents WHERE key = ? AND state = 1", {report_.document.key},
+                                 [&](const Row&) { return done = true, false; }));
+    return done ? Status() : store_tree(tree);
+  });
 }
 
 Status Import::store_tree(const SectionTree& tree) {
@@ -280,7 +290,9 @@ Status Import::collect_warnings() {
 }  // namespace
 
 Result<std::string> file_id(const std::filesystem::path& file, std::stop_token stop) {
-  if (std::filesystem::is_directory(file)) return Status(Code::Invalid, file.string() + " is a folder, not a PDF");
+  std::error_code error;
+  if (std::filesystem::is_directory(file, error))
+    return Status(Code::Invalid, file.string() + " is a folder, not a PDF");
   std::ifstream in(file, std::ios::binary);
   if (!in) return Status(Code::NotFound, file.string() + " cannot be opened: " + std::strerror(errno));
   const std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "engine/base/log.h"
 #include "ingest/library/schema.h"
 
 namespace longleaf {
@@ -48,6 +49,8 @@ BlockRow block_row(const Row& row) {
   b.block.kind = static_cast<BlockKind>(row.integer(2));
   b.block.text = row.text(3);
   b.block.words = unpack_words(row.text(4));
+  // A damaged row must not lead outside its text.
+  std::erase_if(b.block.words, [&](const WordPlace& w) { return size_t{w.offset} + w.length > b.block.text.size(); });
   for (size_t i = 0; i < b.block.words.size(); ++i)
     b.block.box = i == 0 ? b.block.words[0].box : united(b.block.box, b.block.words[i].box);
   return b;
@@ -198,7 +201,10 @@ Status Library::remove(int64_t document) {
     LL_RETURN_IF_ERROR(database_->run("DELETE FROM leaf_text WHERE document = ?", {document}));
     return database_->run("DELETE FROM documents WHERE key = ?", {document});
   }));
-  return database_->run("PRAGMA incremental_vacuum");
+  // The document is gone; that its space is given back later is no failure.
+  const Status vacuumed = database_->run("PRAGMA incremental_vacuum");
+  if (!vacuumed.ok()) log(LogLevel::Warning, vacuumed.message());
+  return {};
 }
 
 Result<CheckReport> Library::check() {

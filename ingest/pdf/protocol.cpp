@@ -64,6 +64,9 @@ class Reader {
   bool ok_ = true;
 };
 
+constexpr size_t kMaxWord = 60000;  // bytes; lengths of words are kept in 16 bits
+constexpr int kMaxLevel = 64;
+
 Status garbled() { return Status(Code::Corrupt, "The PDF reader gave an answer that makes no sense"); }
 
 void put_box(Writer& w, const Box& box) { w.put(box.x0), w.put(box.y0), w.put(box.x1), w.put(box.y1); }
@@ -176,6 +179,7 @@ Result<PageText> decode_page(std::string_view body) {
     word.bold = (flags & 1) != 0;
     word.italic = (flags & 2) != 0;
     word.space_after = (flags & 4) != 0;
+    if (word.text.empty() || word.text.size() > kMaxWord) return garbled();
     page.words.push_back(std::move(word));
   }
   if (!r.done() || page.index < 0) return garbled();
@@ -204,6 +208,7 @@ Result<std::vector<OutlineEntry>> decode_outline(std::string_view body) {
     entry.title = r.text();
     entry.page = r.get<int32_t>();
     entry.top = r.number();
+    if (entry.level < 0 || entry.level > kMaxLevel) return garbled();
     outline.push_back(std::move(entry));
   }
   if (!r.done()) return garbled();

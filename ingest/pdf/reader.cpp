@@ -38,7 +38,9 @@ Result<std::unique_ptr<PdfReader>> PdfReader::open(const std::filesystem::path& 
   if (reader->file_ < 0)
     return Status(errno == ENOENT ? Code::NotFound : Code::Io,
                   file.string() + " cannot be opened: " + std::strerror(errno));
-  if (std::filesystem::is_directory(file)) return Status(Code::Invalid, file.string() + " is a folder, not a PDF");
+  std::error_code error;
+  if (std::filesystem::is_directory(file, error))
+    return Status(Code::Invalid, file.string() + " is a folder, not a PDF");
   LL_RETURN_IF_ERROR(reader->start());
   return reader;
 }
@@ -103,22 +105,19 @@ void PdfReader::stop() {
   pid_ = 0;
 }
 
+// Anything but an answer or an Error frame leaves the pipe out of step, or the worker is gone: a new one next time.
 Result<Frame> PdfReader::exchange(Kind request, std::string_view body, Kind expected, int timeout_ms) {
-  LL_RETURN_IF_ERROR(pdf::write_frame(to_worker_, request, body));
-  auto answer = pdf::read_frame(from_worker_, timeout_ms);
-  if (!answer.ok()) return answer.status();
-  if (answer->kind == Kind::Error) return pdf::decode_error(answer->body);
-  if (answer->kind != expected) return Status(Code::Corrupt, "The PDF reader answered something else");
-  return answer;
+  const Status sent = pdf::write_frame(to_worker_, request, body);
+  auto answer = sent.ok() ? pdf::read_frame(from_worker_, timeout_ms) : Result<Frame>(sent);
+  if (answer.ok() && answer->kind == expected) return answer;
+  if (answer.ok() && answer->kind == Kind::Error) return pdf::decode_error(answer->body);
+  stop();
+  return answer.ok() ? Status(Code::Corrupt, "The PDF reader answered something else") : answer.status();
 }
 
 Result<Frame> PdfReader::ask(Kind request, std::string_view body, Kind expected, int timeout_ms) {
   if (pid_ == 0) LL_RETURN_IF_ERROR(start());
-  auto answer = exchange(request, body, expected, timeout_ms);
-  const Code code = answer.status().code();
-  // After a time-out or garbage the pipe is out of step, and after a crash it is gone: a new worker next time.
-  if (!answer.ok() && (code == Code::Timeout || code == Code::Io)) stop();
-  return answer;
+  return exchange(request, body, expected, timeout_ms);
 }
 
 Result<PageText> PdfReader::page(int index) {
@@ -126,8 +125,9 @@ Result<PageText> PdfReader::page(int index) {
       ask(Kind::Page, pdf::encode_numbers({static_cast<uint32_t>(index)}), Kind::PageText, options_.page_timeout_ms);
   if (!answer.ok()) return answer.status();
   auto page = pdf::decode_page(answer->body);
-  if (page.ok() && page->index != index) return Status(Code::Corrupt, "The PDF reader answered another page");
-  return page;
+  if (page.ok() && page->index == index) return page;
+  stop();
+  return page.ok() ? Status(Code::Corrupt, "The PDF reader answered another page") : page.status();
 }
 
 Result<std::vector<OutlineEntry>> PdfReader::outline() {

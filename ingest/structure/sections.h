@@ -11,7 +11,6 @@ namespace longleaf {
 
 struct LeafLimits {
   int target_tokens = 256;
-  int hard_tokens = 512;
   // Tokens of a text. The document is cut before any model is known, so this is an estimate (estimate_tokens).
   std::function<int(std::string_view)> count;
 };
@@ -30,7 +29,7 @@ struct TreeNode {
 };
 
 struct SectionTree {
-  std::vector<Block> blocks;  // as given, but headings marked and blocks beyond the hard limit cut
+  std::vector<Block> blocks;  // as given, but headings marked and blocks beyond the target cut
   std::vector<TreeNode> nodes;
 };
 

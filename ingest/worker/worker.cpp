@@ -24,7 +24,8 @@ namespace {
 
 constexpr int kMaxOutlineLevel = 32;
 constexpr size_t kMaxOutlineEntries = 100000;
-constexpr double kMaxPagePt = 14400;  // the PDF specification's limit: 200 inches
+constexpr size_t kMaxWordBytes = 10000;  // more without a space is no word
+constexpr double kMaxPagePt = 14400;     // the PDF specification's limit: 200 inches
 
 std::string utf8(const poppler::ustring& text) {
   const auto bytes = text.to_utf8();
@@ -41,7 +42,7 @@ bool name_contains(const std::string& name, std::initializer_list<const char*> p
 
 class Worker {
  public:
-  explicit Worker(std::span<const char> bytes) : bytes_(bytes) {}
+  Worker(std::span<const char> bytes, bool too_large) : bytes_(bytes), too_large_(too_large) {}
 
   // The answer's kind and body, or an error.
   Result<Frame> answer(const Frame& request) {
@@ -68,12 +69,14 @@ class Worker {
   void add_outline(const QVector<Poppler::OutlineItem>& items, int level, std::vector<OutlineEntry>& out);
 
   std::span<const char> bytes_;
+  bool too_large_;
   std::string password_;
   std::unique_ptr<poppler::document> document_;
   std::unique_ptr<Poppler::Document> qt_document_;  // outline targets and pictures, opened when first needed
 };
 
 Result<Frame> Worker::open(const std::string& password) {
+  if (too_large_) return Status(Code::Unsupported, "The PDF is larger than 2 GiB, which the PDF reader cannot open");
   if (bytes_.size() < 8) return Status(Code::Corrupt, "The file is empty or far too short to be a PDF");
   // Some producers put bytes in front; the specification asks readers to look in the first KiB.
   const std::string_view head(bytes_.data(), std::min<size_t>(bytes_.size(), 1024));
@@ -113,7 +116,7 @@ Result<Frame> Worker::page(const std::string& body) {
   for (const auto& box : page->text_list(poppler::page::text_list_include_font)) {
     Word word;
     word.text = utf8(box.text());
-    if (word.text.empty()) continue;
+    if (word.text.empty() || word.text.size() > kMaxWordBytes) continue;
     const auto r = box.bbox();
     word.box = {unit(r.left() / out.width_pt), unit(r.top() / out.height_pt), unit(r.right() / out.width_pt),
                 unit(r.bottom() / out.height_pt)};
@@ -200,7 +203,9 @@ int run_worker(int document, int in, int out) {
   limit_this_process();
   poppler::set_debug_error_function([](const std::string&, void*) {}, nullptr);
   Poppler::setDebugErrorFunction([](const QString&, const QVariant&) {}, {});
-  Worker worker(map_document(document));
+  struct stat info {};
+  const bool too_large = fstat(document, &info) == 0 && info.st_size > INT32_MAX;
+  Worker worker(map_document(document), too_large);
   if (!write_frame(out, Kind::Hello, encode_numbers({kProtocolVersion})).ok()) return 1;
   while (true) {
     const auto request = read_frame(in, -1);

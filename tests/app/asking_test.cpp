@@ -100,6 +100,13 @@ TEST(every_evidence_answers_or_says_what_it_needs) {
     CHECK(asked->found && !asked->answer.empty());
     CHECK(evidence == Evidence::Auto || asked->evidence == evidence);
   }
+  const auto plain = asking.findRoute(rig.document, question, RouteMethod::Flat, 0, {});
+  const auto again = asking.findRoute(rig.document, question, RouteMethod::Flat, 4, {});
+  REQUIRE_OK(plain);
+  REQUIRE_OK(again);
+  CHECK_EQ(again->leaves.size(), plain->leaves.size());
+  CHECK_EQ(again->leaves[5].node, plain->leaves[5].node);  // only the first four may move
+  for (size_t i = 1; i < again->leaves.size(); ++i) CHECK(again->leaves[i - 1].score >= again->leaves[i].score);
   Rig without(false);
   options.evidence = Evidence::Exact;
   CHECK(without.ask(question, options).status().message().find("needs a model") != std::string::npos);

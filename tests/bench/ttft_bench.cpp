@@ -57,7 +57,7 @@ int measure(Library& library, Engine& engine, const std::filesystem::path& worke
   int question_tokens = 0;
   for (int i = 0; i < 5; ++i) {
     const auto route = asking.findRoute(report->document, "What does the document say about the history of the order?",
-                                        RouteMethod::Flat, {});
+                                        RouteMethod::Flat, 0, {});
     if (!route.ok()) return failed(route.status());
     std::vector<int64_t> leaves;
     for (const auto& leaf : route->leaves) leaves.push_back(leaf.node);

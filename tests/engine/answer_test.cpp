@@ -64,5 +64,7 @@ TEST(stems_join_forms_of_a_word) {
   CHECK_EQ(stem("pumps"), stem("pump"));
   CHECK_EQ(stem("installed"), stem("installing"));
   CHECK_EQ(stem("gas"), std::string("gas"));
+  CHECK_EQ(stem("eats"), stem("eat"));
+  CHECK_EQ(stem("boss"), std::string("boss"));
   CHECK(content_words("What is the warranty period?") == (std::vector<std::string>{"warranty", "period"}));
 }
