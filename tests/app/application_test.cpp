@@ -96,6 +96,22 @@ class ApplicationTest : public QObject {
     QVERIFY(window().job()->isHidden());
   }
 
+  void aQuestionDoesNotWaitForEncoding() {
+    manual({.pages = 400, .outline = true, .salt = 1}).save(pdf_.toStdString());
+    openEverything();
+    QSignalSpy encoded(engine(), &EngineController::encoded);
+    QSignalSpy progress(engine(), &EngineController::encodeProgress);
+    emit window().encodeRequested();
+    QTRY_VERIFY_WITH_TIMEOUT(progress.count() > 0, 30000);
+    ask(QStringLiteral("How many litres per minute does pump number 7 deliver?"));
+    QTRY_VERIFY_WITH_TIMEOUT(!window().chat()->isAnswering(), 60000);
+    QCOMPARE(encoded.count(), 0);
+    const int before = progress.count();
+    QTRY_VERIFY_WITH_TIMEOUT(progress.count() > before, 30000);  // it goes on
+    emit window().job()->cancelRequested();
+    QTRY_VERIFY_WITH_TIMEOUT(window().notice().contains(QStringLiteral("goes on from there")), 30000);
+  }
+
   void whatCannotBeReadIsToldAndTheNextFileIsRead() {
     application_->start({});
     std::ofstream(*folder_ / "bad.pdf") << "not a pdf at all";

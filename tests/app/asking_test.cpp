@@ -112,6 +112,26 @@ TEST(every_evidence_answers_or_says_what_it_needs) {
   CHECK(without.ask(question, options).status().message().find("needs a model") != std::string::npos);
 }
 
+TEST(a_document_that_was_deleted_and_read_again_is_answered) {
+  Rig rig(true);
+  Asking asking(*rig.library, rig.engine.get());
+  AskOptions options;
+  options.max_tokens = 4;
+  const std::string question = "How many litres per minute does pump number 7 deliver?";
+  REQUIRE_OK(asking.ask(rig.document, question, options, {}, {}));
+  manual({.pages = 5, .outline = true, .salt = 9}).save((rig.folder / "other.pdf").string());
+  ImportOptions import_options;
+  import_options.reader.worker = program("longleaf-pdf");
+  REQUIRE_OK(import_pdf(*rig.library, rig.folder / "other.pdf", import_options));
+  REQUIRE_OK(rig.library->remove(rig.document.key));
+  const auto again = import_pdf(*rig.library, rig.folder / "m.pdf", import_options);
+  REQUIRE_OK(again);
+  CHECK(again->document.key != rig.document.key);
+  const auto asked = asking.ask(again->document, question, options, {}, {});
+  REQUIRE_OK(asked);
+  CHECK(asked->found && asked->stats.evidence_tokens > 0);
+}
+
 TEST(sentences_that_a_random_model_babbles_are_marked_as_unsupported) {
   Rig rig(true);
   AskOptions options;

@@ -96,6 +96,13 @@ TEST(ask_imports_the_file_and_cites_its_page) {
   CHECK(shown.out.find("page 4") != std::string::npos);
 }
 
+TEST(a_path_means_the_file_as_it_is_now) {
+  const Rig rig(3);
+  CHECK(rig.run("text " + rig.pdf).out.find("pump number 2") != std::string::npos);
+  manual({.pages = 8, .outline = true, .salt = 5}).save(rig.pdf);
+  CHECK(rig.run("text " + rig.pdf).out.find("pump number 7") != std::string::npos);
+}
+
 TEST(an_encoded_document_is_asked_without_reading_it_again) {
   const Rig rig(60);
   const std::string model = "--model " + rig.model + " --json ";

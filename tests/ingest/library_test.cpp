@@ -78,6 +78,7 @@ TEST(the_same_bytes_are_known_under_any_name) {
   CHECK((*library)->find((folder / "copy.pdf").string()).ok());
   CHECK((*library)->find(again->document.id.substr(0, 8)).ok());
   CHECK((*library)->find("Pump manual 0").ok());
+  CHECK(!import_pdf(**library, std::string(5000, 'x') + ".pdf", options()).ok());
   CHECK((*library)->find("nothing").status().code() == Code::NotFound);
 }
 

@@ -98,6 +98,7 @@ TEST(what_is_no_pdf_is_refused_in_words) {
   CHECK(!refused("%PDF-1.7\nnothing else").ok());
   CHECK(PdfReader::open(folder / "missing.pdf", options()).status().code() == Code::NotFound);
   CHECK(PdfReader::open(folder.path(), options()).status().code() == Code::Invalid);
+  CHECK(!PdfReader::open(std::string(5000, 'x') + ".pdf", options()).ok());
   PdfReaderOptions lost = options();
   lost.worker = folder / "no-such-program";
   manual().save((folder / "m.pdf").string());
