@@ -55,6 +55,7 @@ Result<const DocumentInput*> Asking::input(const DocumentRow& document) {
 Result<Route> Asking::findRoute(const DocumentRow& document, const std::string& question, RouteMethod method,
                                 int rerank, std::stop_token stop) {
   LL_ASSIGN_OR_RETURN(const DocumentInput* input, this->input(document));
+  if (question.find_first_not_of(" \t\n") == std::string::npos) return Status(Code::Invalid, "The question is empty");
   LL_ASSIGN_OR_RETURN(const auto lexical, lexical_scores(library_, document.key, question));
   RouteInput in;
   in.nodes = &input->nodes;
@@ -106,7 +107,6 @@ Status Asking::rankAgain(const DocumentInput& input, const std::string& question
 Result<Asked> Asking::ask(const DocumentRow& document, const std::string& question, const AskOptions& options,
                           const AskCallbacks& callbacks, std::stop_token stop) {
   const auto start = Clock::now();
-  if (question.find_first_not_of(" \t\n") == std::string::npos) return Status(Code::Invalid, "The question is empty");
   const bool quotes = options.evidence == Evidence::Quote || (options.evidence == Evidence::Auto && engine_ == nullptr);
   if (options.evidence == Evidence::MemoryTokens)
     return Status(Code::Unsupported,

@@ -138,11 +138,12 @@ Result<EncodeReport> Engine::encode(const DocumentInput& document, const std::fi
   const auto start = Clock::now();
   const OpenDocument& open = open_document(document, folder);
   LL_ASSIGN_OR_RETURN(const auto file, MemoryFile::open_or_create(memory_path(document, folder), open.plan));
+  int64_t missing = 0;
+  for (size_t i = 1; i < open.plan.entries.size(); ++i)
+    if (!file->has(i)) missing += static_cast<int64_t>(open.plan.entries[i].tokens.size());
   LL_RETURN_IF_ERROR(encode_document(*parts_->transformer, *parts_->store, *file, window_limits(facts_.config),
                                      progress, std::move(stop)));
-  EncodeReport report{open.plan.entries.size() - 1, 0, 0, file->bytes()};
-  for (size_t i = 1; i < open.plan.entries.size(); ++i)
-    report.tokens += static_cast<int64_t>(open.plan.entries[i].tokens.size());
+  EncodeReport report{open.plan.entries.size() - 1, missing, 0, file->bytes()};
   report.seconds = seconds_since(start);
   return report;
 }

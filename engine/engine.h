@@ -43,7 +43,7 @@ struct MemoryUse {
 
 struct EncodeReport {
   size_t leaves = 0;
-  int64_t tokens = 0;
+  int64_t tokens = 0;  // that were computed now
   double seconds = 0;
   uint64_t bytes = 0;  // of the memory file
 };

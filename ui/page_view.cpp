@@ -127,6 +127,7 @@ void PageView::forgetFarImages() {
 
 void PageView::paintEvent(QPaintEvent*) {
   QPainter painter(viewport());
+  painter.setRenderHint(QPainter::SmoothPixmapTransform);  // a picture may be a pixel off the page's place
   if (pages_.isEmpty()) {
     painter.drawText(viewport()->rect(), Qt::AlignCenter | Qt::TextWordWrap, tr("Drop a PDF here, or press Ctrl+O"));
     return;

@@ -85,8 +85,8 @@ Result<DocumentRow> Context::document(const std::string& name) {
     return report.document;
   }
   if (found.ok() && found->state != DocumentState::Ready)
-    return Status(Code::Invalid, "“" + found->title + "” has not been read to its end; import " + found->path.string() +
-                                     " again, it goes on where it stopped");
+    return Status(Code::NotFound, "“" + found->title + "” has not been read to its end; import " +
+                                      found->path.string() + " again, it goes on where it stopped");
   return found;
 }
 

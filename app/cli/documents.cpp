@@ -130,6 +130,8 @@ int runText(Context& context, const std::string& name, const std::string& pages)
   }
   LL_TRY(const DocumentRow document, context.document(name));
   LL_TRY(Library * library, context.library());
+  if (first > document.pages)
+    return context.failed(Status(Code::Invalid, "The document has " + std::to_string(document.pages) + " pages"));
   LL_TRY(const auto blocks, library->page_blocks(document.key, first - 1, last - 1));
   Json all = Json::array();
   for (const auto& [node, block] : blocks) {
@@ -187,6 +189,9 @@ int runDelete(Context& context, const std::string& name) {
 int runCheck(Context& context) {
   LL_TRY(Library * library, context.library());
   LL_TRY(CheckReport report, library->check());
+  std::error_code error;
+  for (const auto& file : std::filesystem::directory_iterator(memoryFolder(library->folder()), error))
+    if (const Status whole = verify_memory_file(file.path()); !whole.ok()) report.problems.push_back(whole.message());
   if (context.json())
     Context::print({{"documents", report.documents}, {"problems", report.problems}});
   else
@@ -243,7 +248,7 @@ text->callback([&] { run = [&] { return runText(context, name, pages); }; });
 auto* find = app.add_subcommand("search", "Full-text search, best first");
 find->add_option("DOC", name, "Id, title or PDF")->required();
 find->add_option("WORDS", words, "Words; \"quoted phrases\" stay together")->required();
-find->add_option("--limit", limit, "At most this many hits")->check(CLI::PositiveNumber);
+find->add_option("--limit", limit, "At most this many hits")->check(CLI::Range(1, 1000000));
 find->callback([&] { run = [&] { return runSearch(context, name, words, limit); }; });
 
 auto* remove = app.add_subcommand("delete", "Remove everything of a document from the library");

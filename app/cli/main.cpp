@@ -1,4 +1,6 @@
 // longleaf-cli: everything the window does, for scripts, tests and people on servers.
+#include <cstdio>
+
 #include "app/cli/context.h"
 
 int main(int argc, char** argv) {
@@ -20,5 +22,8 @@ int main(int argc, char** argv) {
     return app.exit(error) == 0 ? kDone : kUsage;
   }
   context.start();
-  return run();
+  const int status = run();
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
+  std::fprintf(stderr, "longleaf-cli: The output could not be written; check the disk it goes to.\n");
+  return kFailed;
 }

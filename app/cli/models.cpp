@@ -186,11 +186,11 @@ void addModelCommands(CLI::App& app, Context& context, Run& run) {
   show->callback([&] { run = [&] { return runModelsShow(context, file); }; });
 
   auto* bench = app.add_subcommand("bench", "Prefill and decode speed of a model");
-  bench->add_option("--prompt", args.prompt, "Tokens to prefill")->check(CLI::NonNegativeNumber)->capture_default_str();
+  bench->add_option("--prompt", args.prompt, "Tokens to prefill")->check(CLI::Range(0, 1000000))->capture_default_str();
   bench->add_option("--generate", args.generate, "Tokens to decode")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Range(0, 1000000))
       ->capture_default_str();
-  bench->add_option("--repeat", args.repeat, "Runs")->check(CLI::PositiveNumber)->capture_default_str();
+  bench->add_option("--repeat", args.repeat, "Runs")->check(CLI::Range(1, 1000000))->capture_default_str();
   bench->callback([&] { run = [&] { return runBench(context, args); }; });
 
   app.add_subcommand("doctor", "What this machine has, and what is wrong")->callback([&] {

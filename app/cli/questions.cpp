@@ -207,17 +207,17 @@ void addAskOptions(CLI::App& ask, AskArguments& args) {
   ask.add_option("--temperature", args.temperature, "0: always the most likely word")
       ->check(CLI::Range(0.0f, 10.0f))
       ->capture_default_str();
-  ask.add_option("--top-k", args.top_k, "Choose among the K most likely tokens; 0: all")->check(CLI::NonNegativeNumber);
+  ask.add_option("--top-k", args.top_k, "Choose among the K most likely tokens; 0: all")->check(CLI::Range(0, 1000000));
   ask.add_option("--top-p", args.top_p, "Choose among the most likely tokens of this share")
       ->check(CLI::Range(0.0f, 1.0f));
   ask.add_option("--min-p", args.min_p, "Leave out tokens less likely than this share of the best")
       ->check(CLI::Range(0.0f, 1.0f));
   ask.add_option("--seed", args.seed, "For temperature above 0");
   ask.add_option("--evidence-tokens", args.evidence_tokens, "Text of the document the model may look at, at most")
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
   ask.add_option("--repair", args.repair, "Tokens at the head of each later run of leaves to compute again")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0, 1000000));
 }
 
 void addRouteOptions(CLI::App& command, AskArguments& args) {
@@ -228,8 +228,8 @@ void addRouteOptions(CLI::App& command, AskArguments& args) {
       ->capture_default_str();
   command
       .add_option("--rerank", args.rerank, "Rank the first N leaves again by their memory; needs an encoded document")
-      ->check(CLI::NonNegativeNumber);
-  command.add_option("-k", args.k, "Leaves to show")->check(CLI::PositiveNumber)->capture_default_str();
+      ->check(CLI::Range(0, 1000000));
+  command.add_option("-k", args.k, "Leaves to show")->check(CLI::Range(1, 1000000))->capture_default_str();
 }
 
 }  // namespace

@@ -13,6 +13,7 @@ namespace longleaf {
 namespace {
 
 const QString kModelSetting = QStringLiteral("model");
+constexpr qsizetype kShownProblems = 6;
 const QString kDocumentSetting = QStringLiteral("document");
 
 }  // namespace
@@ -36,6 +37,8 @@ void Application::start(const QStringList& files) {
 
 void Application::connectWindow() {
   connect(&window_, &ui::MainWindow::filesOpened, this, [this](const QStringList& files) {
+    problems_.clear();
+    window_.showNotice({}, false);
     for (const QString& file : files) import_.import(file);
   });
   connect(&window_, &ui::MainWindow::passwordGiven, this, [this](const QString& file, const QString& password) {
@@ -79,7 +82,10 @@ void Application::connectLibrary() {
   });
   connect(&library_, &LibraryController::settingLoaded, this, [this](const QString& name, const QString& value) {
     if (name == kModelSetting && !value.isEmpty()) engine_.openModel(value);
-    if (name == kDocumentSetting && value.toLongLong() != 0 && offerSample_) library_.openDocument(value.toLongLong());
+    if (name == kDocumentSetting && value.toLongLong() != 0 && offerSample_) {
+      remembered_ = true;
+      library_.openDocument(value.toLongLong());
+    }
   });
   connect(&library_, &LibraryController::failed, this,
           [this](const QString& reason) { window_.showNotice(reason, true); });
@@ -98,7 +104,9 @@ void Application::connectImport() {
   connect(&import_, &ImportController::passwordNeeded, &window_, &ui::MainWindow::askPassword);
   connect(&import_, &ImportController::failed, this, [this](const QString& file, const QString& reason) {
     const QString name = QFileInfo(file).fileName();
-    window_.showNotice(reason.contains(name) ? reason : tr("%1: %2").arg(name, reason), true);
+    const QString line = reason.contains(name) ? reason : tr("%1: %2").arg(name, reason);
+    problems_.append(line);
+    window_.showNotice(problems_.mid(std::max<qsizetype>(0, problems_.size() - kShownProblems)).join('\n'), true);
   });
 }
 
@@ -136,6 +144,7 @@ void Application::showDocuments(const QList<ui::LibraryItem>& documents) {
   window_.setDocuments(documents, document());
   const auto sample = sampleDocument();
   if (documents.isEmpty() && offerSample_ && !sample.empty()) import_.import(QString::fromStdString(sample.string()));
+  if (!documents.isEmpty() && offerSample_ && !remembered_) library_.openDocument(documents.last().key);
   offerSample_ = false;
 }
 
@@ -155,7 +164,7 @@ void Application::showImported(const QString& file, qint64 key, bool alreadyTher
   if (!warnings.isEmpty())
     notice += (notice.isEmpty() ? QString() : QStringLiteral(" ")) + warnings.first() + QStringLiteral(".");
   if (warnings.size() > 1) notice += tr(" (and %n more note(s))", nullptr, static_cast<int>(warnings.size()) - 1);
-  window_.showNotice(notice, false);
+  if (!notice.isEmpty() && problems_.isEmpty()) window_.showNotice(notice, false);
   // A reader who is in the middle of something else is not interrupted: the library shows what is there now.
   const bool interrupts = document() != 0 && (import_.pending() > 1 || window_.chat()->isAnswering());
   if (!interrupts) library_.openDocument(key);

@@ -41,7 +41,8 @@ class Application final : public QObject {
   EngineController engine_;
   OpenedDocument document_;
   QHash<QString, QString> passwords_;  // file → password, for this run only
-  bool offerSample_ = false;
+  bool offerSample_ = false, remembered_ = false;
+  QStringList problems_;  // with the files that were opened last
   ui::MainWindow window_;
 };
 

@@ -28,8 +28,16 @@ std::string_view stop_text(ChatForm form) { return form == ChatForm::Plain ? "\n
 
 Result<AnswerResult> Answering::run(const std::function<void(std::string_view)>& on_text,
                                     const std::function<void(const AnswerResult&)>& on_progress) {
-  const auto prompt = make_prompt(engine_.facts_.chat_form, "", "", request_.history, request_.question);
-  const auto question = encode_pieces(*parts_.tokenizer, prompt.after);
+  std::vector<TokenId> question = question_tokens(request_.history);
+  const int room = engine_.facts_.config.context_tokens - prefix_tokens();
+  // Earlier turns are left out, oldest first, where the model's trained length has no room for them.
+  for (auto history = request_.history; count(question) > room / 2 && !history.empty();) {
+    history.erase(history.begin());
+    question = question_tokens(history);
+  }
+  if (count(question) > std::max(room, 64))
+    return Status(Code::Invalid, "The question is longer than this model can read (" + std::to_string(count(question)) +
+                                     " tokens); shorten it");
   parts_.store->truncate(0);
   choose_leaves(count(question));
   LL_RETURN_IF_ERROR(choose_evidence(count(question)));
@@ -54,6 +62,11 @@ Result<AnswerResult> Answering::run(const std::function<void(std::string_view)>&
   parts_.store->truncate(0);
   LL_RETURN_IF_ERROR(status);
   return result_;
+}
+
+std::vector<TokenId> Answering::question_tokens(const std::vector<Turn>& history) const {
+  const auto prompt = make_prompt(engine_.facts_.chat_form, "", "", history, request_.question);
+  return encode_pieces(*parts_.tokenizer, prompt.after);
 }
 
 // Takes leaves, best first, while they fit the budget; the first always does.

@@ -19,6 +19,7 @@ class Answering {
     size_t entry;
     int position;
   };
+  std::vector<TokenId> question_tokens(const std::vector<Turn>& history) const;
   void choose_leaves(int question_tokens);
   Status choose_evidence(int question_tokens);
   Status prefill_exact(const std::vector<TokenId>& question);

@@ -11,6 +11,7 @@ namespace {
 
 constexpr double kLeastShare = 0.5;
 constexpr double kRepeatsQuestion = 0.6;  // a sentence with hardly more than the question's own words
+constexpr double kLacksNumber = 0.6;      // a sentence without a number, where the question asks for one
 constexpr double kAsksItself = 0.3;       // a sentence that is a question
 
 std::vector<std::string> content_stems(std::string_view text) {
@@ -27,6 +28,15 @@ bool has(const std::vector<std::string>& sorted, const std::string& word) {
 
 bool is_number(const std::string& word) {
   return std::any_of(word.begin(), word.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
+}
+
+bool asks_for_number(std::string_view question) {
+  std::string plain;
+  for (const auto& word : words_of(question)) plain += word + " ";
+  for (const char* phrase :
+       {"how many ", "how much ", "how long ", "how old ", "how often ", "when ", "what year ", "which year "})
+    if (plain.find(phrase) != std::string::npos) return true;
+  return false;
 }
 
 }  // namespace
@@ -72,6 +82,7 @@ Support SentenceIndex::support_for(std::string_view claim) const {
 
 std::vector<Support> SentenceIndex::answers_to(std::string_view question, const std::vector<double>& bonus) const {
   const auto wanted = content_stems(question);
+  const bool wants_number = asks_for_number(question);
   std::vector<Support> ranked;
   for (size_t i = 0; i < stems_.size(); ++i) {
     double s = share(wanted, i);
@@ -79,6 +90,7 @@ std::vector<Support> SentenceIndex::answers_to(std::string_view question, const 
     // A bare heading repeats the question's words and answers nothing.
     if (stems_[i].size() < wanted.size() + 2) s *= kRepeatsQuestion;
     if (is_question_[i]) s *= kAsksItself;
+    if (wants_number && std::none_of(stems_[i].begin(), stems_[i].end(), is_number)) s *= kLacksNumber;
     ranked.push_back({static_cast<int>(i), s + (i < bonus.size() ? bonus[i] : 0.0)});
   }
   std::stable_sort(ranked.begin(), ranked.end(), [](const Support& a, const Support& b) { return a.share > b.share; });

@@ -42,6 +42,7 @@ Status start_log(const std::filesystem::path& folder, bool verbose) {
     if (verbose) sinks.push_back(std::make_shared<spdlog::sinks::stderr_sink_mt>());
     auto next = std::make_shared<spdlog::logger>("longleaf", sinks.begin(), sinks.end());
     next->set_level(verbose ? spdlog::level::debug : spdlog::level::info);
+    next->set_error_handler([](const std::string&) {});  // a full disk is reported where it matters
     next->flush_on(spdlog::level::info);
     logger() = std::move(next);
     return {};

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 
 #include "engine/base/checksum.h"
 
@@ -39,17 +40,17 @@ Header header_of(const MemoryPlan& plan) {
   return h;
 }
 
-}  // namespace
-
-struct MemoryFile::Slot {
+struct MemorySlot {
   uint64_t offset, bytes;
   uint32_t vector_crc, kv_crc, state, crc;
   uint32_t computed_crc() const {
-    Slot copy = *this;
+    MemorySlot copy = *this;
     copy.crc = 0;
     return crc32c(&copy, sizeof copy);
   }
 };
+
+}  // namespace
 
 Result<std::unique_ptr<MemoryFile>> MemoryFile::open(const std::filesystem::path& path, MemoryPlan plan) {
   std::unique_ptr<MemoryFile> file(new MemoryFile);
@@ -87,10 +88,10 @@ size_t MemoryFile::kv_bytes(size_t entry) const {
   return 2 * static_cast<size_t>(plan_.n_layers) * plan_.entries[entry].tokens.size() * plan_.row_bytes;
 }
 
-uint64_t MemoryFile::slot_offset(size_t entry) const { return kPage + entry * sizeof(Slot); }
+uint64_t MemoryFile::slot_offset(size_t entry) const { return kPage + entry * sizeof(MemorySlot); }
 
 void MemoryFile::lay_out() {
-  uint64_t at = kPage + round_up(plan_.entries.size() * sizeof(Slot));
+  uint64_t at = kPage + round_up(plan_.entries.size() * sizeof(MemorySlot));
   for (size_t i = 0; i < plan_.entries.size(); ++i) {
     offsets_.push_back(at);
     at += round_up(static_cast<uint64_t>(plan_.d_model) * 4 + kv_bytes(i));
@@ -106,7 +107,7 @@ Status MemoryFile::load(bool writing) {
   const Header wanted = header_of(plan_);
   if (!read_at(0, &found, sizeof found).ok() || std::memcmp(&found, &wanted, sizeof found) != 0) return stale;
   for (size_t i = 0; i < done_.size(); ++i) {
-    Slot slot{};
+    MemorySlot slot{};
     if (!read_at(slot_offset(i), &slot, sizeof slot).ok()) return stale;
     done_[i] = slot.state == 1 && slot.crc == slot.computed_crc() && slot.offset == offsets_[i];
   }
@@ -127,7 +128,7 @@ Status MemoryFile::begin_anew() {
 size_t MemoryFile::count_done() const { return static_cast<size_t>(std::count(done_.begin(), done_.end(), true)); }
 
 Result<std::vector<float>> MemoryFile::read_vector(size_t entry) {
-  Slot slot{};
+  MemorySlot slot{};
   LL_RETURN_IF_ERROR(read_at(slot_offset(entry), &slot, sizeof slot));
   std::vector<float> vector(static_cast<size_t>(plan_.d_model));
   const Status status = read_at(offsets_[entry], vector.data(), vector.size() * 4);
@@ -141,7 +142,7 @@ Result<std::vector<float>> MemoryFile::read_vector(size_t entry) {
 Result<MemoryBlob> MemoryFile::read(size_t entry) {
   MemoryBlob blob;
   LL_ASSIGN_OR_RETURN(blob.vector, read_vector(entry));
-  Slot slot{};
+  MemorySlot slot{};
   LL_RETURN_IF_ERROR(read_at(slot_offset(entry), &slot, sizeof slot));
   blob.kv.resize(kv_bytes(entry));
   const Status status = read_at(offsets_[entry] + blob.vector.size() * 4, blob.kv.data(), blob.kv.size());
@@ -157,12 +158,12 @@ Status MemoryFile::write(size_t entry, const MemoryBlob& blob) {
   const size_t vector_bytes = blob.vector.size() * 4;
   LL_RETURN_IF_ERROR(write_at(offsets_[entry], blob.vector.data(), vector_bytes));
   LL_RETURN_IF_ERROR(write_at(offsets_[entry] + vector_bytes, blob.kv.data(), blob.kv.size()));
-  Slot slot{offsets_[entry],
-            vector_bytes + blob.kv.size(),
-            crc32c(blob.vector.data(), vector_bytes),
-            crc32c(blob.kv.data(), blob.kv.size()),
-            1,
-            0};
+  MemorySlot slot{offsets_[entry],
+                  vector_bytes + blob.kv.size(),
+                  crc32c(blob.vector.data(), vector_bytes),
+                  crc32c(blob.kv.data(), blob.kv.size()),
+                  1,
+                  0};
   slot.crc = slot.computed_crc();
   LL_RETURN_IF_ERROR(write_at(slot_offset(entry), &slot, sizeof slot));
   done_[entry] = true;
@@ -191,6 +192,36 @@ Status MemoryFile::write_at(uint64_t offset, const void* from, size_t bytes) {
     if (n <= 0)
       return Status(Code::Io, "The memory file " + path_.string() + " cannot be written: " + std::strerror(errno));
     p += n, offset += static_cast<uint64_t>(n), bytes -= static_cast<size_t>(n);
+  }
+  return {};
+}
+
+Status verify_memory_file(const std::filesystem::path& path) {
+  const Status damaged(Code::Corrupt, "The memory file " + path.filename().string() +
+                                          " is damaged; encode its document again, or delete the file");
+  std::ifstream file(path, std::ios::binary);
+  Header header{};
+  if (!file.read(reinterpret_cast<char*>(&header), sizeof header)) return damaged;
+  const uint32_t crc = header.crc;
+  header.crc = 0;
+  if (std::memcmp(header.magic, kMagic, sizeof kMagic) != 0 || crc32c(&header, sizeof header) != crc) return damaged;
+  std::vector<char> bytes;
+  for (uint64_t i = 0; i < header.entries; ++i) {
+    MemorySlot slot{};
+    file.seekg(static_cast<std::streamoff>(kPage + i * sizeof slot));
+    if (!file.read(reinterpret_cast<char*>(&slot), sizeof slot)) return damaged;
+    if (slot.state == 0 && slot.bytes == 0) continue;  // not encoded yet
+    const uint64_t vector_bytes = uint64_t{header.d_model} * 4;
+    std::error_code error;
+    const bool fits = slot.crc == slot.computed_crc() && slot.bytes >= vector_bytes &&
+                      slot.bytes <= std::filesystem::file_size(path, error);
+    if (!fits || error) return damaged;
+    bytes.resize(slot.bytes);
+    file.seekg(static_cast<std::streamoff>(slot.offset));
+    if (!file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()))) return damaged;
+    if (crc32c(bytes.data(), vector_bytes) != slot.vector_crc ||
+        crc32c(bytes.data() + vector_bytes, slot.bytes - vector_bytes) != slot.kv_crc)
+      return damaged;
   }
   return {};
 }

@@ -62,7 +62,6 @@ class MemoryFile {
 
  private:
   MemoryFile() = default;
-  struct Slot;
   Status load(bool writing);
   Status begin_anew();
   void lay_out();
@@ -77,5 +76,9 @@ class MemoryFile {
   std::vector<bool> done_;
   uint64_t file_bytes_ = 0;
 };
+
+// Checks the header, the table and every blob that is there, without knowing what the file was made from.
+// Returns Corrupt with a sentence that names the file.
+Status verify_memory_file(const std::filesystem::path& path);
 
 }  // namespace longleaf

@@ -196,7 +196,7 @@ Result<std::shared_ptr<const Gguf>> Gguf::parse(std::span<const uint8_t> bytes, 
 
 Result<std::shared_ptr<const Gguf>> Gguf::open(const std::filesystem::path& path) {
   const std::string name = path.filename().string();
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe must not keep us waiting
   if (fd < 0)
     return Status(Code::NotFound, "The model file " + path.string() + " cannot be opened: " + std::strerror(errno));
   struct stat info {};

@@ -157,6 +157,8 @@ Status Database::backup(const std::filesystem::path& to) {
   const std::string detail = sqlite3_errstr(code);
   sqlite3_close(target);
   if (code == SQLITE_OK || code == SQLITE_DONE) return {};
+  std::error_code ignored;
+  std::filesystem::remove(to, ignored);  // half a copy is worse than none
   return Status(Code::Io, "The backup " + to.string() + " could not be written: " + detail);
 }
 

@@ -17,6 +17,7 @@ namespace longleaf {
 namespace {
 
 constexpr int kMostReaders = 4;
+constexpr size_t kLongestTitle = 300;  // bytes
 constexpr size_t kHashChunk = 1 << 20;
 
 std::string hexadecimal(const unsigned char* bytes, unsigned n) {
@@ -28,7 +29,8 @@ std::string hexadecimal(const unsigned char* bytes, unsigned n) {
 
 // A title a person would recognise: the file's own unless it is empty or a producer's leftover.
 std::string title_of(const PdfInfo& info, const std::filesystem::path& file) {
-  std::string title = info.title;
+  std::string title = info.title.substr(0, kLongestTitle);
+  while (!title.empty() && (title.back() & 0xC0) == 0x80) title.pop_back();  // never half a character
   while (!title.empty() && (title.back() == ' ' || title.back() == '\0')) title.pop_back();
   const bool leftover = title.size() < 3 || title.rfind("Microsoft Word", 0) == 0 || title.rfind("untitled", 0) == 0 ||
                         title.find(".doc") != std::string::npos || title.find(".indd") != std::string::npos ||
@@ -293,6 +295,8 @@ Result<std::string> file_id(const std::filesystem::path& file, std::stop_token s
   std::error_code error;
   if (std::filesystem::is_directory(file, error))
     return Status(Code::Invalid, file.string() + " is a folder, not a PDF");
+  if (std::filesystem::exists(file, error) && !std::filesystem::is_regular_file(file, error))
+    return Status(Code::Invalid, file.string() + " is not a file that can be read to its end; choose a PDF");
   std::ifstream in(file, std::ios::binary);
   if (!in) return Status(Code::NotFound, file.string() + " cannot be opened: " + std::strerror(errno));
   const std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);

@@ -29,7 +29,9 @@ constexpr double kMaxPagePt = 14400;     // the PDF specification's limit: 200 i
 
 std::string utf8(const poppler::ustring& text) {
   const auto bytes = text.to_utf8();
-  return {bytes.begin(), bytes.end()};
+  std::string out(bytes.begin(), bytes.end());
+  std::erase_if(out, [](unsigned char c) { return c < 0x20 || c == 0x7f; });  // terminals obey control characters
+  return out;
 }
 
 float unit(double value) { return std::isfinite(value) ? static_cast<float>(std::clamp(value, 0.0, 1.0)) : 0.0f; }

@@ -35,6 +35,9 @@ TEST(the_best_verbatim_sentence_comes_first) {
   REQUIRE(!ranked.empty());
   CHECK_EQ(ranked[0].sentence, 1);
   CHECK(index.answers_to("Who wrote Hamlet?", {}).empty());
+  const SentenceIndex staff(
+      {"Our employees are committed to the company and to each other.", "The company had 566,000 employees."});
+  CHECK_EQ(staff.answers_to("How many employees did the company have?", {})[0].sentence, 1);
   const SentenceIndex asks({"How often should the filter be replaced in summer?",
                             "The filter is replaced often in summer, every 100 hours."});
   CHECK_EQ(asks.answers_to("How often is the filter replaced?", {})[0].sentence, 1);

@@ -286,15 +286,17 @@ TEST(damaged_bytes_are_noticed_and_encoded_again) {
   for (int i = 0; i < 60; ++i) {
     std::string damaged = whole;
     if (i % 3 == 0)
-      damaged.resize(random() % whole.size());
+      damaged.resize(random() % (whole.size() - 4096));  // more than the padding
     else
       for (int n = 0; n < 40; ++n) damaged[random() % damaged.size()] ^= static_cast<char>(1 + random() % 255);
     std::ofstream(rig.memory_file(), std::ios::binary) << damaged;
+    if (i % 3 == 0) CHECK(verify_memory_file(rig.memory_file()).code() == Code::Corrupt);
     // Auto never fails: what is damaged is read from the text.
     const auto answer = rig.ask(d, Evidence::Auto, all_leaves(d));
     CHECK_EQ(answer.text, expected);
     REQUIRE_OK(rig.encode(d));
     CHECK_EQ(bytes_of(rig.memory_file()).size(), whole.size());
+    REQUIRE_OK(verify_memory_file(rig.memory_file()));
     CHECK_EQ(rig.ask(d, Evidence::LeafKv, all_leaves(d)).stats.evidence, Evidence::LeafKv);
   }
   CHECK_EQ(rig.ask(d, Evidence::LeafKv, all_leaves(d)).text, expected);
