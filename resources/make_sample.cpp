@@ -19,11 +19,11 @@ class Layout {
   void heading(int level, const std::string& text) {
     const double size = level == 0 ? 26 : level == 1 ? 18 : 13;
     if (level == 1 && y_ > kMargin + 100) new_page();
-    y_ += level == 0 ? 40 : level == 1 ? 26 : 16;
+    y_ += level == 0 ? 40 : level == 1 ? 36 : 32;
     if (y_ > kBottom - 60) new_page();
     pdf_.text(kMargin, y_, size, true, text);
     if (level > 0) pdf_.outline(level - 1, text, y_ - size);
-    y_ += size * 0.9;
+    y_ += size * 0.2;
   }
 
   void paragraph(const std::string& text) {

@@ -62,6 +62,7 @@ void Application::connectWindow() {
   });
   connect(window_.chat(), &ui::ChatView::stopRequested, &engine_, &EngineController::stopAnswer);
   connect(window_.job(), &ui::JobBar::pauseToggled, &import_, &ImportController::setPaused);
+  connect(window_.job(), &ui::JobBar::pauseToggled, &engine_, &EngineController::setEncodePaused);
   connect(window_.job(), &ui::JobBar::cancelRequested, this, [this] {
     import_.cancel();
     engine_.cancelEncode();

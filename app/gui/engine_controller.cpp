@@ -88,7 +88,7 @@ void EngineController::ask(qint64 document, const QString& question, const QStri
   const quint64 id = ++current_;
   if (isEncoding()) encodeStop_.request_stop();
   thread_.post([=, this, stop = answerStop_.get_token()] { answer(id, document, question, evidence, pages, stop); });
-  if (isEncoding()) postEncode(encoding_);
+  if (isEncoding() && !encodePaused_) postEncode(encoding_);
 }
 
 void EngineController::stopAnswer() { answerStop_.request_stop(); }
@@ -139,6 +139,7 @@ Result<ui::ChatItem> EngineController::answerAndKeep(quint64 id, qint64 document
 void EngineController::encode(qint64 document) {
   if (isEncoding()) return;
   encoding_ = document;
+  encodePaused_ = false;
   postEncode(document);
 }
 
@@ -161,7 +162,22 @@ void EngineController::postEncode(qint64 document) {
   });
 }
 
-void EngineController::cancelEncode() { encodeStop_.request_stop(); }
+void EngineController::setEncodePaused(bool paused) {
+  if (!isEncoding() || paused == encodePaused_) return;
+  encodePaused_ = paused;
+  if (!paused) return postEncode(encoding_);
+  ++encodeId_;  // what the running one reports is not its end
+  encodeStop_.request_stop();
+  encodeJob_.paused = true;
+  emit encodeProgress(encodeJob_);
+}
+
+void EngineController::cancelEncode() {
+  encodeStop_.request_stop();
+  if (!isEncoding() || !encodePaused_) return;
+  encoding_ = 0;
+  emit encodeFailed(tr("Encoding was stopped; it goes on from there next time."));
+}
 
 Result<EncodeReport> EngineController::encodeNow(qint64 document, std::stop_token stop) {
   if (engine_ == nullptr) return Status(Code::Invalid, "Open a model first");
@@ -183,6 +199,8 @@ Result<EncodeReport> EngineController::encodeNow(qint64 document, std::stop_toke
       job.secondsLeft =
           secondsSince(start) / static_cast<double>(p.tokens_done) * static_cast<double>(p.tokens - p.tokens_done);
     home([this, job, f = figures(nullptr)] {
+      if (encodePaused_ || !isEncoding()) return;
+      encodeJob_ = job;
       emit encodeProgress(job);
       emit figuresChanged(f);
     });

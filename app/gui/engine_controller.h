@@ -28,6 +28,8 @@ class EngineController final : public QObject {
   void stopAnswer();
   // A question asked meanwhile is answered first; encoding then goes on where it was.
   void encode(qint64 document);
+  // Pausing gives the processor back; going on costs nothing, because every finished leaf is kept.
+  void setEncodePaused(bool paused);
   void cancelEncode();
   bool isEncoding() const { return encoding_ != 0; }
 
@@ -65,6 +67,8 @@ class EngineController final : public QObject {
   quint64 current_ = 0;
   qint64 encoding_ = 0;  // the document, 0: none
   quint64 encodeId_ = 0;
+  bool encodePaused_ = false;
+  ui::JobItem encodeJob_;  // as shown last
   std::stop_source answerStop_, encodeStop_;
   TaskThread thread_;  // last: ends before the rest goes
 };

@@ -108,6 +108,14 @@ class ApplicationTest : public QObject {
     QCOMPARE(encoded.count(), 0);
     const int before = progress.count();
     QTRY_VERIFY_WITH_TIMEOUT(progress.count() > before, 30000);  // it goes on
+    emit window().job()->pauseToggled(true);
+    QVERIFY(window().job()->text().contains(QStringLiteral("paused")));
+    QTest::qWait(300);
+    const int paused = progress.count();
+    QTest::qWait(300);
+    QCOMPARE(progress.count(), paused);
+    emit window().job()->pauseToggled(false);
+    QTRY_VERIFY_WITH_TIMEOUT(progress.count() > paused, 30000);
     emit window().job()->cancelRequested();
     QTRY_VERIFY_WITH_TIMEOUT(window().notice().contains(QStringLiteral("goes on from there")), 30000);
   }
