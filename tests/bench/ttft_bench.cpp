@@ -28,15 +28,19 @@ std::vector<int64_t> all_leaves(const DocumentInput& document) {
   return leaves;
 }
 
+constexpr const char* kQuestion = "What does the document say about the history of the order?";
+
+// `asked` is when the question was sent: what came before this call, routing for one, counts.
 Result<AnswerResult> ask(Engine& engine, const DocumentInput& document, const std::filesystem::path& memory,
-                         Evidence evidence, std::vector<int64_t> leaves, int evidence_tokens) {
+                         Evidence evidence, std::vector<int64_t> leaves, int evidence_tokens,
+                         std::chrono::steady_clock::time_point asked) {
   AnswerRequest request;
-  request.question = "What does the document say about the history of the order?";
+  request.question = kQuestion;
   request.leaves = std::move(leaves);
   request.evidence = evidence;
   request.max_tokens = 1;
   request.evidence_tokens = evidence_tokens;
-  request.asked = std::chrono::steady_clock::now();
+  request.asked = asked;
   return engine.answer(document, memory, request, [](std::string_view) {}, nullptr, {});
 }
 
@@ -56,26 +60,28 @@ int measure(Library& library, Engine& engine, const std::filesystem::path& worke
   std::vector<double> reuse;
   int question_tokens = 0;
   for (int i = 0; i < 5; ++i) {
-    const auto route = asking.findRoute(report->document, "What does the document say about the history of the order?",
-                                        RouteMethod::Flat, 0, {});
+    const auto asked = std::chrono::steady_clock::now();
+    const auto route = asking.findRoute(report->document, kQuestion, RouteMethod::Flat, 0, {});
     if (!route.ok()) return failed(route.status());
     std::vector<int64_t> leaves;
     for (const auto& leaf : route->leaves) leaves.push_back(leaf.node);
-    const auto answer = ask(engine, **input, memory, Evidence::LeafKv, leaves, 3072);
+    const auto answer = ask(engine, **input, memory, Evidence::LeafKv, leaves, 3072, asked);
     if (!answer.ok()) return failed(answer.status());
     reuse.push_back(answer->stats.ttft_ms);
     question_tokens = answer->stats.prefill_tokens;
   }
+  const double first = reuse[0];
   std::sort(reuse.begin(), reuse.end());
   double exact_ms = -1;
   if (encoded->tokens <= most_exact_tokens) {
-    const auto answer = ask(engine, **input, memory, Evidence::Exact, all_leaves(**input), 1 << 30);
+    const auto answer =
+        ask(engine, **input, memory, Evidence::Exact, all_leaves(**input), 1 << 30, std::chrono::steady_clock::now());
     if (!answer.ok()) return failed(answer.status());
     exact_ms = answer->stats.ttft_ms;
   }
-  std::printf("| %d | %lld | %.1f | %.1f | %d | %.1f | ", report->document.pages,
+  std::printf("| %d | %lld | %.1f | %.1f | %d | %.1f | %.1f | ", report->document.pages,
               static_cast<long long>(encoded->tokens), encoded->seconds,
-              static_cast<double>(encoded->bytes) / (1 << 20), question_tokens, reuse[2]);
+              static_cast<double>(encoded->bytes) / (1 << 20), question_tokens, first, reuse[2]);
   if (exact_ms >= 0)
     std::printf("%.0f | %.0f |\n", exact_ms, exact_ms / reuse[2]);
   else
@@ -106,8 +112,9 @@ int main(int argc, char** argv) {
   auto library = Library::open(folder / "library");
   if (!library.ok()) return failed(library.status());
   std::printf(
-      "%s, %d layers\n\n| pages | tokens | encode s | memory MiB | tokens read for a question | leaf_kv TTFT ms | "
-      "exact TTFT ms | ratio |\n|---|---|---|---|---|---|---|---|\n",
+      "%s, %d layers\n\n| pages | tokens | encode s | memory MiB | tokens prefilled | leaf_kv TTFT ms, first | median "
+      "of 5 "
+      "| exact TTFT ms | ratio |\n|---|---|---|---|---|---|---|---|---|\n",
       (*engine)->device().c_str(), shape.layers);
   for (int i = 5; i < argc; ++i)
     if (const int status = measure(**library, **engine, argv[1], argv[i], std::atoi(argv[4])); status != 0)
