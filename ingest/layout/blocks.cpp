@@ -3,128 +3,169 @@
 #include <algorithm>
 #include <cctype>
 #include <cmath>
-#include <map>
+#include <optional>
+#include <string_view>
+
+#include "ingest/layout/line_kinds.h"
 
 namespace longleaf {
 namespace {
 
-constexpr float kSameLineOverlap = 0.5f;   // of the lower of two words' heights
-constexpr float kColumnGapEm = 4.0f;       // a wider gap inside a baseline separates columns
-constexpr float kNewBlockLeading = 1.65f;  // baseline distance over font size that opens a block
-constexpr float kSizeStep = 1.07f;         // a change of font size that opens a block
+constexpr float kLooser = 1.22f;        // than the usual leading opens a block
+constexpr float kLeastLooserEm = 0.3f;  // and by at least this much
+constexpr float kUsualLeading = 1.4f;   // where the document shows none
+constexpr float kSizeStep = 1.07f;      // a change of font size that opens a block
 constexpr float kIndentEm = 0.9f;
+constexpr float kShortOfEdge = 0.2f;  // of the column's width, that a paragraph's last line ends before its edge
+constexpr float kApartEm = 4;         // a gap inside a line that no text has
+constexpr float kSameLineOverlap = 0.5f;
 
-float overlap(const Box& a, const Box& b) { return std::min(a.y1, b.y1) - std::max(a.y0, b.y0); }
-
-bool continues_line(const Line& line, const Word& word, float width_pt) {
-  const Word& last = line.words.back();
-  const float height = std::min(last.box.height(), word.box.height());
-  if (overlap(last.box, word.box) < kSameLineOverlap * height &&
-      overlap(line.box, word.box) < kSameLineOverlap * height)
-    return false;
-  const float em = std::max({last.size_pt, word.size_pt, 4.0f}) / width_pt;
-  const float gap = word.box.x0 - last.box.x1;
-  return gap > -1.5f * em && gap < kColumnGapEm * em;
-}
-
-// Size and weight by characters.
-void summarise(Line& line) {
-  std::map<float, size_t> sizes;
-  size_t bold = 0, all = 0;
-  for (const Word& word : line.words) {
-    sizes[std::round(word.size_pt * 4) / 4] += word.text.size();
-    all += word.text.size();
-    bold += word.bold ? word.text.size() : 0;
-  }
-  size_t most = 0;
-  for (const auto& [size, n] : sizes)
-    if (n > most) most = n, line.size_pt = size;
-  line.bold = bold * 2 > all;
-}
-
-bool is_bullet(const std::string& word) {
-  static const char* const marks[] = {"\u2022", "\u25CF", "\u25AA", "\u25E6", "\u2023", "\u2013", "\u2014",
-                                      "-",      "*",      "\u00B7", "\uF0B7", "\u25A0", "\u27A2"};
-  return std::any_of(std::begin(marks), std::end(marks), [&](const char* mark) { return word == mark; });
-}
-
-// "1." "(a)" "iv)" "12)" – but not "3.2", which numbers a heading.
-bool is_enumerator(const std::string& word) {
-  size_t begin = word.size() > 1 && word[0] == '(' ? 1 : 0;
-  const size_t end = word.size() - 1;
-  if (word.size() < 2 || (word[end] != ')' && word[end] != '.') || end - begin > 3 || end <= begin) return false;
-  const bool digits = std::all_of(word.begin() + static_cast<long>(begin), word.begin() + static_cast<long>(end),
-                                  [](unsigned char c) { return std::isdigit(c) != 0; });
-  const bool letter =
-      end - begin == 1 && std::isalpha(static_cast<unsigned char>(word[begin])) != 0 && word[end] == ')';
-  return digits || letter;
-}
-
-bool opens_list_item(const Line& line) {
-  return line.words.size() > 1 && (is_bullet(line.words[0].text) || is_enumerator(line.words[0].text));
-}
+int half_points(float size_pt) { return static_cast<int>(std::lround(size_pt * 2)); }
 
 struct Open {
   std::vector<const Line*> lines;
+  BlockKind kind = BlockKind::Paragraph;
   float left = 0;
+  float column_right = 0;
 };
 
-bool opens_block(const Open& open, const Line& line) {
-  const Line& last = *open.lines.back();
-  if (opens_list_item(line)) return true;
-  if (line.bold != last.bold) return true;
+// "IV." "B." "2.1": what numbers headings rather than lists.
+bool begins_with_number(const Line& line) {
+  const std::string& word = line.words.front().text;
+  if (line.words.size() < 2 || word.size() > 7 ||
+      (word.back() != '.' && word.back() != ')' && std::isdigit(static_cast<unsigned char>(word.back())) == 0))
+    return false;
+  return std::all_of(word.begin(), word.end(),
+                     [](unsigned char c) {
+                       return c == '.' || c == '(' || c == ')' || std::isdigit(c) != 0 ||
+                              std::string_view("IVXL").find(static_cast<char>(c)) != std::string_view::npos;
+                     }) ||
+         (word.size() == 2 && std::isalpha(static_cast<unsigned char>(word[0])) != 0);
+}
+
+// A change of type that no emphasis inside a paragraph makes.
+bool is_style_break(const Line& line, const Line& last) {
   const float larger = std::max(line.size_pt, last.size_pt), smaller = std::min(line.size_pt, last.size_pt);
   if (larger > smaller * kSizeStep) return true;
-  const float height = std::max(line.box.height(), last.box.height());
-  const float step = line.box.y0 - last.box.y0;
-  if (step < 0.3f * height) return true;  // upwards or beside: another column
-  if (step > kNewBlockLeading * height) return true;
-  if (std::min(line.box.x1, last.box.x1) < std::max(line.box.x0, last.box.x0)) return true;
+  if (line.font != 0 && last.font != 0 && line.font != last.font && line.italic == last.italic) return true;
+  const bool last_is_short = last.place.x1 < last.place.x0 + 0.8f * (line.place.x1 - last.place.x0);
+  return line.bold != last.bold || (line.italic != last.italic && last_is_short);
+}
+
+// Lines that stand by themselves: rows, entries, and whatever begins a list item, a caption or a note.
+bool opens_by_kind(const Open& open, BlockKind kind, const Line& line) {
+  switch (kind) {
+    case BlockKind::TableRow:
+    case BlockKind::TocEntry:
+    case BlockKind::ListItem:
+    case BlockKind::Caption:
+      return true;
+    case BlockKind::Footnote:
+      return open.kind != kind || std::isdigit(static_cast<unsigned char>(line.words[0].text[0])) != 0;
+    case BlockKind::Code:
+    case BlockKind::Formula:
+      return open.kind != kind;
+    default:
+      return open.kind == BlockKind::TableRow || open.kind == BlockKind::TocEntry || open.kind == BlockKind::Footnote ||
+             open.kind == BlockKind::Code || open.kind == BlockKind::Formula;
+  }
+}
+
+bool opens_block(const Open& open, BlockKind kind, const Line& line, const Setting& setting) {
+  const Line& last = *open.lines.back();
+  if (line.column != last.column || opens_by_kind(open, kind, line)) return true;
+  if (line.place.x0 >= last.place.x1 && line.place.y0 < last.place.y1) return true;  // split apart
+  const float step = line.place.y1 - last.place.y1;
+  const float em = std::max(1.0f, last.size_pt);
+  const float usual = setting.leading_of(last.size_pt) * em;
+  if (kind == BlockKind::Code || kind == BlockKind::Formula) return step > 2.5f * usual;
+  if (is_style_break(line, last)) return true;
+  if (step > usual * kLooser && step > usual + kLeastLooserEm * em) return true;
+  const bool last_is_short = last.place.x1 < open.column_right - kShortOfEdge * (open.column_right - open.left);
+  // A title that is numbered hangs: its second line stands further right.
+  const bool other_edge = line.place.x0 < last.place.x0 - kIndentEm * em ||
+                          (line.place.x0 > last.place.x0 + kIndentEm * em && !begins_with_number(*open.lines.front()));
+  if (last_is_short && (other_edge || begins_with_number(line))) return true;
+  if (std::min(line.place.x1, last.place.x1) < std::max(line.place.x0, last.place.x0)) return true;
   // A first-line indent: further right than the lines so far, which are flush.
-  const float em = line.box.height();
-  const bool is_list = opens_list_item(*open.lines.front());
-  return !is_list && open.lines.size() > 1 && line.box.x0 > open.left + kIndentEm * em &&
-         last.box.x0 < open.left + 0.3f * em;
+  return open.kind == BlockKind::Paragraph && line.place.x0 > open.left + kIndentEm * em &&
+         line.place.x0 < open.left + 6 * em && last.place.x0 < open.left + 0.3f * em && open.lines.size() > 1;
 }
 
 bool starts_lower(const std::string& text) {
   return !text.empty() && std::islower(static_cast<unsigned char>(text[0])) != 0;
 }
 
-void append_word(Block& block, const Word& word, bool line_start) {
+// Ends the text so far so that the first word of a new line can follow.
+void end_line(Block& block, const std::string& next) {
   static const std::string kSoftHyphen = "\u00AD";
-  std::string text = word.text;
-  if (line_start && !block.text.empty()) {
-    const bool soft = block.text.size() >= 2 && block.text.compare(block.text.size() - 2, 2, kSoftHyphen) == 0;
-    const size_t n = block.text.size();
-    const bool hard =
-        n >= 2 && block.text[n - 1] == '-' && std::isalpha(static_cast<unsigned char>(block.text[n - 2])) != 0;
-    if (soft || (hard && starts_lower(text))) {
-      block.text.erase(n - (soft ? 2 : 1));
-      block.words.back().length = static_cast<uint16_t>(block.text.size() - block.words.back().offset);
-    } else {
-      block.text += ' ';
-    }
+  const size_t n = block.text.size();
+  const bool soft = n >= 2 && block.text.compare(n - 2, 2, kSoftHyphen) == 0;
+  const bool hard =
+      n >= 2 && block.text[n - 1] == '-' && std::isalpha(static_cast<unsigned char>(block.text[n - 2])) != 0;
+  if (soft || (hard && starts_lower(next))) {
+    block.text.erase(n - (soft ? 2 : 1));
+    block.words.back().length = static_cast<uint16_t>(block.text.size() - block.words.back().offset);
+  } else {
+    block.text += block.kind == BlockKind::Code ? '\n' : ' ';
   }
-  const size_t length = std::min<size_t>(text.size(), UINT16_MAX);
-  block.words.push_back({static_cast<uint32_t>(block.text.size()), static_cast<uint16_t>(length), word.box});
-  block.text.append(text, 0, length);
+}
+
+void append_line(Block& block, const Line& line) {
+  size_t cell = 0;
+  for (size_t i = 0; i < line.words.size(); ++i) {
+    const Word& word = line.words[i];
+    const bool new_cell = cell < line.cells.size() && line.cells[cell] == i;
+    cell += new_cell ? 1 : 0;
+    if (i == 0 && !block.text.empty())
+      end_line(block, word.text);
+    else if (new_cell && block.kind == BlockKind::TableRow)
+      block.text += " | ";
+    else if (i > 0 && (line.words[i - 1].space_after || new_cell))
+      block.text += ' ';
+    const size_t length = std::min<size_t>(word.text.size(), UINT16_MAX);
+    block.words.push_back({static_cast<uint32_t>(block.text.size()), static_cast<uint16_t>(length), word.box});
+    block.text.append(word.text, 0, length);
+  }
+}
+
+// "Pre-retrieval process. In this stage …": the first words are set off from the rest.
+bool has_lead(const std::vector<const Line*>& lines) {
+  const Line& first = *lines.front();
+  const Word& word = first.words.front();
+  const size_t index = std::isalpha(static_cast<unsigned char>(word.text[0])) == 0 && first.words.size() > 1 ? 1 : 0;
+  const Word& lead = first.words[index];
+  if (!lead.bold && !lead.italic) return false;
+  for (const Word& other : first.words)
+    if (other.bold != lead.bold || other.italic != lead.italic) return &other != &word;
+  return lines.size() > 1 && (lines[1]->bold != lead.bold || lines[1]->italic != lead.italic);
 }
 
 Block close_block(int page, const Open& open) {
+  const Line& first = *open.lines.front();
   Block block;
+  block.kind = open.kind;
   block.page = page;
   block.n_lines = static_cast<int>(open.lines.size());
-  block.box = open.lines.front()->box;
-  block.size_pt = open.lines.front()->size_pt;
-  block.bold = open.lines.front()->bold;
-  block.kind = opens_list_item(*open.lines.front()) ? BlockKind::ListItem : BlockKind::Paragraph;
+  block.box = first.box;
+  block.left_pt = first.place.x0, block.right_pt = first.place.x1;
+  block.size_pt = first.size_pt;
+  block.font = first.font;
+  block.bold = first.bold;
+  block.italic = first.italic;
+  block.underlined = first.underlined;
+  block.fixed_pitch = first.fixed_pitch;
+  block.capitals = first.capitals;
+  block.aside = first.aside;
+  block.has_lead = has_lead(open.lines);
   for (const Line* line : open.lines) {
     block.box = united(block.box, line->box);
-    for (size_t i = 0; i < line->words.size(); ++i) {
-      if (i > 0 && line->words[i - 1].space_after) block.text += ' ';
-      append_word(block, line->words[i], i == 0);
-    }
+    block.left_pt = std::min(block.left_pt, line->place.x0);
+    block.right_pt = std::max(block.right_pt, line->place.x1);
+    if (line->font != block.font) block.font = 0;
+    block.italic &= line->italic;
+    block.capitals &= line->capitals;
+    append_line(block, *line);
   }
   return block;
 }
@@ -139,37 +180,103 @@ const char* name_of(BlockKind kind) {
       return "heading";
     case BlockKind::ListItem:
       return "list_item";
+    case BlockKind::Caption:
+      return "caption";
+    case BlockKind::TableRow:
+      return "table_row";
+    case BlockKind::Footnote:
+      return "footnote";
+    case BlockKind::Code:
+      return "code";
+    case BlockKind::Formula:
+      return "formula";
+    case BlockKind::TocEntry:
+      return "toc_entry";
   }
   return "?";
 }
 
-std::vector<Line> make_lines(const PageText& page) {
-  std::vector<Line> lines;
-  for (const Word& word : page.words) {
-    if (lines.empty() || !continues_line(lines.back(), word, page.width_pt)) {
-      lines.push_back({{word}, word.box, 0, false});
-      continue;
-    }
-    Line& line = lines.back();
-    if (word.box.x0 > line.words.back().box.x1)
-      line.words.back().space_after |= word.box.x0 - line.words.back().box.x1 > 0.15f * word.size_pt / page.width_pt;
-    line.words.push_back(word);
-    line.box = united(line.box, word.box);
-  }
-  for (Line& line : lines) summarise(line);
-  return lines;
+float Setting::leading_of(float size_pt) const {
+  const auto found = leading.find(half_points(size_pt));
+  return found == leading.end() ? kUsualLeading : found->second;
 }
 
-std::vector<Block> make_blocks(int page, const std::vector<Line>& lines) {
+// The closest leading that is common: the most frequent one may be that between list items. In twentieths of the size.
+std::optional<float> usual_leading(const std::map<int, size_t>& steps) {
+  const auto around = [&](int step) {
+    size_t n = 0;
+    for (auto it = steps.lower_bound(step - 1); it != steps.end() && it->first <= step + 1; ++it) n += it->second;
+    return n;
+  };
+  size_t peak = 0;
+  for (const auto& [step, n] : steps) peak = std::max(peak, around(step));
+  if (peak < 3) return std::nullopt;
+  for (const auto& [step, n] : steps)
+    if (around(step) * 2 >= peak) return (static_cast<float>(step) + 1) / 20;
+  return std::nullopt;
+}
+
+Setting setting_of(const std::vector<std::vector<Line>>& pages) {
+  std::map<int, size_t> sizes;  // half points → bytes
+  std::map<uint16_t, size_t> fonts;
+  std::map<int, std::map<int, size_t>> steps;  // half points → twentieths of the size → lines
+  size_t fixed = 0, all = 0;
+  for (const auto& lines : pages)
+    for (size_t i = 0; i < lines.size(); ++i) {
+      const Line& line = lines[i];
+      const int size = half_points(line.size_pt);
+      for (const Word& word : line.words) {
+        const size_t n = word.text.size();
+        sizes[size] += n, fonts[word.font] += n, all += n;
+        fixed += word.fixed_pitch ? n : 0;
+      }
+      if (i == 0 || lines[i - 1].column != line.column || half_points(lines[i - 1].size_pt) != size) continue;
+      const float step = (line.place.y1 - lines[i - 1].place.y1) / std::max(1.0f, line.size_pt);
+      if (step > 0.8f && step < 3.5f && line.words.size() > 3 && line.cells.empty() && lines[i - 1].cells.empty())
+        ++steps[size][static_cast<int>(step * 20)];
+    }
+  const auto most = [](const auto& counts) {
+    return std::max_element(counts.begin(), counts.end(),
+                            [](const auto& a, const auto& b) { return a.second < b.second; });
+  };
+  Setting setting;
+  if (!sizes.empty()) setting.body_size_pt = static_cast<float>(most(sizes)->first) / 2;
+  if (!fonts.empty()) setting.body_font = most(fonts)->first;
+  setting.fixed_pitch = fixed * 2 > all;
+  for (const auto& [size, histogram] : steps)
+    if (const auto leading = usual_leading(histogram)) setting.leading[size] = *leading;
+  return setting;
+}
+
+// A line of text with a wide gap outside of any table: two things beside each other, as a title and a mark at the edge.
+std::vector<Line> split_apart(const std::vector<Line>& lines, std::vector<BlockKind>& kinds) {
+  std::vector<Line> out;
+  std::vector<BlockKind> out_kinds;
+  for (size_t i = 0; i < lines.size(); ++i) {
+    const bool splits = kinds[i] == BlockKind::Paragraph && !lines[i].cells.empty() && lines[i].cells[0] > 0;
+    const auto parts = splits ? parts_of(lines[i], kApartEm) : std::vector<Line>{lines[i]};
+    out.insert(out.end(), parts.begin(), parts.end());
+    out_kinds.insert(out_kinds.end(), parts.size(), kinds[i]);
+  }
+  kinds = std::move(out_kinds);
+  return out;
+}
+
+std::vector<Block> make_blocks(int page, const std::vector<Line>& all, const Setting& setting) {
+  auto kinds = kinds_of(all, setting);
+  const auto lines = split_apart(all, kinds);
+  std::map<int, float> right;  // edge of each column
+  for (const Line& line : lines) right[line.column] = std::max(right[line.column], line.place.x1);
   std::vector<Block> blocks;
   Open open;
-  for (const Line& line : lines) {
-    if (!open.lines.empty() && opens_block(open, line)) {
+  for (size_t i = 0; i < lines.size(); ++i) {
+    const Line& line = lines[i];
+    if (!open.lines.empty() && opens_block(open, kinds[i], line, setting)) {
       blocks.push_back(close_block(page, open));
       open.lines.clear();
     }
-    if (open.lines.empty()) open.left = line.box.x0;
-    open.left = std::min(open.left, line.box.x0);
+    if (open.lines.empty()) open.left = line.place.x0, open.kind = kinds[i], open.column_right = right[line.column];
+    open.left = std::min(open.left, line.place.x0);
     open.lines.push_back(&line);
   }
   if (!open.lines.empty()) blocks.push_back(close_block(page, open));
@@ -178,6 +285,7 @@ std::vector<Block> make_blocks(int page, const std::vector<Line>& lines) {
 
 std::vector<Box> boxes_of(const Block& block, size_t begin, size_t end) {
   std::vector<Box> boxes;
+  const auto overlap = [](const Box& a, const Box& b) { return std::min(a.y1, b.y1) - std::max(a.y0, b.y0); };
   for (const WordPlace& word : block.words) {
     if (word.offset >= end || word.offset + word.length <= begin) continue;
     const bool same_line = !boxes.empty() && overlap(boxes.back(), word.box) > kSameLineOverlap * word.box.height() &&

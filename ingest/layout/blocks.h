@@ -1,23 +1,17 @@
-// From words to lines to blocks: what a reader sees as paragraphs, headings and list items. Pure functions: any thread.
+// From lines to blocks: what a reader sees as paragraphs, list items, table rows. Pure functions: any thread.
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
-#include "ingest/pdf/page_text.h"
+#include "ingest/layout/lines.h"
 
 namespace longleaf {
 
-// Words on one baseline, left to right.
-struct Line {
-  std::vector<Word> words;
-  Box box;
-  float size_pt = 0;  // the size most of its characters have
-  bool bold = false;  // most of its characters
-};
-
-enum class BlockKind : uint8_t { Paragraph, Heading, ListItem };
+// Kept in libraries as numbers: only append.
+enum class BlockKind : uint8_t { Paragraph, Heading, ListItem, Caption, TableRow, Footnote, Code, Formula, TocEntry };
 const char* name_of(BlockKind kind);
 
 // Where a word of a block's text stands: bytes [offset, offset + length) of the text.
@@ -30,19 +24,31 @@ struct WordPlace {
 struct Block {
   BlockKind kind = BlockKind::Paragraph;
   int page = 0;
-  std::string text;              // one paragraph, hyphenation undone
+  std::string text;              // one paragraph, hyphenation undone; cells of a row are separated by " | "
   std::vector<WordPlace> words;  // in text order
   Box box;
+  float left_pt = 0, right_pt = 0;  // of its lines, in points, text running from left to right
   float size_pt = 0;
-  bool bold = false;
+  uint16_t font = 0;  // of all its lines; 0 when they differ
+  bool bold = false, italic = false, underlined = false, fixed_pitch = false, capitals = false;
+  bool aside = false;     // see Line
+  bool has_lead = false;  // its first words are bold or italic and the rest is not: a run-in heading, perhaps
   int n_lines = 0;
 };
 
-// Lines in the page's reading order.
-std::vector<Line> make_lines(const PageText& page);
+// How the document is set: what is usual decides what stands out.
+struct Setting {
+  float body_size_pt = 0;
+  uint16_t body_font = 0;
+  bool fixed_pitch = false;      // typewritten throughout: nothing is code for that
+  std::map<int, float> leading;  // by size in half points: baseline distance over size
+  float leading_of(float size_pt) const;
+};
 
-// Joins lines into blocks by spacing, size, weight, indentation and list marks.
-std::vector<Block> make_blocks(int page, const std::vector<Line>& lines);
+Setting setting_of(const std::vector<std::vector<Line>>& pages);
+
+// Joins lines of a page into blocks by spacing, style, indentation, list marks and columns.
+std::vector<Block> make_blocks(int page, const std::vector<Line>& lines, const Setting& setting);
 
 // Boxes of bytes [begin, end) of the block's text, one per line of the page.
 std::vector<Box> boxes_of(const Block& block, size_t begin, size_t end);

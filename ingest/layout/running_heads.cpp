@@ -19,6 +19,10 @@ constexpr size_t kMaxLength = 160;
 std::string shape_of(const Line& line) {
   std::string shape;
   for (const Word& word : line.words) {
+    if (word.text.find_first_not_of("ivxlc") == std::string::npos) {
+      shape += "# ";
+      continue;
+    }
     for (unsigned char c : word.text) {
       if (std::isdigit(c) == 0)
         shape += static_cast<char>(std::tolower(c));

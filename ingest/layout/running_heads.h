@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "ingest/layout/blocks.h"
+#include "ingest/layout/lines.h"
 
 namespace longleaf {
 

@@ -10,7 +10,7 @@
 #include <fstream>
 #include <thread>
 
-#include "ingest/layout/running_heads.h"
+#include "ingest/layout/layout.h"
 #include "ingest/pdf/protocol.h"
 
 namespace longleaf {
@@ -184,7 +184,7 @@ Status Import::store_range(const std::vector<int>& numbers, const std::vector<Re
 }
 
 Status Import::store_page(int number, const Result<PageText>& page) {
-  const PageText empty{number, 612, 792, "", {}};
+  const PageText empty{number, 612, 792, "", 0, {}};
   const PageText& p = page.ok() ? *page : empty;
   const std::string packed = pdf::encode(p);
   const SqlValue problem = page.ok() ? SqlValue(nullptr) : SqlValue(std::string_view(page.status().message()));
@@ -194,23 +194,18 @@ Status Import::store_page(int number, const Result<PageText>& page) {
 }
 
 Status Import::make_tree() {
-  std::vector<std::vector<Line>> pages;
+  std::vector<PageText> pages;
   Status bad;
   LL_RETURN_IF_ERROR(db_.query("SELECT words FROM pages WHERE document = ? ORDER BY number", {report_.document.key},
                                [&](const Row& row) {
                                  if (row.is_null(0)) return false;  // another process has made the tree
-                                 const auto page = pdf::decode_page(row.text(0));
+                                 auto page = pdf::decode_page(row.text(0));
                                  if (!page.ok()) return bad = page.status(), false;
-                                 pages.push_back(make_lines(*page));
+                                 pages.push_back(std::move(*page));
                                  return true;
                                }));
   LL_RETURN_IF_ERROR(bad);
-  remove_running_heads(pages);
-  std::vector<Block> blocks;
-  for (size_t p = 0; p < pages.size(); ++p) {
-    auto more = make_blocks(static_cast<int>(p), pages[p]);
-    blocks.insert(blocks.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
-  }
+  std::vector<Block> blocks = lay_out(pages);
   std::vector<OutlineEntry> outline;
   LL_RETURN_IF_ERROR(db_.query("SELECT level, title, page, top FROM outline WHERE document = ? ORDER BY ordinal",
                                {report_.document.key}, [&](const Row& row) {

@@ -22,14 +22,18 @@ struct Word {
   std::string text;  // UTF-8
   Box box;
   float size_pt = 0;  // font size
-  bool bold = false, italic = false;
+  bool bold = false, italic = false, fixed_pitch = false, underlined = false;
   bool space_after = false;
+  bool hidden = false;  // no reader sees it: no ink, ink like the paper, tiny, covered, or off the page
+  uint16_t font = 0;    // tells fonts apart; the same name gives the same number
+  uint8_t turns = 0;    // quarter turns clockwise from upright
 };
 
 struct PageText {
   int index = 0;  // from 0
   float width_pt = 0, height_pt = 0;
   std::string label;        // as printed, may be empty
+  float picture_share = 0;  // of its area, covered by pictures
   std::vector<Word> words;  // in the reading order poppler found
 };
 

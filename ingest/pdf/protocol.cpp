@@ -151,13 +151,17 @@ std::string encode(const PageText& page) {
   w.put(static_cast<int32_t>(page.index));
   w.put(page.width_pt);
   w.put(page.height_pt);
+  w.put(page.picture_share);
   w.text(page.label);
   w.put(static_cast<uint32_t>(page.words.size()));
   for (const Word& word : page.words) {
     w.text(word.text);
     put_box(w, word.box);
     w.put(word.size_pt);
-    w.put(static_cast<uint8_t>((word.bold ? 1 : 0) | (word.italic ? 2 : 0) | (word.space_after ? 4 : 0)));
+    w.put(word.font);
+    w.put(static_cast<uint8_t>((word.bold ? 1 : 0) | (word.italic ? 2 : 0) | (word.space_after ? 4 : 0) |
+                               (word.fixed_pitch ? 8 : 0) | (word.hidden ? 16 : 0) | ((word.turns & 3) << 5) |
+                               (word.underlined ? 128 : 0)));
   }
   return w.out;
 }
@@ -168,17 +172,23 @@ Result<PageText> decode_page(std::string_view body) {
   page.index = r.get<int32_t>();
   page.width_pt = r.number();
   page.height_pt = r.number();
+  page.picture_share = r.number();
   page.label = r.text();
-  const uint32_t n = r.count(25);
+  const uint32_t n = r.count(27);
   for (uint32_t i = 0; i < n && r.ok(); ++i) {
     Word word;
     word.text = r.text();
     word.box = get_box(r);
     word.size_pt = r.number();
+    word.font = r.get<uint16_t>();
     const auto flags = r.get<uint8_t>();
     word.bold = (flags & 1) != 0;
     word.italic = (flags & 2) != 0;
     word.space_after = (flags & 4) != 0;
+    word.fixed_pitch = (flags & 8) != 0;
+    word.hidden = (flags & 16) != 0;
+    word.turns = (flags >> 5) & 3;
+    word.underlined = (flags & 128) != 0;
     if (word.text.empty() || word.text.size() > kMaxWord) return garbled();
     page.words.push_back(std::move(word));
   }

@@ -19,7 +19,7 @@
 
 namespace longleaf::pdf {
 
-constexpr uint32_t kProtocolVersion = 1;
+constexpr uint32_t kProtocolVersion = 2;
 constexpr uint32_t kMaxFrame = 128 << 20;
 constexpr uint32_t kMaxRenderWidth = 4096;
 

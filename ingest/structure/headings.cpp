@@ -3,16 +3,19 @@
 #include <algorithm>
 #include <cctype>
 #include <cmath>
+#include <iterator>
 #include <map>
 #include <optional>
+#include <set>
+
+#include "ingest/structure/contents.h"
+#include "ingest/structure/numbering.h"
+#include "ingest/structure/type_headings.h"
 
 namespace longleaf {
 namespace {
 
 constexpr size_t kMaxHeadingBytes = 200;
-constexpr int kMaxHeadingLines = 3;
-constexpr float kLarger = 1.08f;  // than body text, to be a heading by size
-constexpr int kMaxSizes = 4;      // levels told apart by size; smaller ones share the last
 
 // Outline titles often lack the number the page has, or have one the page lacks.
 bool same_title(const std::string& title, const std::string& text) {
@@ -36,82 +39,7 @@ std::map<int, PageBlocks> by_page(const std::vector<Block>& blocks) {
   return pages;
 }
 
-// Depth of "1", "1.2", "1.2.3" or "A.1" at the head of a text; 0 when there is none.
-int numbering_depth(const std::string& text) {
-  size_t i = 0;
-  int depth = 0;
-  const auto digit = [&](size_t at) {
-    return at < text.size() && std::isdigit(static_cast<unsigned char>(text[at])) != 0;
-  };
-  if (text.size() > 2 && std::isupper(static_cast<unsigned char>(text[0])) != 0 && text[1] == '.' && digit(2))
-    depth = 1, i = 2;
-  while (digit(i)) {
-    size_t end = i;
-    while (digit(end)) ++end;
-    if (end - i > 3) return 0;
-    ++depth;
-    i = end;
-    if (i < text.size() && text[i] == '.') ++i;
-  }
-  if (depth == 0 || i >= text.size() || text[i] != ' ') return 0;
-  while (i < text.size() && text[i] == ' ') ++i;
-  return i < text.size() && (std::isupper(static_cast<unsigned char>(text[i])) != 0 || (text[i] & 0x80) != 0) ? depth
-                                                                                                              : 0;
-}
-
-bool has_letters(const std::string& text) {
-  return std::count_if(text.begin(), text.end(), [](unsigned char c) { return std::isalpha(c) != 0 || c >= 0x80; }) >=
-         3;
-}
-
-// A sentence or a leader line of a table of contents.
-bool reads_like_text(const std::string& text) {
-  const char last = text.back();
-  return last == ',' || last == ';' || last == ':' || (last == '.' && text.size() > 60) ||
-         text.find(". . .") != std::string::npos || text.find("....") != std::string::npos;
-}
-
-struct Body {
-  float size_pt = 0;
-  bool bold = false;
-};
-
-Body body_of(const std::vector<Block>& blocks) {
-  std::map<std::pair<float, bool>, size_t> weight;
-  for (const Block& block : blocks) weight[{std::round(block.size_pt * 2) / 2, block.bold}] += block.text.size();
-  Body body;
-  size_t most = 0;
-  for (const auto& [style, n] : weight)
-    if (n > most) most = n, body = {style.first, style.second};
-  return body;
-}
-
-struct Candidate {
-  int block;
-  float size_pt;  // rounded; bold counts as a quarter point more, so that bold body-size headings rank last
-  int depth;
-};
-
-std::optional<Candidate> candidate(const Block& block, int index, const Body& body) {
-  if (block.text.size() > kMaxHeadingBytes || block.text.size() < 3 || block.n_lines > kMaxHeadingLines)
-    return std::nullopt;
-  if (!has_letters(block.text) || reads_like_text(block.text)) return std::nullopt;
-  const bool larger = block.size_pt >= body.size_pt * kLarger;
-  const bool heavier = block.bold && !body.bold && block.size_pt >= body.size_pt * 0.95f;
-  const int depth = numbering_depth(block.text);
-  if (block.kind == BlockKind::ListItem && depth == 0) return std::nullopt;
-  if (!larger && !heavier) return std::nullopt;
-  return Candidate{index, std::round(block.size_pt * 2) / 2 + (block.bold ? 0.25f : 0.0f), depth};
-}
-
 }  // namespace
-
-std::string folded(std::string_view text) {
-  std::string out;
-  for (unsigned char c : text)
-    if (std::isalnum(c) != 0 || c >= 0x80) out += static_cast<char>(std::tolower(c));
-  return out;
-}
 
 std::vector<Heading> headings_from_outline(const std::vector<Block>& blocks, const std::vector<OutlineEntry>& outline) {
   const auto pages = by_page(blocks);
@@ -138,24 +66,59 @@ std::vector<Heading> headings_from_outline(const std::vector<Block>& blocks, con
   return headings;
 }
 
-std::vector<Heading> headings_from_type(const std::vector<Block>& blocks) {
-  const Body body = body_of(blocks);
-  std::vector<Candidate> candidates;
-  for (size_t i = 0; i < blocks.size(); ++i)
-    if (auto found = candidate(blocks[i], static_cast<int>(i), body)) candidates.push_back(*found);
-  // More headings than every second block: the document has no body to stand out from.
-  if (candidates.size() * 2 > blocks.size()) return {};
-  std::vector<float> sizes;
-  for (const auto& c : candidates) sizes.push_back(c.size_pt);
-  std::sort(sizes.rbegin(), sizes.rend());
-  sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
-  std::vector<Heading> headings;
-  for (const auto& c : candidates) {
-    const auto rank = std::find(sizes.begin(), sizes.end(), c.size_pt) - sizes.begin();
-    const int by_size = std::min<int>(static_cast<int>(rank), kMaxSizes - 1) + 1;
-    headings.push_back({c.block, c.depth > 0 ? c.depth : by_size, blocks[static_cast<size_t>(c.block)].text, true});
+namespace {
+
+// Named headings are sure. Headings by type fill what the names leave out: the same type as named ones stands at their
+// level, or under them where most of that type is not named; other types stand deeper.
+std::vector<Heading> merged(const std::vector<Block>& blocks, std::vector<Heading> named,
+                            const std::vector<Heading>& typed) {
+  std::set<int> taken;
+  std::map<TypeKey, std::map<int, int>> levels;  // named headings of a type, by level
+  std::map<TypeKey, int> unnamed;
+  int deepest = 1;
+  for (const Heading& h : named) {
+    taken.insert(h.block);
+    deepest = std::max(deepest, h.level);
+    if (h.is_block) ++levels[type_key(blocks[static_cast<size_t>(h.block)])][h.level];
   }
-  return headings;
+  const int first = named.front().block;
+  for (const Heading& h : typed)
+    if (h.block > first && taken.count(h.block) == 0) ++unnamed[type_key(blocks[static_cast<size_t>(h.block)])];
+  std::vector<Heading> more;
+  std::vector<int> open;  // levels of typed headings since the last named one
+  size_t next = 0;
+  for (const Heading& h : typed) {
+    for (; next < named.size() && named[next].block <= h.block; ++next) open.clear();
+    if (taken.count(h.block) != 0 || (h.block < first && !names_contents(h.title))) continue;
+    while (!open.empty() && open.back() >= h.level) open.pop_back();
+    open.push_back(h.level);
+    Heading heading = h;
+    heading.level = deepest + static_cast<int>(open.size());
+    const TypeKey key = type_key(blocks[static_cast<size_t>(h.block)]);
+    if (h.block < first) {
+      heading.level = 1;
+    } else if (const auto known = levels.find(key); known != levels.end()) {
+      int most = 0, count = 0, all = 0;
+      for (const auto& [level, n] : known->second) {
+        all += n;
+        if (n > count) count = n, most = level;
+      }
+      if (all >= unnamed[key]) heading.level = most;
+    }
+    more.push_back(std::move(heading));
+  }
+  named.insert(named.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+  std::stable_sort(named.begin(), named.end(), [](const auto& x, const auto& y) { return x.block < y.block; });
+  return named;
+}
+
+}  // namespace
+
+std::vector<Heading> find_headings(const std::vector<Block>& blocks, const std::vector<OutlineEntry>& outline) {
+  auto named = headings_from_outline(blocks, outline);
+  if (named.empty()) named = headings_from_contents(blocks);
+  auto typed = headings_from_type(blocks);
+  return named.empty() ? typed : merged(blocks, std::move(named), typed);
 }
 
 }  // namespace longleaf

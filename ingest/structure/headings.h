@@ -16,14 +16,12 @@ struct Heading {
   bool is_block = false;  // the block is the heading itself, not only what follows it
 };
 
-// Lower-case letters and digits only: for comparing an outline's titles with what stands on the page.
-std::string folded(std::string_view text);
-
 // Empty when the outline has no two entries with targets. Entries are matched to blocks of their page by text, else
 // by height on the page. In reading order.
 std::vector<Heading> headings_from_outline(const std::vector<Block>& blocks, const std::vector<OutlineEntry>& outline);
 
-// By font size, weight and numbering against the body text.
-std::vector<Heading> headings_from_type(const std::vector<Block>& blocks);
+// From the outline where it is usable, else from printed tables of contents, and in both cases by type what they leave
+// out; by type alone where there is neither.
+std::vector<Heading> find_headings(const std::vector<Block>& blocks, const std::vector<OutlineEntry>& outline);
 
 }  // namespace longleaf

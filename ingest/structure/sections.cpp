@@ -132,8 +132,7 @@ int estimate_tokens(std::string_view text) {
 
 SectionTree make_sections(std::vector<Block> blocks, const std::vector<OutlineEntry>& outline, const std::string& title,
                           const LeafLimits& limits) {
-  auto headings = headings_from_outline(blocks, outline);
-  if (headings.empty()) headings = headings_from_type(blocks);
+  const auto headings = find_headings(blocks, outline);
   SectionTree tree;
   Builder builder(tree, limits, title);
   size_t next = 0;

@@ -1,8 +1,11 @@
 #include "ingest/worker/worker.h"
 
-#include <poppler-document.h>
-#include <poppler-global.h>
-#include <poppler-page.h>
+#include <Error.h>
+#include <GlobalParams.h>
+#include <PDFDoc.h>
+#include <PDFDocEncoding.h>
+#include <Stream.h>
+#include <UnicodeMapFuncs.h>
 #include <poppler-qt6.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -15,31 +18,46 @@
 #include <map>
 #include <memory>
 #include <new>
+#include <optional>
 #include <span>
 
 #include "ingest/pdf/protocol.h"
+#include "ingest/worker/page_device.h"
 
 namespace longleaf::pdf {
 namespace {
 
 constexpr int kMaxOutlineLevel = 32;
 constexpr size_t kMaxOutlineEntries = 100000;
-constexpr size_t kMaxWordBytes = 10000;  // more without a space is no word
-constexpr double kMaxPagePt = 14400;     // the PDF specification's limit: 200 inches
-
-std::string utf8(const poppler::ustring& text) {
-  const auto bytes = text.to_utf8();
-  std::string out(bytes.begin(), bytes.end());
-  std::erase_if(out, [](unsigned char c) { return c < 0x20 || c == 0x7f; });  // terminals obey control characters
-  return out;
-}
 
 float unit(double value) { return std::isfinite(value) ? static_cast<float>(std::clamp(value, 0.0, 1.0)) : 0.0f; }
 
-bool name_contains(const std::string& name, std::initializer_list<const char*> parts) {
-  std::string lower;
-  for (char c : name) lower += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return std::any_of(parts.begin(), parts.end(), [&](const char* p) { return lower.find(p) != std::string::npos; });
+// A PDF text string: UTF-16BE or UTF-8 behind a mark, else PDFDocEncoding.
+std::string utf8_of(const GooString* string) {
+  if (string == nullptr) return {};
+  const std::string& bytes = string->toStr();
+  const auto at = [&](size_t i) { return static_cast<unsigned char>(bytes[i]); };
+  std::string out;
+  const auto add = [&](Unicode u) {
+    char utf8[8];
+    if (u >= 0x20 && u != 0x7f) out.append(utf8, static_cast<size_t>(mapUTF8(u, utf8, sizeof utf8)));
+  };
+  if (bytes.rfind("\xFE\xFF", 0) == 0) {
+    for (size_t i = 2; i + 1 < bytes.size(); i += 2) {
+      Unicode u = static_cast<Unicode>(at(i) << 8 | at(i + 1));
+      if (u >= 0xD800 && u < 0xDC00 && i + 3 < bytes.size()) {
+        u = 0x10000 + ((u & 0x3FF) << 10 | (static_cast<Unicode>(at(i + 2) << 8 | at(i + 3)) & 0x3FF));
+        i += 2;
+      }
+      add(u);
+    }
+  } else if (bytes.rfind("\xEF\xBB\xBF", 0) == 0) {
+    out = QString::fromUtf8(bytes.data() + 3, static_cast<qsizetype>(bytes.size() - 3)).toStdString();
+    std::erase_if(out, [](unsigned char c) { return c < 0x20 || c == 0x7f; });
+  } else {
+    for (size_t i = 0; i < bytes.size(); ++i) add(pdfDocEncoding[at(i)]);
+  }
+  return out;
 }
 
 class Worker {
@@ -73,7 +91,7 @@ class Worker {
   std::span<const char> bytes_;
   bool too_large_;
   std::string password_;
-  std::unique_ptr<poppler::document> document_;
+  std::unique_ptr<PDFDoc> document_;
   std::unique_ptr<Poppler::Document> qt_document_;  // outline targets and pictures, opened when first needed
 };
 
@@ -84,52 +102,40 @@ Result<Frame> Worker::open(const std::string& password) {
   const std::string_view head(bytes_.data(), std::min<size_t>(bytes_.size(), 1024));
   if (head.find("%PDF-") == std::string_view::npos) return Status(Code::Corrupt, "The file is not a PDF");
   password_ = password;
-  document_.reset(
-      poppler::document::load_from_raw_data(bytes_.data(), static_cast<int>(bytes_.size()), password, password));
-  if (document_ == nullptr) return Status(Code::Corrupt, "The PDF is damaged beyond reading");
-  if (document_->is_locked()) {
+  const std::optional<GooString> secret(std::in_place, password);
+  auto* stream = new MemStream(bytes_.data(), 0, static_cast<Goffset>(bytes_.size()), Object(objNull));
+  document_ = std::make_unique<PDFDoc>(stream, secret, secret);  // takes the stream
+  if (!document_->isOk()) {
+    const bool locked = document_->getErrorCode() == errEncrypted;
     document_.reset();
+    if (!locked) return Status(Code::Corrupt, "The PDF is damaged beyond reading");
     return password.empty() ? Status(Code::Locked, "The PDF is protected by a password")
                             : Status(Code::Locked, "The password does not open this PDF");
   }
   PdfInfo info;
-  info.pages = document_->pages();
+  info.pages = document_->getNumPages();
   if (info.pages <= 0) return Status(Code::Corrupt, "The PDF has no pages that can be read");
-  info.title = utf8(document_->get_title());
-  info.author = utf8(document_->get_author());
+  info.title = utf8_of(document_->getDocInfoTitle().get());
+  info.author = utf8_of(document_->getDocInfoAuthor().get());
   return Frame{Kind::Opened, encode(info)};
 }
 
 Result<Frame> Worker::page(const std::string& body) {
   const auto numbers = decode_numbers(body, 1);
   if (!numbers.ok()) return numbers.status();
-  std::unique_ptr<poppler::page> page(document_->create_page(static_cast<int>((*numbers)[0])));
-  if (page == nullptr) return Status(Code::Corrupt, "Page " + std::to_string((*numbers)[0] + 1) + " cannot be read");
-  const auto size = page->page_rect(poppler::crop_box);
+  const int number = static_cast<int>(std::min<uint32_t>((*numbers)[0], INT32_MAX - 1)) + 1;
+  ::Page* page = number <= document_->getNumPages() ? document_->getPage(number) : nullptr;
+  if (page == nullptr) return Status(Code::Corrupt, "Page " + std::to_string(number) + " cannot be read");
   PageText out;
-  out.index = static_cast<int>((*numbers)[0]);
-  const bool sideways =
-      page->orientation() == poppler::page::landscape || page->orientation() == poppler::page::seascape;
-  out.width_pt = static_cast<float>(sideways ? size.height() : size.width());
-  out.height_pt = static_cast<float>(sideways ? size.width() : size.height());
-  out.label = utf8(page->label());
+  out.index = number - 1;
+  const bool sideways = page->getRotate() == 90 || page->getRotate() == 270;
+  out.width_pt = static_cast<float>(sideways ? page->getCropHeight() : page->getCropWidth());
+  out.height_pt = static_cast<float>(sideways ? page->getCropWidth() : page->getCropHeight());
   if (!(out.width_pt > 0 && out.height_pt > 0 && out.width_pt <= kMaxPagePt && out.height_pt <= kMaxPagePt))
-    return Status(Code::Corrupt, "Page " + std::to_string((*numbers)[0] + 1) + " has an impossible size");
-  for (const auto& box : page->text_list(poppler::page::text_list_include_font)) {
-    Word word;
-    word.text = utf8(box.text());
-    if (word.text.empty() || word.text.size() > kMaxWordBytes) continue;
-    const auto r = box.bbox();
-    word.box = {unit(r.left() / out.width_pt), unit(r.top() / out.height_pt), unit(r.right() / out.width_pt),
-                unit(r.bottom() / out.height_pt)};
-    const double font_size = box.has_font_info() ? box.get_font_size() : r.height();
-    word.size_pt = std::isfinite(font_size) ? static_cast<float>(std::clamp(std::abs(font_size), 0.0, kMaxPagePt)) : 0;
-    const std::string font = box.has_font_info() ? box.get_font_name(0) : std::string();
-    word.bold = name_contains(font, {"bold", "black", "heavy", "demi", "cmbx", "-bd"});
-    word.italic = name_contains(font, {"ital", "obli", "cmti", "cmsl"});
-    word.space_after = box.has_space_after();
-    out.words.push_back(std::move(word));
-  }
+    return Status(Code::Corrupt, "Page " + std::to_string(number) + " has an impossible size");
+  if (GooString label; document_->getCatalog()->indexToLabel(out.index, &label)) out.label = utf8_of(&label);
+  PageDevice device;
+  device.read(*document_, out);
   return Frame{Kind::PageText, encode(out)};
 }
 
@@ -203,8 +209,9 @@ std::span<const char> map_document(int fd) {
 
 int run_worker(int document, int in, int out) {
   limit_this_process();
-  poppler::set_debug_error_function([](const std::string&, void*) {}, nullptr);
   Poppler::setDebugErrorFunction([](const QString&, const QVariant&) {}, {});
+  globalParams = std::make_unique<GlobalParams>();
+  setErrorCallback([](ErrorCategory, Goffset, const char*) {});
   struct stat info {};
   const bool too_large = fstat(document, &info) == 0 && info.st_size > INT32_MAX;
   Worker worker(map_document(document), too_large);

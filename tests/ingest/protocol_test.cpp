@@ -13,9 +13,14 @@ using namespace longleaf::pdf;
 namespace {
 
 PageText page() {
-  PageText p{3, 595, 842, "iv", {}};
-  p.words.push_back({"Pump", {0.1f, 0.2f, 0.3f, 0.4f}, 11, true, false, true});
-  p.words.push_back({"\u00e9t\u00e9", {0.3f, 0.2f, 0.5f, 0.4f}, 11.5f, false, true, false});
+  PageText p{3, 595, 842, "iv", 0.25f, {}};
+  Word pump;
+  pump.text = "Pump", pump.box = {0.1f, 0.2f, 0.3f, 0.4f}, pump.size_pt = 11;
+  pump.bold = pump.space_after = pump.underlined = pump.fixed_pitch = true;
+  Word summer;
+  summer.text = "\u00e9t\u00e9", summer.box = {0.3f, 0.2f, 0.5f, 0.4f}, summer.size_pt = 11.5f;
+  summer.italic = summer.hidden = true, summer.turns = 3, summer.font = 777;
+  p.words = {pump, summer};
   return p;
 }
 
@@ -27,7 +32,10 @@ TEST(what_is_encoded_comes_back) {
   CHECK_EQ(back->label, std::string("iv"));
   REQUIRE(back->words.size() == 2);
   CHECK_EQ(back->words[1].text, std::string("\u00e9t\u00e9"));
-  CHECK(back->words[0].bold && back->words[0].space_after && back->words[1].italic);
+  const Word &pump = back->words[0], &summer = back->words[1];
+  CHECK(pump.bold && pump.space_after && pump.underlined && pump.fixed_pitch && !pump.italic && !pump.hidden);
+  CHECK(summer.italic && summer.hidden && !summer.bold && summer.turns == 3 && summer.font == 777);
+  CHECK_EQ(back->picture_share, 0.25f);
   CHECK(back->words[0].box == page().words[0].box);
   const auto info = decode_info(encode(PdfInfo{7, "t", "a"}));
   REQUIRE_OK(info);

@@ -1,6 +1,8 @@
 #include <numeric>
 
+#include "ingest/structure/contents.h"
 #include "ingest/structure/headings.h"
+#include "ingest/structure/numbering.h"
 #include "ingest/structure/sections.h"
 #include "ingest/structure/sentences.h"
 #include "tests/support/check.h"
@@ -73,6 +75,81 @@ TEST(without_an_outline_type_and_numbers_make_the_levels) {
   CHECK_EQ(titles[1], std::string("2A part of them"));
 }
 
+namespace {
+
+Block entry(const std::string& text, float indent) {
+  Block b = block(0, text);
+  b.kind = BlockKind::TocEntry;
+  b.left_pt = 50 + indent, b.right_pt = 500;
+  return b;
+}
+
+// Contents on page 0; the printed page 1 is the third of the file.
+std::vector<Block> book_with_contents() {
+  std::vector<Block> blocks = {block(0, "Contents", 16, true),     entry("1 Pumps ...... 1", 0),
+                               entry("1.1 Feed pump ..... 1", 20), entry("1.2 A pump with a title that .... 2", 20),
+                               entry("2 Valves . . . . 3", 0),     entry("3 Missing ... 4", 0)};
+  const auto page = [&](int number, std::initializer_list<const char*> titles) {
+    for (const char* title : titles) {
+      blocks.push_back(block(number, title));  // set as the body is: only the contents give them away
+      for (int i = 0; i < 4; ++i) blocks.push_back(block(number, kBody));
+    }
+  };
+  page(2, {"1 Pumps", "1.1 Feed Pump"});
+  page(3, {"1.2 A pump with a title that"});
+  page(4, {"2 Valves"});
+  return blocks;
+}
+
+}  // namespace
+
+TEST(printed_contents_name_the_headings_their_pages_and_their_levels) {
+  const auto blocks = book_with_contents();
+  const auto tables = read_contents(blocks);
+  REQUIRE(tables.size() == 1 && tables[0].size() == 5);
+  CHECK_EQ(tables[0][1].title, std::string("1.1 Feed pump"));
+  CHECK_EQ(tables[0][1].number, 1);
+  CHECK_EQ(tables[0][1].level, 2);
+  const auto titles = section_titles(make_sections(blocks, {}, "Manual", limits()));
+  CHECK(titles == (std::vector<std::string>{"1Contents", "11 Pumps", "21.1 Feed Pump", "21.2 A pump with a title that",
+                                            "12 Valves"}));
+}
+
+TEST(contents_of_which_little_is_found_are_not_believed) {
+  auto blocks = book_with_contents();
+  for (Block& b : blocks)
+    if (b.page > 0 && b.text.size() < 40) b.text = "Something else";
+  CHECK(headings_from_contents(blocks).empty());
+}
+
+TEST(a_number_in_front_of_a_title_is_told_from_the_title) {
+  CHECK(numbering_of("3.1.2 Scope").kind == NumberKind::Decimal && numbering_of("3.1.2 Scope").depth == 3);
+  CHECK(numbering_of("IV. Scope").kind == NumberKind::Roman);
+  CHECK(numbering_of("B. Scope").kind == NumberKind::UpperLetter);
+  CHECK(numbering_of("(a) Scope").kind == NumberKind::InBrackets);
+  CHECK(numbering_of("ITEM 1A. RISK").kind == NumberKind::Named);
+  CHECK(numbering_of("Civil law").kind == NumberKind::None);
+  CHECK(numbering_of("2024 was a year").kind == NumberKind::None);
+  CHECK_EQ(without_numbering("Chapter 4: Scope"), std::string("Scope"));
+  CHECK_EQ(title_key("7.2 The \u201CFeed\u201D-Pump"), title_key("the feed pump"));
+}
+
+TEST(what_looks_like_a_heading_but_is_not) {
+  std::vector<Block> blocks;
+  for (int i = 0; i < 6; ++i) {
+    blocks.push_back(block(5 + i, "A section of it", 14, true));
+    blocks.push_back(block(5 + i, kBody));
+    blocks.push_back(block(5 + i, "Definition " + std::to_string(i), 11, true));  // counted through
+    blocks.push_back(block(5 + i, kBody));
+    blocks.push_back(block(5 + i, "Bold words that run", 11, true));
+    blocks.push_back(block(5 + i, "on in the next line. " + kBody));
+    for (int j = 0; j < 4; ++j) blocks.push_back(block(5 + i, kBody));
+  }
+  for (int j = 0; j < 5; ++j) blocks.push_back(block(11, "Row of a table", 11, true));
+  const auto titles = section_titles(make_sections(blocks, {}, "Manual", limits()));
+  CHECK(titles == std::vector<std::string>(6, "1A section of it"));
+}
+
 TEST(an_outline_that_points_nowhere_is_not_believed) {
   const std::vector<Block> blocks = {block(0, "Big title", 20), block(0, kBody), block(0, kBody), block(0, kBody)};
   const auto titles = section_titles(make_sections(blocks, {{0, "x", -1, 0}, {0, "y", 99, 0}}, "Manual", limits()));
@@ -84,7 +161,7 @@ TEST(leaves_stay_in_their_section_and_under_the_limit_and_lose_nothing) {
   for (int i = 0; i < 20; ++i) blocks.push_back(block(i / 5, kBody));
   blocks.push_back(block(4, "Second part", 20));
   std::string endless;
-  for (int i = 0; i < 300; ++i) endless += "word" + std::to_string(i) + (i % 40 == 39 ? ". Then " : " ");
+  for (int i = 0; i < 300; ++i) endless += (i == 0 ? "Word" : "word") + std::to_string(i) + (i % 40 == 39 ? ". Then " : " ");
   blocks.push_back(block(4, endless));
   blocks.push_back(block(5, std::string(5000, 'x')));  // one word without an end
   const auto tree = make_sections(blocks, {}, "Manual", limits(100));
