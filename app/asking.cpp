@@ -6,7 +6,6 @@
 
 #include "app/places.h"
 #include "engine/answer/support.h"
-#include "ingest/library/search.h"
 #include "ingest/structure/sentences.h"
 
 namespace longleaf {
@@ -52,14 +51,22 @@ Result<const DocumentInput*> Asking::input(const DocumentRow& document) {
   return &input_;
 }
 
+Result<const LexicalIndex*> Asking::words(const DocumentRow& document) {
+  const std::pair key{document.id, document.key};
+  if (words_ && words_document_ == key) return &*words_;
+  LL_ASSIGN_OR_RETURN(words_, LexicalIndex::build(library_, document.key));
+  words_document_ = key;
+  return &*words_;
+}
+
 Result<Route> Asking::findRoute(const DocumentRow& document, const std::string& question, RouteMethod method,
                                 int rerank, std::stop_token stop) {
   LL_ASSIGN_OR_RETURN(const DocumentInput* input, this->input(document));
   if (question.find_first_not_of(" \t\n") == std::string::npos) return Status(Code::Invalid, "The question is empty");
-  LL_ASSIGN_OR_RETURN(const auto lexical, lexical_scores(library_, document.key, question));
+  LL_ASSIGN_OR_RETURN(const LexicalIndex* words, this->words(document));
   RouteInput in;
   in.nodes = &input->nodes;
-  for (const auto& score : lexical) in.lexical[score.leaf] = score.score;
+  for (const auto& score : words->scores(question)) in.lexical[score.leaf] = score.score;
   if (engine_ != nullptr) {
     const NodeMemory& memory = engine_->node_memory(*input, memoryFolder(library_.folder()));
     LL_ASSIGN_OR_RETURN(in.question, engine_->question_vector(question, memory, stop));
@@ -132,7 +139,7 @@ Result<std::vector<Asking::Sentence>> Asking::sentencesOf(const std::vector<Rout
   for (size_t i = 0; i < leaves.size(); ++i) {
     LL_ASSIGN_OR_RETURN(const auto blocks, library_.leaf_blocks(leaves[i].node));
     for (const auto& [node, block] : blocks) {
-      if (block.kind == BlockKind::Heading && !with_headings) continue;
+      if (block.kind == BlockKind::TocEntry || (block.kind == BlockKind::Heading && !with_headings)) continue;
       for (const Range& range : sentences(block.text))
         all.push_back({block.text.substr(range.begin, range.end - range.begin), block.page,
                        boxes_of(block, range.begin, range.end), i});

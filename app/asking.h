@@ -4,13 +4,16 @@
 
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/engine.h"
 #include "engine/routing/router.h"
 #include "ingest/library/chats.h"
+#include "ingest/library/lexical_index.h"
 #include "ingest/library/library.h"
 
 namespace longleaf {
@@ -61,6 +64,7 @@ class Asking {
 
  private:
   struct Sentence;
+  Result<const LexicalIndex*> words(const DocumentRow& document);
   Status rankAgain(const DocumentInput& input, const std::string& question, int most, std::stop_token stop,
                    Route& route);
   Result<std::vector<Sentence>> sentencesOf(const std::vector<RoutedNode>& leaves, bool with_headings);
@@ -74,6 +78,8 @@ class Asking {
   Library& library_;
   Engine* engine_;
   DocumentInput input_;
+  std::optional<LexicalIndex> words_;  // of words_document_
+  std::pair<std::string, int64_t> words_document_;
 };
 
 }  // namespace longleaf

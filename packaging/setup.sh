@@ -9,7 +9,7 @@ ninja-build: runs the build
 pkg-config: finds poppler
 qt6-base-dev: the window (Qt 6 Widgets) and its tests (Qt Test)
 libgl-dev: headers that Qt's packages ask for
-libpoppler-cpp-dev: reads the words of a PDF with their fonts
+libpoppler-private-dev: reads the words of a PDF with their fonts, colours and covers
 libpoppler-qt6-dev: reads a PDF's outline and draws its pages
 poppler-data: character maps for Chinese, Japanese and Korean PDFs
 libsqlite3-dev: the library of documents, and full-text search

@@ -18,6 +18,8 @@ namespace {
 
 constexpr int kMostReaders = 4;
 constexpr size_t kLongestTitle = 300;  // bytes
+constexpr int64_t kHiddenBytes = 40;   // less is a stray mark
+constexpr size_t kShownBytes = 80;
 constexpr size_t kHashChunk = 1 << 20;
 
 std::string hexadecimal(const unsigned char* bytes, unsigned n) {
@@ -25,6 +27,13 @@ std::string hexadecimal(const unsigned char* bytes, unsigned n) {
   std::string out;
   for (unsigned i = 0; i < n; ++i) out += digits[bytes[i] >> 4], out += digits[bytes[i] & 15];
   return out;
+}
+
+// At most `most` bytes, never half a character.
+std::string shortened(std::string text, size_t most) {
+  if (text.size() <= most) return text;
+  while (most > 0 && (text[most] & 0xC0) == 0x80) --most;
+  return text.substr(0, most) + "…";
 }
 
 // A title a person would recognise: the file's own unless it is empty or a producer's leftover.
@@ -53,6 +62,7 @@ class Import {
   Status store_page(int number, const Result<PageText>& page);
   Status make_tree();
   Status store_tree(const SectionTree& tree);
+  Status warn_of_hidden_text();
   Status collect_warnings();
 
   Library& library_;
@@ -188,9 +198,17 @@ Status Import::store_page(int number, const Result<PageText>& page) {
   const PageText& p = page.ok() ? *page : empty;
   const std::string packed = pdf::encode(p);
   const SqlValue problem = page.ok() ? SqlValue(nullptr) : SqlValue(std::string_view(page.status().message()));
-  return db_.run("INSERT OR IGNORE INTO pages VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                 {report_.document.key, int64_t{number}, double{p.width_pt}, double{p.height_pt},
-                  std::string_view(p.label), int64_t{p.words.empty() ? 0 : 1}, problem, Blob{packed}});
+  std::string hidden;
+  bool has_text = false;
+  for (const Word& word : p.words) {
+    has_text |= !word.hidden;
+    if (word.hidden) hidden += (hidden.empty() ? "" : " ") + word.text;
+  }
+  return db_.run(
+      "INSERT OR IGNORE INTO pages(document, number, width, height, label, has_text, problem, words, hidden)"
+      " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      {report_.document.key, int64_t{number}, double{p.width_pt}, double{p.height_pt}, std::string_view(p.label),
+       int64_t{has_text ? 1 : 0}, problem, Blob{packed}, std::string_view(hidden)});
 }
 
 Status Import::make_tree() {
@@ -262,6 +280,19 @@ Status Import::store_tree(const SectionTree& tree) {
   return db_.run("UPDATE documents SET state = 1 WHERE key = ?", {document});
 }
 
+// Words that only a program sees may be there to mislead it.
+Status Import::warn_of_hidden_text() {
+  return db_.query("SELECT number, hidden FROM pages WHERE document = ? AND length(hidden) >= ? ORDER BY number",
+                   {report_.document.key, kHiddenBytes}, [&](const Row& row) {
+                     const auto page = static_cast<int>(row.integer(0));
+                     const std::string shown = shortened(std::string(row.text(1)), kShownBytes);
+                     report_.warnings.push_back({"hidden_text", page,
+                                                 "Page " + std::to_string(page + 1) +
+                                                     " has text that no reader sees; it is left out: “" + shown + "”"});
+                     return true;
+                   });
+}
+
 Status Import::collect_warnings() {
   int without_text = 0;
   LL_RETURN_IF_ERROR(db_.query(
@@ -281,7 +312,7 @@ Status Import::collect_warnings() {
     report_.warnings = {
         {"no_text", -1,
          "No page has text that can be read; the document may be a scan, which needs text recognition first"}};
-  return {};
+  return warn_of_hidden_text();
 }
 
 }  // namespace

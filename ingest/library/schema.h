@@ -58,6 +58,12 @@ CREATE TABLE citations(
   supported INTEGER NOT NULL, page INTEGER NOT NULL, quote TEXT NOT NULL, boxes BLOB NOT NULL,
   PRIMARY KEY(message, ordinal)) WITHOUT ROWID;
 CREATE TABLE settings(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+)sql",
+                                                            // Text that no reader sees, kept apart; pages of
+                                                            // unfinished imports are read anew, in the new encoding.
+                                                            R"sql(
+ALTER TABLE pages ADD COLUMN hidden TEXT NOT NULL DEFAULT '';
+DELETE FROM pages WHERE document IN (SELECT key FROM documents WHERE state = 0);
 )sql"};
 
 }  // namespace longleaf

@@ -52,20 +52,6 @@ void mark_words(const std::vector<BlockRow>& blocks, const std::vector<std::stri
 
 }  // namespace
 
-Result<std::vector<LexicalScore>> lexical_scores(Library& library, int64_t document, std::string_view question) {
-  std::string expression;
-  for (const auto& word : content_words(question)) expression += (expression.empty() ? "" : " OR ") + quoted(word);
-  std::vector<LexicalScore> scores;
-  if (expression.empty()) return scores;
-  LL_RETURN_IF_ERROR(library.database().query(
-      "SELECT i.rowid, -bm25(leaf_index, ?, ?) AS score FROM leaf_index i JOIN leaf_text t ON t.key = i.rowid"
-      " WHERE leaf_index MATCH ? AND t.document = ? ORDER BY score DESC, i.rowid",
-      {kTitleWeight, kBodyWeight, std::string_view(expression), document}, [&](const Row& row) {
-        return scores.push_back({row.integer(0), row.real(1)}), true;
-      }));
-  return scores;
-}
-
 Result<std::vector<SearchHit>> search(Library& library, int64_t document, std::string_view words, int limit) {
   std::vector<SearchHit> hits;
   const std::string expression = search_expression(words);

@@ -9,14 +9,6 @@
 
 namespace longleaf {
 
-struct LexicalScore {
-  int64_t leaf = 0;
-  double score = 0;  // larger is better
-};
-
-// Leaves that share content words with `question`, best first. Words that only build sentences do not count.
-Result<std::vector<LexicalScore>> lexical_scores(Library& library, int64_t document, std::string_view question);
-
 struct SearchHit {
   int64_t leaf = 0;
   int page = 0;  // of the first marked word

@@ -10,6 +10,8 @@
 
 #include "ingest/library/chats.h"
 #include "ingest/library/importer.h"
+#include "ingest/library/lexical_index.h"
+#include "ingest/library/schema.h"
 #include "ingest/library/search.h"
 #include "tests/support/check.h"
 #include "tests/support/manual.h"
@@ -99,9 +101,11 @@ TEST(search_finds_words_with_their_boxes) {
     const auto found = search(**library, report->document.key, odd, 10);
     CHECK(found.ok() || found.status().code() == Code::Invalid);
   }
-  const auto scores = lexical_scores(**library, report->document.key, "How many litres does pump number 3 deliver?");
-  REQUIRE_OK(scores);
-  const auto best = (*library)->leaf_text(scores->at(0).leaf);
+  const auto index = LexicalIndex::build(**library, report->document.key);
+  REQUIRE_OK(index);
+  const auto scores = index->scores("How many litres does pump number 3 deliver?");
+  REQUIRE(!scores.empty());
+  const auto best = (*library)->leaf_text(scores.at(0).leaf);
   CHECK(best->find(page_fact(3)) != std::string::npos);
 }
 
@@ -261,4 +265,75 @@ TEST(packed_words_keep_their_places) {
   CHECK_EQ(back[1].offset, 70000u);
   CHECK(std::abs(back[1].box.x0 - 0.1f) < 1.0f / 65535);
   CHECK(unpack_words("short").empty());
+}
+
+// What each way of hiding does, and what only looks like it.
+TEST(text_that_no_reader_sees_is_left_out_and_reported) {
+  TemporaryFolder folder;
+  auto library = Library::open(folder / "lib");
+  REQUIRE_OK(library);
+  PdfWriter pdf = manual({.pages = 1});
+  pdf.raw("1 1 1 rg\n");
+  pdf.text(72, 300, 11, false, "Whiteink says that the pump never delivers anything at all.");
+  pdf.raw("0 g 3 Tr\n");
+  pdf.text(72, 320, 11, false, "Noink says that the pump never delivers anything at all.");
+  pdf.raw("0 Tr\n");
+  pdf.text(72, 340, 0.5, false, "Tinyink says that the pump never delivers anything at all.");
+  pdf.text(72, 400, 11, false, "Coveredink says that the pump never delivers.");
+  pdf.raw("1 g 60 435 480 25 re f 0.2 g 60 335 480 25 re f 1 g\n");  // PDF's y counts from below
+  pdf.text(72, 500, 11, false, "Whitelabel on a dark bar is well seen.");
+  pdf.save((folder / "hidden.pdf").string());
+  const auto report = import_pdf(**library, folder / "hidden.pdf", options());
+  REQUIRE_OK(report);
+  std::string text;
+  const auto blocks = (*library)->page_blocks(report->document.key, 0, 0);
+  for (const auto& row : *blocks) text += row.block.text + "\n";
+  CHECK(text.find("Whitelabel on a dark bar") != std::string::npos);
+  for (const char* hidden : {"Whiteink", "Noink", "Tinyink", "Coveredink"})
+    CHECK(text.find(hidden) == std::string::npos);
+  CHECK(text.find("litres per minute") != std::string::npos);
+  const auto& warnings = report->warnings;
+  REQUIRE(warnings.size() == 1);
+  CHECK_EQ(warnings[0].code, std::string("hidden_text"));
+  CHECK(warnings[0].message.find("Whiteink says") != std::string::npos);
+}
+
+TEST(a_library_of_the_first_version_is_brought_up_to_date) {
+  TemporaryFolder folder;
+  std::filesystem::create_directories(folder / "lib");
+  {
+    const std::vector<const char*> first(kLibraryMigrations.begin(), kLibraryMigrations.begin() + 1);
+    auto old = Database::open(folder / "lib/library.sqlite", first);
+    REQUIRE_OK(old);
+    REQUIRE_OK(
+        (*old)->run("INSERT INTO documents(id, title, author, path, pages, state) VALUES"
+                    " ('aaaa', 'Read', '', 'a.pdf', 1, 1), ('bbbb', 'Half read', '', 'b.pdf', 2, 0)"));
+    REQUIRE_OK((*old)->run(
+        "INSERT INTO pages VALUES (1, 0, 595, 842, 'i', 1, NULL, NULL), (2, 0, 595, 842, '', 1, NULL, x'00')"));
+  }
+  auto library = Library::open(folder / "lib");
+  REQUIRE_OK(library);
+  CHECK_EQ((*library)->documents()->size(), size_t{2});
+  CHECK_EQ((*library)->pages(1)->size(), size_t{1});
+  CHECK(!(*library)->pages(1)->empty() && (*library)->pages(1)->at(0).label == "i");
+  CHECK((*library)->pages(2)->empty());  // in the old encoding: read anew
+  CHECK((*library)->check()->problems.empty());
+}
+
+TEST(a_question_is_ranked_by_what_it_asks_for_not_by_the_form_of_the_answer) {
+  CHECK_EQ(without_instructions("What is the rate? Round your answer to two decimals."),
+           std::string("what is the rate"));
+  CHECK_EQ(without_instructions("Which round table?"), std::string("which round table"));
+  CHECK_EQ(without_instructions("Give me an integer."), std::string("Give me an integer."));  // nothing else is left
+  TemporaryFolder folder;
+  auto library = Library::open(folder / "lib");
+  REQUIRE_OK(library);
+  const auto report = import_pdf(**library, save(folder, {.pages = 8, .outline = true, .salt = 1}), options());
+  REQUIRE_OK(report);
+  const auto index = LexicalIndex::build(**library, report->document.key);
+  REQUIRE_OK(index);
+  const auto scores = index->scores("What does page 5 say?");
+  REQUIRE(!scores.empty());
+  CHECK((*library)->leaf_text(scores[0].leaf)->find(page_fact(4)) != std::string::npos);
+  CHECK(index->scores("unicorn").empty());
 }
