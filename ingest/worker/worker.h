@@ -10,4 +10,12 @@ int run_worker(int document, int in, int out);
 // Lowers what this process may take: address space, open files, file writing, processor time, core dumps.
 void limit_this_process();
 
+struct Sandbox {
+  bool files = false;  // Landlock: only fonts and character maps can be read (kernel 5.13 or later)
+  bool calls = false;  // seccomp: no sockets, no processes, no writing
+};
+
+// Gives up, for ever, what reading a handed-in PDF does not need. Linux only.
+Sandbox enter_sandbox();
+
 }  // namespace longleaf::pdf

@@ -1,0 +1,139 @@
+// What the worker may ask of the system. Two nets: Landlock, where the kernel has it, leaves only the files that fonts
+// and character maps come from, for reading; seccomp takes away sockets, processes, writing and everything that
+// reaches outside. Refused calls fail with EPERM, so that poppler and fontconfig go on without.
+#include <fcntl.h>
+#include <linux/landlock.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+
+#include "ingest/worker/worker.h"
+
+namespace longleaf::pdf {
+namespace {
+
+constexpr std::array kReadable = {"/usr/share/fonts", "/usr/local/share/fonts", "/usr/share/fontconfig",
+                                  "/etc/fonts",       "/var/cache/fontconfig",  "/usr/share/poppler",
+                                  "/usr/lib",         "/etc/ld.so.cache"};
+constexpr uint64_t kAllAccess = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1;  // of the first version
+
+constexpr std::array kRefused = {SCMP_SYS(socket),
+                                 SCMP_SYS(socketpair),
+                                 SCMP_SYS(connect),
+                                 SCMP_SYS(bind),
+                                 SCMP_SYS(listen),
+                                 SCMP_SYS(accept),
+                                 SCMP_SYS(accept4),
+                                 SCMP_SYS(execve),
+                                 SCMP_SYS(execveat),
+                                 SCMP_SYS(fork),
+                                 SCMP_SYS(vfork),
+                                 SCMP_SYS(ptrace),
+                                 SCMP_SYS(kill),
+                                 SCMP_SYS(process_vm_readv),
+                                 SCMP_SYS(process_vm_writev),
+                                 SCMP_SYS(pidfd_open),
+                                 SCMP_SYS(pidfd_getfd),
+                                 SCMP_SYS(pidfd_send_signal),
+                                 SCMP_SYS(creat),
+                                 SCMP_SYS(unlink),
+                                 SCMP_SYS(unlinkat),
+                                 SCMP_SYS(rename),
+                                 SCMP_SYS(renameat),
+                                 SCMP_SYS(renameat2),
+                                 SCMP_SYS(mkdir),
+                                 SCMP_SYS(mkdirat),
+                                 SCMP_SYS(rmdir),
+                                 SCMP_SYS(link),
+                                 SCMP_SYS(linkat),
+                                 SCMP_SYS(symlink),
+                                 SCMP_SYS(symlinkat),
+                                 SCMP_SYS(mknod),
+                                 SCMP_SYS(mknodat),
+                                 SCMP_SYS(chmod),
+                                 SCMP_SYS(fchmod),
+                                 SCMP_SYS(fchmodat),
+                                 SCMP_SYS(chown),
+                                 SCMP_SYS(fchown),
+                                 SCMP_SYS(lchown),
+                                 SCMP_SYS(fchownat),
+                                 SCMP_SYS(truncate),
+                                 SCMP_SYS(setxattr),
+                                 SCMP_SYS(mount),
+                                 SCMP_SYS(umount2),
+                                 SCMP_SYS(chroot),
+                                 SCMP_SYS(pivot_root),
+                                 SCMP_SYS(unshare),
+                                 SCMP_SYS(setns),
+                                 SCMP_SYS(setuid),
+                                 SCMP_SYS(setgid),
+                                 SCMP_SYS(open_by_handle_at),
+                                 SCMP_SYS(bpf),
+                                 SCMP_SYS(perf_event_open),
+                                 SCMP_SYS(userfaultfd),
+                                 SCMP_SYS(keyctl),
+                                 SCMP_SYS(add_key),
+                                 SCMP_SYS(request_key),
+                                 SCMP_SYS(io_uring_setup),
+                                 SCMP_SYS(io_uring_enter),
+                                 SCMP_SYS(io_uring_register)};
+
+// The headers of this C library have no wrappers for these.
+int landlock(long call, auto... arguments) { return static_cast<int>(syscall(call, arguments...)); }
+
+bool restrict_files() {
+  if (landlock(SYS_landlock_create_ruleset, nullptr, size_t{0}, LANDLOCK_CREATE_RULESET_VERSION) < 1) return false;
+  landlock_ruleset_attr rules{};
+  rules.handled_access_fs = kAllAccess;
+  const int ruleset = landlock(SYS_landlock_create_ruleset, &rules, sizeof rules, 0U);
+  if (ruleset < 0) return false;
+  for (const char* path : kReadable) {
+    landlock_path_beneath_attr beneath{};
+    beneath.parent_fd = open(path, O_PATH | O_CLOEXEC);
+    if (beneath.parent_fd < 0) continue;  // not on this system
+    beneath.allowed_access = LANDLOCK_ACCESS_FS_READ_FILE;
+    if (faccessat(beneath.parent_fd, ".", F_OK, 0) == 0) beneath.allowed_access |= LANDLOCK_ACCESS_FS_READ_DIR;
+    landlock(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &beneath, 0U);
+    close(beneath.parent_fd);
+  }
+  const bool ok = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && landlock(SYS_landlock_restrict_self, ruleset, 0U) == 0;
+  close(ruleset);
+  return ok;
+}
+
+bool restrict_calls() {
+  const scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+  if (filter == nullptr) return false;
+  const uint32_t refuse = SCMP_ACT_ERRNO(EPERM), unknown = SCMP_ACT_ERRNO(ENOSYS);
+  bool ok = true;
+  const auto rule = [&](int code) { ok &= code == 0; };
+  for (const int call : kRefused) rule(seccomp_rule_add(filter, refuse, call, 0));
+  // Threads are fine, processes are not; clone3 hides its flags, so the C library is sent to clone.
+  rule(seccomp_rule_add(filter, unknown, SCMP_SYS(clone3), 0));
+  rule(seccomp_rule_add(filter, refuse, SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0)));
+  rule(seccomp_rule_add(filter, unknown, SCMP_SYS(openat2), 0));
+  for (const int mode : {O_WRONLY, O_RDWR}) {
+    const auto way = static_cast<scmp_datum_t>(mode);
+    rule(seccomp_rule_add(filter, refuse, SCMP_SYS(open), 1, SCMP_A1(SCMP_CMP_MASKED_EQ, O_ACCMODE, way)));
+    rule(seccomp_rule_add(filter, refuse, SCMP_SYS(openat), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE, way)));
+  }
+  ok = ok && seccomp_load(filter) == 0;
+  seccomp_release(filter);
+  return ok;
+}
+
+}  // namespace
+
+Sandbox enter_sandbox() {
+  Sandbox entered;
+  entered.files = restrict_files();
+  entered.calls = restrict_calls();
+  return entered;
+}
+
+}  // namespace longleaf::pdf
