@@ -1,5 +1,8 @@
 // import, list, tree, text, search, delete, check, backup
+#include <algorithm>
+#include <cctype>
 #include <cstdio>
+#include <filesystem>
 
 #include "app/cli/context.h"
 #include "app/places.h"
@@ -34,8 +37,33 @@ void printImport(const ImportReport& report) {
   for (const auto& warning : report.warnings) std::printf("  note: %s\n", warning.message.c_str());
 }
 
+// Folders are replaced by the PDFs in them, in the order of their names.
+std::vector<std::string> withoutFolders(const std::vector<std::string>& paths) {
+  namespace fs = std::filesystem;
+  std::vector<std::string> files;
+  for (const auto& path : paths) {
+    std::error_code error;
+    if (!fs::is_directory(path, error)) {
+      files.push_back(path);
+      continue;
+    }
+    std::vector<std::string> found;
+    auto entries = fs::recursive_directory_iterator(path, fs::directory_options::skip_permission_denied, error);
+    for (; !error && entries != fs::recursive_directory_iterator(); entries.increment(error)) {
+      std::string ending = entries->path().extension().string();
+      std::transform(ending.begin(), ending.end(), ending.begin(), [](unsigned char c) { return std::tolower(c); });
+      if (ending == ".pdf" && entries->is_regular_file(error)) found.push_back(entries->path().string());
+    }
+    std::sort(found.begin(), found.end());
+    files.insert(files.end(), found.begin(), found.end());
+  }
+  return files;
+}
+
 // One bad file does not stop the others; the exit status tells.
-int runImport(Context& context, const std::vector<std::string>& files) {
+int runImport(Context& context, const std::vector<std::string>& paths) {
+  const auto files = withoutFolders(paths);
+  if (files.empty()) return context.failed(Status(Code::NotFound, "There is no PDF in " + paths.front()));
   Json documents = Json::array();
   int status = kDone;
   for (const auto& file : files) {
@@ -227,39 +255,36 @@ void addDocumentCommands(CLI::App& app, Context& context, Run& run) {
   static std::string name, pages, backup_file;
   static int limit = 20;
 
-  auto* import = app.add_subcommand("import", "Read PDFs into the library");
-  import->add_option("FILE", files, "PDF files")->required();
-  import->callback([&] { run = [&] { return runImport(context, files);
-};
-}  // namespace longleaf::cli
-);
+  auto* read = app.add_subcommand("import", "Read PDFs into the library");
+  read->add_option("FILE", files, "PDF files, or folders with PDFs at any depth")->required();
+  read->callback([&] { run = [&] { return runImport(context, files); }; });
 
-app.add_subcommand("list", "Documents in the library")->callback([&] { run = [&] { return runList(context); }; });
+  app.add_subcommand("list", "Documents in the library")->callback([&] { run = [&] { return runList(context); }; });
 
-auto* tree = app.add_subcommand("tree", "The section tree of a document");
-tree->add_option("DOC", name, "Id, title or PDF")->required();
-tree->callback([&] { run = [&] { return runTree(context, name); }; });
+  auto* tree = app.add_subcommand("tree", "The section tree of a document");
+  tree->add_option("DOC", name, "Id, title or PDF")->required();
+  tree->callback([&] { run = [&] { return runTree(context, name); }; });
 
-auto* text = app.add_subcommand("text", "What was read, in reading order");
-text->add_option("DOC", name, "Id, title or PDF")->required();
-text->add_option("--pages", pages, "Only pages A-B");
-text->callback([&] { run = [&] { return runText(context, name, pages); }; });
+  auto* text = app.add_subcommand("text", "What was read, in reading order");
+  text->add_option("DOC", name, "Id, title or PDF")->required();
+  text->add_option("--pages", pages, "Only pages A-B");
+  text->callback([&] { run = [&] { return runText(context, name, pages); }; });
 
-auto* find = app.add_subcommand("search", "Full-text search, best first");
-find->add_option("DOC", name, "Id, title or PDF")->required();
-find->add_option("WORDS", words, "Words; \"quoted phrases\" stay together")->required();
-find->add_option("--limit", limit, "At most this many hits")->check(CLI::Range(1, 1000000));
-find->callback([&] { run = [&] { return runSearch(context, name, words, limit); }; });
+  auto* find = app.add_subcommand("search", "Full-text search, best first");
+  find->add_option("DOC", name, "Id, title or PDF")->required();
+  find->add_option("WORDS", words, "Words; \"quoted phrases\" stay together")->required();
+  find->add_option("--limit", limit, "At most this many hits")->check(CLI::Range(1, 1000000));
+  find->callback([&] { run = [&] { return runSearch(context, name, words, limit); }; });
 
-auto* remove = app.add_subcommand("delete", "Remove everything of a document from the library");
-remove->add_option("DOC", name, "Id, title or path")->required();
-remove->callback([&] { run = [&] { return runDelete(context, name); }; });
+  auto* remove = app.add_subcommand("delete", "Remove everything of a document from the library");
+  remove->add_option("DOC", name, "Id, title or path")->required();
+  remove->callback([&] { run = [&] { return runDelete(context, name); }; });
 
-app.add_subcommand("check", "Verify the library")->callback([&] { run = [&] { return runCheck(context); }; });
+  app.add_subcommand("check", "Verify the library")->callback([&] { run = [&] { return runCheck(context); }; });
 
-auto* backup = app.add_subcommand("backup", "Save a consistent copy of the library");
-backup->add_option("FILE", backup_file, "New file")->required();
-backup->callback([&] { run = [&] { return runBackup(context, backup_file); }; });
+  auto* backup = app.add_subcommand("backup", "Save a consistent copy of the library");
+  backup->add_option("FILE", backup_file, "New file")->required();
+  backup->callback([&] { run = [&] { return runBackup(context, backup_file); }; });
 }
 
 }  // namespace longleaf::cli
