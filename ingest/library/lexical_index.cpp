@@ -5,6 +5,7 @@
 #include <cctype>
 #include <cmath>
 #include <map>
+#include <numeric>
 #include <queue>
 #include <set>
 #include <utility>
@@ -21,7 +22,8 @@ constexpr double kPairBonus = 1.0;      // for two words of the question that fo
 constexpr double kContentsShare = 0.3;  // of their score, for leaves of a table of contents
 constexpr double kSamePage = 0.5;       // of its score, for each better leaf of the page
 constexpr double kNamedPage = 20;       // for a leaf on a page that the question names
-constexpr size_t kHeaderRows = 2;       // of a table, known to all leaves that have rows of it
+constexpr int kFunctionWord = -1;
+constexpr size_t kHeaderRows = 2;  // of a table, known to all leaves that have rows of it
 
 bool is_digit(char c) { return std::isdigit(static_cast<unsigned char>(c)) != 0; }
 
@@ -85,24 +87,36 @@ std::string without_instructions(std::string_view question) {
   return content_words(kept).empty() ? std::string(question) : kept;
 }
 
-int LexicalIndex::word_id(const std::string& word) {
-  return ids_.try_emplace(word, static_cast<int>(ids_.size())).first->second;
+std::vector<int> LexicalIndex::add_words(std::string_view text, std::unordered_map<std::string, int>& seen) {
+  std::vector<int> ids;
+  for (auto& word : words_of(text)) {
+    const auto [it, is_new] = seen.try_emplace(std::move(word), kFunctionWord);
+    if (is_new && !is_function_word(it->first))
+      it->second = ids_.try_emplace(stem(it->first), static_cast<int>(ids_.size())).first->second;
+    if (it->second != kFunctionWord) ids.push_back(it->second);
+  }
+  return ids;
 }
 
-void LexicalIndex::add(Unit& unit, const std::vector<int>& words, float weight) {
-  for (int word : words) unit.counts[word] += weight;
-  unit.length += weight * static_cast<float>(words.size());
+void LexicalIndex::Units::add(size_t unit, const std::vector<int>& words, float weight) {
+  if (lengths.size() <= unit) lengths.resize(unit + 1, 0.0f);
+  lengths[unit] += weight * static_cast<float>(words.size());
+  for (const int word : words) {
+    if (postings.size() <= static_cast<size_t>(word)) postings.resize(static_cast<size_t>(word) + 1);
+    auto& places = postings[static_cast<size_t>(word)];
+    if (!places.empty() && places.back().first == static_cast<int>(unit))
+      places.back().second += weight;
+    else
+      places.push_back({static_cast<int>(unit), weight});
+  }
 }
 
 Result<LexicalIndex> LexicalIndex::build(Library& library, int64_t document) {
   LexicalIndex index;
   Database& database = library.database();
   std::unordered_map<int64_t, size_t> leaf_of;
-  const auto ids_of = [&](std::string_view text) {
-    std::vector<int> ids;
-    for (const auto& word : stems_of(text)) ids.push_back(index.word_id(word));
-    return ids;
-  };
+  std::unordered_map<std::string, int> seen;
+  const auto ids_of = [&](std::string_view text) { return index.add_words(text, seen); };
   LL_RETURN_IF_ERROR(database.query(
       "SELECT n.key, n.page_first, n.page_last, t.path FROM nodes n JOIN leaf_text t ON t.key = n.key"
       " WHERE n.document = ? ORDER BY n.ordinal",
@@ -111,7 +125,7 @@ Result<LexicalIndex> LexicalIndex::build(Library& library, int64_t document) {
         leaf.key = row.integer(0);
         leaf.page_first = static_cast<int>(row.integer(1)), leaf.page_last = static_cast<int>(row.integer(2));
         leaf.words = ids_of(row.text(3));
-        index.add(leaf.unit, leaf.words, kTitleWeight);
+        index.leaf_words_.add(index.leaves_.size(), leaf.words, kTitleWeight);
         leaf_of[leaf.key] = index.leaves_.size();
         index.leaves_.push_back(std::move(leaf));
         return true;
@@ -136,20 +150,20 @@ Result<LexicalIndex> LexicalIndex::build(Library& library, int64_t document) {
                                           if (last_kind != BlockKind::Caption) header.clear();
                                           header_rows = 0;
                                         } else if (last_leaf != leaf.key) {
-                                          index.add(leaf.unit, header, 1);
+                                          index.leaf_words_.add(found->second, header, 1);
                                         }
                                         if (header_rows++ < kHeaderRows)
                                           header.insert(header.end(), words.begin(), words.end());
                                       } else if (kind == BlockKind::Caption) {
                                         header = words;
                                       }
-                                      index.add(leaf.unit, words, 1);
+                                      index.leaf_words_.add(found->second, words, 1);
                                       leaf.words.insert(leaf.words.end(), words.begin(), words.end());
-                                      if (index.pages_.size() <= page) index.pages_.resize(page + 1);
-                                      index.add(index.pages_[page], words, 1);
+                                      index.page_words_.add(page, words, 1);
                                       last_kind = kind, last_leaf = leaf.key;
                                       return true;
                                     }));
+  index.leaf_words_.lengths.resize(index.leaves_.size(), 0.0f);
   return index;
 }
 
@@ -166,29 +180,30 @@ std::vector<int> LexicalIndex::known_words(std::string_view question) const {
   return ids;
 }
 
-template <typename UnitOf>
-std::vector<double> LexicalIndex::bm25(size_t n, const std::vector<int>& question, UnitOf&& unit_of) const {
+std::vector<double> LexicalIndex::bm25(const Units& units, const std::vector<int>& question) {
+  const size_t n = units.lengths.size();
   std::vector<double> scores(n, 0.0);
-  double length = 0;
-  for (size_t i = 0; i < n; ++i) length += unit_of(i).length;
+  const double length = std::accumulate(units.lengths.begin(), units.lengths.end(), 0.0);
   const double average = std::max(1.0, length / static_cast<double>(std::max<size_t>(1, n)));
-  for (int word : question) {
-    std::vector<std::pair<size_t, double>> found;
-    for (size_t i = 0; i < n; ++i)
-      if (const auto it = unit_of(i).counts.find(word); it != unit_of(i).counts.end()) found.push_back({i, it->second});
-    const auto df = static_cast<double>(found.size());
+  for (const int word : question) {
+    if (static_cast<size_t>(word) >= units.postings.size()) continue;
+    std::unordered_map<int, double> counts;
+    for (const auto& [unit, count] : units.postings[static_cast<size_t>(word)]) counts[unit] += count;
+    const auto df = static_cast<double>(counts.size());
     const double idf = std::log(1 + (static_cast<double>(n) - df + 0.5) / (df + 0.5));
-    for (const auto& [i, tf] : found)
-      scores[i] += idf * tf * (kSaturation + 1) /
-                   (tf + kSaturation * (1 - kLengthShare + kLengthShare * unit_of(i).length / average));
+    for (const auto& [unit, tf] : counts) {
+      const double share = units.lengths[static_cast<size_t>(unit)] / average;
+      scores[static_cast<size_t>(unit)] +=
+          idf * tf * (kSaturation + 1) / (tf + kSaturation * (1 - kLengthShare + kLengthShare * share));
+    }
   }
   return scores;
 }
 
 std::vector<LexicalScore> LexicalIndex::scores(std::string_view question) const {
   const auto words = known_words(question);
-  auto scores = bm25(leaves_.size(), words, [&](size_t i) -> const Unit& { return leaves_[i].unit; });
-  const auto pages = bm25(pages_.size(), words, [&](size_t i) -> const Unit& { return pages_[i]; });
+  auto scores = bm25(leaf_words_, words);
+  const auto pages = bm25(page_words_, words);
   const auto named = named_pages(question);
   std::set<std::pair<int, int>> pairs;
   const auto stems = stems_of(without_instructions(question));

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "ingest/library/library.h"
@@ -27,26 +28,26 @@ class LexicalIndex {
   std::vector<LexicalScore> scores(std::string_view question) const;
 
  private:
-  struct Unit {  // a leaf or a page
-    float length = 0;
-    std::unordered_map<int, float> counts;  // word → weighted count
+  // Leaves or pages: how often each has each word, and how long it is.
+  struct Units {
+    std::vector<float> lengths;
+    std::vector<std::vector<std::pair<int, float>>> postings;  // word → (unit, weighted count); a unit may come twice
+    void add(size_t unit, const std::vector<int>& words, float weight);
   };
   struct Leaf {
     int64_t key = 0;
     int page_first = 0, page_last = 0;
     bool is_contents = false;
-    Unit unit;
     std::vector<int> words;  // content words in order, title path first
   };
-  int word_id(const std::string& word);
-  void add(Unit& unit, const std::vector<int>& words, float weight);
+  // Stems of the content words of `text`, in order. `seen` remembers words as they are written.
+  std::vector<int> add_words(std::string_view text, std::unordered_map<std::string, int>& seen);
   std::vector<int> known_words(std::string_view question) const;
-  template <typename UnitOf>
-  std::vector<double> bm25(size_t n, const std::vector<int>& question, UnitOf&& unit_of) const;
+  static std::vector<double> bm25(const Units& units, const std::vector<int>& question);
 
   std::unordered_map<std::string, int> ids_;
   std::vector<Leaf> leaves_;
-  std::vector<Unit> pages_;
+  Units leaf_words_, page_words_;
 };
 
 // The question without what it says about the form of the answer: "Round your answer to two decimals."
