@@ -118,7 +118,7 @@ TEST(printed_contents_name_the_headings_their_pages_and_their_levels) {
 TEST(contents_of_which_little_is_found_are_not_believed) {
   auto blocks = book_with_contents();
   for (Block& b : blocks)
-    if (b.page > 0 && b.text.size() < 40) b.text = "Something else";
+    if (b.page > 0 && b.text.size() < 40 && b.text != "1 Pumps") b.text = "Something else";
   CHECK(headings_from_contents(blocks).empty());
 }
 
