@@ -116,7 +116,8 @@ void PageDevice::incCharCount(int n) {
 }
 
 void PageDevice::add_fill(GfxState* state) {
-  if (painted_.size() >= kMaxPainted || state->getFillOpacity() < 0.9 || state->getBlendMode() != gfxBlendNormal) return;
+  if (painted_.size() >= kMaxPainted || state->getFillOpacity() < 0.9 || state->getBlendMode() != gfxBlendNormal)
+    return;
   const GfxPath* path = state->getPath();
   for (int s = 0; s < path->getNumSubpaths(); ++s) {
     const GfxSubpath* part = path->getSubpath(s);

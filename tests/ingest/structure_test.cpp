@@ -161,7 +161,8 @@ TEST(leaves_stay_in_their_section_and_under_the_limit_and_lose_nothing) {
   for (int i = 0; i < 20; ++i) blocks.push_back(block(i / 5, kBody));
   blocks.push_back(block(4, "Second part", 20));
   std::string endless;
-  for (int i = 0; i < 300; ++i) endless += (i == 0 ? "Word" : "word") + std::to_string(i) + (i % 40 == 39 ? ". Then " : " ");
+  for (int i = 0; i < 300; ++i)
+    endless += (i == 0 ? "Word" : "word") + std::to_string(i) + (i % 40 == 39 ? ". Then " : " ");
   blocks.push_back(block(4, endless));
   blocks.push_back(block(5, std::string(5000, 'x')));  // one word without an end
   const auto tree = make_sections(blocks, {}, "Manual", limits(100));
