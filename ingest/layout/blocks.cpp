@@ -129,18 +129,6 @@ void append_line(Block& block, const Line& line) {
   }
 }
 
-// "Pre-retrieval process. In this stage …": the first words are set off from the rest.
-bool has_lead(const std::vector<const Line*>& lines) {
-  const Line& first = *lines.front();
-  const Word& word = first.words.front();
-  const size_t index = std::isalpha(static_cast<unsigned char>(word.text[0])) == 0 && first.words.size() > 1 ? 1 : 0;
-  const Word& lead = first.words[index];
-  if (!lead.bold && !lead.italic) return false;
-  for (const Word& other : first.words)
-    if (other.bold != lead.bold || other.italic != lead.italic) return &other != &word;
-  return lines.size() > 1 && (lines[1]->bold != lead.bold || lines[1]->italic != lead.italic);
-}
-
 Block close_block(int page, const Open& open) {
   const Line& first = *open.lines.front();
   Block block;
@@ -154,10 +142,8 @@ Block close_block(int page, const Open& open) {
   block.bold = first.bold;
   block.italic = first.italic;
   block.underlined = first.underlined;
-  block.fixed_pitch = first.fixed_pitch;
   block.capitals = first.capitals;
   block.aside = first.aside;
-  block.has_lead = has_lead(open.lines);
   for (const Line* line : open.lines) {
     block.box = united(block.box, line->box);
     block.left_pt = std::min(block.left_pt, line->place.x0);
@@ -217,8 +203,7 @@ std::optional<float> usual_leading(const std::map<int, size_t>& steps) {
 }
 
 Setting setting_of(const std::vector<std::vector<Line>>& pages) {
-  std::map<int, size_t> sizes;  // half points → bytes
-  std::map<uint16_t, size_t> fonts;
+  std::map<int, size_t> sizes;                 // half points → bytes
   std::map<int, std::map<int, size_t>> steps;  // half points → twentieths of the size → lines
   size_t fixed = 0, all = 0;
   for (const auto& lines : pages)
@@ -227,7 +212,7 @@ Setting setting_of(const std::vector<std::vector<Line>>& pages) {
       const int size = half_points(line.size_pt);
       for (const Word& word : line.words) {
         const size_t n = word.text.size();
-        sizes[size] += n, fonts[word.font] += n, all += n;
+        sizes[size] += n, all += n;
         fixed += word.fixed_pitch ? n : 0;
       }
       if (i == 0 || lines[i - 1].column != line.column || half_points(lines[i - 1].size_pt) != size) continue;
@@ -241,7 +226,6 @@ Setting setting_of(const std::vector<std::vector<Line>>& pages) {
   };
   Setting setting;
   if (!sizes.empty()) setting.body_size_pt = static_cast<float>(most(sizes)->first) / 2;
-  if (!fonts.empty()) setting.body_font = most(fonts)->first;
   setting.fixed_pitch = fixed * 2 > all;
   for (const auto& [size, histogram] : steps)
     if (const auto leading = usual_leading(histogram)) setting.leading[size] = *leading;

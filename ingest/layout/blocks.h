@@ -30,16 +30,14 @@ struct Block {
   float left_pt = 0, right_pt = 0;  // of its lines, in points, text running from left to right
   float size_pt = 0;
   uint16_t font = 0;  // of all its lines; 0 when they differ
-  bool bold = false, italic = false, underlined = false, fixed_pitch = false, capitals = false;
-  bool aside = false;     // see Line
-  bool has_lead = false;  // its first words are bold or italic and the rest is not: a run-in heading, perhaps
+  bool bold = false, italic = false, underlined = false, capitals = false;
+  bool aside = false;  // see Line
   int n_lines = 0;
 };
 
 // How the document is set: what is usual decides what stands out.
 struct Setting {
   float body_size_pt = 0;
-  uint16_t body_font = 0;
   bool fixed_pitch = false;      // typewritten throughout: nothing is code for that
   std::map<int, float> leading;  // by size in half points: baseline distance over size
   float leading_of(float size_pt) const;
