@@ -16,6 +16,7 @@ namespace longleaf {
 namespace {
 
 constexpr size_t kMaxHeadingBytes = 200;
+constexpr float kFrontMatter = 0.25f;  // of a document, at most
 
 // Outline titles often lack the number the page has, or have one the page lacks.
 bool same_title(const std::string& title, const std::string& text) {
@@ -81,7 +82,9 @@ std::vector<Heading> merged(const std::vector<Block>& blocks, std::vector<Headin
     deepest = std::max(deepest, h.level);
     if (h.is_block) ++levels[type_key(blocks[static_cast<size_t>(h.block)])][h.level];
   }
-  const int first = named.front().block;
+  // What stands in front of the first named heading is front matter, unless the names begin late.
+  const bool late = named.front().block > kFrontMatter * static_cast<float>(blocks.size());
+  const int first = late ? 0 : named.front().block;
   for (const Heading& h : typed)
     if (h.block > first && taken.count(h.block) == 0) ++unnamed[type_key(blocks[static_cast<size_t>(h.block)])];
   std::vector<Heading> more;

@@ -5,6 +5,7 @@
 
 #include "ingest/structure/headings.h"
 #include "ingest/structure/sentences.h"
+#include "ingest/structure/topics.h"
 
 namespace longleaf {
 namespace {
@@ -132,7 +133,9 @@ int estimate_tokens(std::string_view text) {
 
 SectionTree make_sections(std::vector<Block> blocks, const std::vector<OutlineEntry>& outline, const std::string& title,
                           const LeafLimits& limits) {
-  const auto headings = find_headings(blocks, outline);
+  std::vector<int> tokens;
+  for (const Block& block : blocks) tokens.push_back(limits.count(block.text));
+  const auto headings = with_topics(blocks, tokens, find_headings(blocks, outline));
   SectionTree tree;
   Builder builder(tree, limits, title);
   size_t next = 0;

@@ -36,7 +36,8 @@ struct SectionTree {
 // A number that follows most tokenizers of English within a fifth: word pieces of four letters, marks, digits.
 int estimate_tokens(std::string_view text);
 
-// Headings come from the outline where it has usable entries, else from typography and numbering.
+// Headings come from the outline where it has usable entries, else from typography and numbering; long stretches
+// without any are cut by topic.
 //   title  of the document, for node 0
 SectionTree make_sections(std::vector<Block> blocks, const std::vector<OutlineEntry>& outline, const std::string& title,
                           const LeafLimits& limits);

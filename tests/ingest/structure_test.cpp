@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <numeric>
 
 #include "ingest/structure/contents.h"
@@ -5,6 +6,7 @@
 #include "ingest/structure/numbering.h"
 #include "ingest/structure/sections.h"
 #include "ingest/structure/sentences.h"
+#include "ingest/structure/topics.h"
 #include "tests/support/check.h"
 
 using namespace longleaf;
@@ -50,6 +52,38 @@ std::string joined(const std::string& text, const std::vector<Range>& ranges) {
 }
 
 }  // namespace
+
+TEST(text_without_headings_is_cut_where_its_words_change) {
+  // Three subjects, each of 40 paragraphs; the words of one never occur in another.
+  const std::vector<std::vector<std::string>> subjects = {{"harpoon", "whale", "captain", "voyage", "sailor"},
+                                                          {"enzyme", "protein", "membrane", "receptor", "molecule"},
+                                                          {"verdict", "lawyer", "tribunal", "statute", "witness"}};
+  std::vector<Block> blocks;
+  for (const auto& subject : subjects)
+    for (size_t p = 0; p < 40; ++p) {
+      std::string text;
+      for (size_t w = 0; w < 60; ++w) text += subject[(p * 7 + w * w) % subject.size()] + " and then the other ";
+      blocks.push_back(block(static_cast<int>(blocks.size()) / 4, text));
+    }
+  const std::vector<int> tokens(blocks.size(), 100);
+  const auto topics = with_topics(blocks, tokens, {}, {8000, 4000, 8});
+  CHECK_EQ(topics.size(), size_t{3});
+  for (size_t t = 0; t < topics.size(); ++t) {
+    CHECK_EQ(topics[t].block, static_cast<int>(t) * 40);
+    CHECK(std::any_of(subjects[t].begin(), subjects[t].end(),
+                      [&](const auto& word) { return topics[t].title.find(word) != std::string::npos; }));
+  }
+}
+
+TEST(a_long_text_without_headings_becomes_a_balanced_tree) {
+  std::vector<Block> blocks;
+  for (int i = 0; i < 2000; ++i) blocks.push_back(block(i / 10, kBody + " " + std::to_string(i * 7919 % 1000)));
+  const auto tree = make_sections(blocks, {}, "Flat", limits());
+  std::vector<int> children(tree.nodes.size(), 0);
+  for (size_t i = 1; i < tree.nodes.size(); ++i) ++children[static_cast<size_t>(tree.nodes[i].parent)];
+  CHECK(*std::max_element(children.begin(), children.end()) <= 20);
+  CHECK(children[0] >= 2 && children[0] <= 8);
+}
 
 TEST(sections_follow_the_outline_where_there_is_one) {
   const std::vector<Block> blocks = {block(0, "1 Pumps", 18), block(0, kBody),          block(1, "1.1 Feed pump", 14),
