@@ -15,5 +15,5 @@ int main() {
   // Libraries may print to standard output; the protocol keeps the real one to itself.
   const int out = dup(STDOUT_FILENO);
   dup2(STDERR_FILENO, STDOUT_FILENO);
-  return longleaf::pdf::run_worker(3, STDIN_FILENO, out);
+  return longleaf::worker::run_worker(3, STDIN_FILENO, out);
 }

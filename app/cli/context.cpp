@@ -99,7 +99,7 @@ Result<ImportReport> Context::import(const std::filesystem::path& file) {
   options.progress = [this](const ImportProgress& p) {
     progress("Reading " + p.title + ": page " + std::to_string(p.pages_done) + " of " + std::to_string(p.pages));
   };
-  auto report = import_pdf(*library, file, options);
+  auto report = import_document(*library, file, options);
   if (report.ok())
     log(LogLevel::Info, "imported " + report->document.id + " in " + std::to_string(report->seconds) + " s");
   if (!report.ok() && report.status().code() == Code::Locked &&

@@ -43,7 +43,7 @@ void ImportController::run(const QString& file, const QString& password, std::st
     report(p, start, firstPage);
     waitWhilePaused(stop);
   };
-  const auto result = import_pdf(**library, file.toStdString(), options);
+  const auto result = import_document(**library, file.toStdString(), options);
   if (result.ok()) {
     QStringList warnings;
     for (const auto& w : result->warnings) warnings.append(QString::fromStdString(w.message));

@@ -35,10 +35,10 @@ Status PageController::openReader(const std::filesystem::path& file, const std::
   if (found != id)
     return Status(Code::NotFound,
                   file.string() + " has changed since it was imported; drop it on the window to read it again");
-  PdfReaderOptions options;
+  ReaderOptions options;
   options.worker = pdfWorkerProgram();
   options.password = password;
-  LL_ASSIGN_OR_RETURN(reader_, PdfReader::open(file, options));
+  LL_ASSIGN_OR_RETURN(reader_, DocumentReader::open(file, options));
   return {};
 }
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "app/gui/task_thread.h"
-#include "ingest/pdf/reader.h"
+#include "ingest/reader/reader.h"
 
 namespace longleaf {
 
@@ -42,11 +42,11 @@ class PageController final : public QObject {
   void home(std::function<void()> done);
 
   std::mutex mutex_;
-  std::vector<Wish> wishes_;           // guarded by mutex_
-  std::filesystem::path file_;         // guarded by mutex_
-  std::string id_, password_;          // guarded by mutex_
-  quint64 document_ = 0;               // guarded by mutex_; counts setDocument
-  std::unique_ptr<PdfReader> reader_;  // only the thread touches it, and the next line
+  std::vector<Wish> wishes_;                // guarded by mutex_
+  std::filesystem::path file_;              // guarded by mutex_
+  std::string id_, password_;               // guarded by mutex_
+  quint64 document_ = 0;                    // guarded by mutex_; counts setDocument
+  std::unique_ptr<DocumentReader> reader_;  // only the thread touches it, and the next line
   quint64 readerOf_ = 0;
   Status readerStatus_;  // why there is no reader for readerOf_
   TaskThread thread_;    // last: ends before the rest goes

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "ingest/pdf/page_text.h"
+#include "ingest/reader/page_text.h"
 
 namespace longleaf {
 

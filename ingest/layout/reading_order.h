@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "ingest/pdf/page_text.h"
+#include "ingest/reader/page_text.h"
 
 namespace longleaf {
 

@@ -11,7 +11,7 @@
 #include <thread>
 
 #include "ingest/layout/layout.h"
-#include "ingest/pdf/protocol.h"
+#include "ingest/reader/protocol.h"
 
 namespace longleaf {
 namespace {
@@ -37,7 +37,7 @@ std::string shortened(std::string text, size_t most) {
 }
 
 // A title a person would recognise: the file's own unless it is empty or a producer's leftover.
-std::string title_of(const PdfInfo& info, const std::filesystem::path& file) {
+std::string title_of(const DocumentInfo& info, const std::filesystem::path& file) {
   std::string title = info.title.substr(0, kLongestTitle);
   while (!title.empty() && (title.back() & 0xC0) == 0x80) title.pop_back();  // never half a character
   while (!title.empty() && (title.back() == ' ' || title.back() == '\0')) title.pop_back();
@@ -69,7 +69,7 @@ class Import {
   Database& db_;
   std::filesystem::path file_;
   const ImportOptions& options_;
-  std::vector<std::unique_ptr<PdfReader>> readers_;
+  std::vector<std::unique_ptr<DocumentReader>> readers_;
   ImportReport report_;
 };
 
@@ -106,12 +106,12 @@ Status Import::open_document(const std::string& id) {
     report_.document = *row;
     if (row->state == DocumentState::Ready) return {};
   }
-  auto reader = PdfReader::open(file_, options_.reader);
+  auto reader = DocumentReader::open(file_, options_.reader);
   if (!reader.ok()) return reader.status();
   readers_.push_back(std::move(*reader));
   if (key != 0) return {};
 
-  const PdfInfo& info = readers_[0]->info();
+  const DocumentInfo& info = readers_[0]->info();
   const std::string title = title_of(info, file_);
   const auto outline = readers_[0]->outline();  // a broken outline is no reason to refuse the text
   LL_RETURN_IF_ERROR(db_.transaction([&]() -> Status {
@@ -151,7 +151,7 @@ Status Import::read_pages() {
       options_.readers > 0 ? options_.readers
                            : std::clamp<int>(static_cast<int>(std::thread::hardware_concurrency()), 1, kMostReaders));
   while (readers_.size() < std::min(wanted, (missing.size() + 7) / 8)) {
-    auto reader = PdfReader::open(file_, options_.reader);
+    auto reader = DocumentReader::open(file_, options_.reader);
     if (!reader.ok()) break;  // one is enough
     readers_.push_back(std::move(*reader));
   }
@@ -175,7 +175,7 @@ Status Import::read_pages() {
 std::vector<Result<PageText>> Import::read_range(const std::vector<int>& numbers) {
   std::vector<Result<PageText>> pages(numbers.size(), Status(Code::Cancelled, "Not read"));
   std::atomic<size_t> next{0};
-  const auto work = [&](PdfReader& reader) {
+  const auto work = [&](DocumentReader& reader) {
     for (size_t i = next++; i < numbers.size() && !options_.stop.stop_requested(); i = next++)
       pages[i] = reader.page(numbers[i]);
   };
@@ -196,7 +196,7 @@ Status Import::store_range(const std::vector<int>& numbers, const std::vector<Re
 Status Import::store_page(int number, const Result<PageText>& page) {
   const PageText empty{number, 612, 792, "", 0, {}};
   const PageText& p = page.ok() ? *page : empty;
-  const std::string packed = pdf::encode(p);
+  const std::string packed = worker::encode(p);
   const SqlValue problem = page.ok() ? SqlValue(nullptr) : SqlValue(std::string_view(page.status().message()));
   std::string hidden;
   bool has_text = false;
@@ -217,7 +217,7 @@ Status Import::make_tree() {
   LL_RETURN_IF_ERROR(db_.query("SELECT words FROM pages WHERE document = ? ORDER BY number", {report_.document.key},
                                [&](const Row& row) {
                                  if (row.is_null(0)) return false;  // another process has made the tree
-                                 auto page = pdf::decode_page(row.text(0));
+                                 auto page = worker::decode_page(row.text(0));
                                  if (!page.ok()) return bad = page.status(), false;
                                  pages.push_back(std::move(*page));
                                  return true;
@@ -339,7 +339,8 @@ Result<std::string> file_id(const std::filesystem::path& file, std::stop_token s
   return hexadecimal(digest, n);
 }
 
-Result<ImportReport> import_pdf(Library& library, const std::filesystem::path& file, const ImportOptions& options) {
+Result<ImportReport> import_document(Library& library, const std::filesystem::path& file,
+                                     const ImportOptions& options) {
   std::error_code error;
   const auto path = std::filesystem::weakly_canonical(file, error);
   return Import(library, error ? file : path, options).run();

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "ingest/library/library.h"
-#include "ingest/pdf/reader.h"
+#include "ingest/reader/reader.h"
 
 namespace longleaf {
 
@@ -25,7 +25,7 @@ struct ImportProgress {
 };
 
 struct ImportOptions {
-  PdfReaderOptions reader;
+  ReaderOptions reader;
   int readers = 0;  // worker processes; 0: one per processor, four at most
   int range_pages = 32;
   std::function<void(const ImportProgress&)> progress;  // called on the importing thread
@@ -39,8 +39,8 @@ struct ImportReport {
   std::vector<ImportWarning> warnings;
 };
 
-// Blocks until done. Errors: PdfReader::open's, Database's, Cancelled.
-Result<ImportReport> import_pdf(Library& library, const std::filesystem::path& file, const ImportOptions& options);
+// Blocks until done. Errors: DocumentReader::open's, Database's, Cancelled.
+Result<ImportReport> import_document(Library& library, const std::filesystem::path& file, const ImportOptions& options);
 
 // SHA-256 of a file's bytes, hexadecimal.
 Result<std::string> file_id(const std::filesystem::path& file, std::stop_token stop = {});

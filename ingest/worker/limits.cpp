@@ -3,7 +3,7 @@
 
 #include "ingest/worker/worker.h"
 
-namespace longleaf::pdf {
+namespace longleaf::worker {
 namespace {
 
 void lower(__rlimit_resource what, rlim_t limit) {
@@ -26,4 +26,4 @@ void limit_this_process() {
   lower(RLIMIT_CORE, 0);
 }
 
-}  // namespace longleaf::pdf
+}  // namespace longleaf::worker

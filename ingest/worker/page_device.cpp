@@ -11,7 +11,7 @@
 #include <cmath>
 #include <functional>
 
-namespace longleaf::pdf {
+namespace longleaf::worker {
 namespace {
 
 constexpr double kPointsPerInch = 72;
@@ -244,4 +244,4 @@ void PageDevice::read(PDFDoc& document, PageText& page) {
   }
 }
 
-}  // namespace longleaf::pdf
+}  // namespace longleaf::worker

@@ -7,11 +7,11 @@
 #include <cstdint>
 #include <vector>
 
-#include "ingest/pdf/page_text.h"
+#include "ingest/reader/page_text.h"
 
 class PDFDoc;
 
-namespace longleaf::pdf {
+namespace longleaf::worker {
 
 constexpr double kMaxPagePt = 14400;  // the PDF specification's limit: 200 inches
 
@@ -70,4 +70,4 @@ class PageDevice : public TextOutputDev {
   std::vector<Painted> painted_;
 };
 
-}  // namespace longleaf::pdf
+}  // namespace longleaf::worker

@@ -14,7 +14,7 @@
 
 #include "ingest/worker/worker.h"
 
-namespace longleaf::pdf {
+namespace longleaf::worker {
 namespace {
 
 constexpr std::array kReadable = {"/usr/share/fonts", "/usr/local/share/fonts", "/usr/share/fontconfig",
@@ -136,4 +136,4 @@ Sandbox enter_sandbox() {
   return entered;
 }
 
-}  // namespace longleaf::pdf
+}  // namespace longleaf::worker

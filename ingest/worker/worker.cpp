@@ -21,10 +21,10 @@
 #include <optional>
 #include <span>
 
-#include "ingest/pdf/protocol.h"
+#include "ingest/reader/protocol.h"
 #include "ingest/worker/page_device.h"
 
-namespace longleaf::pdf {
+namespace longleaf::worker {
 namespace {
 
 constexpr int kMaxOutlineLevel = 32;
@@ -112,7 +112,7 @@ Result<Frame> Worker::open(const std::string& password) {
     return password.empty() ? Status(Code::Locked, "The PDF is protected by a password")
                             : Status(Code::Locked, "The password does not open this PDF");
   }
-  PdfInfo info;
+  DocumentInfo info;
   info.pages = document_->getNumPages();
   if (info.pages <= 0) return Status(Code::Corrupt, "The PDF has no pages that can be read");
   info.title = utf8_of(document_->getDocInfoTitle().get());
@@ -235,4 +235,4 @@ int run_worker(int document, int in, int out) {
   }
 }
 
-}  // namespace longleaf::pdf
+}  // namespace longleaf::worker

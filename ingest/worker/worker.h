@@ -1,7 +1,7 @@
 // The inside of longleaf-pdf: the only code that parses an untrusted PDF, and the only user of poppler.
 #pragma once
 
-namespace longleaf::pdf {
+namespace longleaf::worker {
 
 // Takes the limits of limits.cpp, then answers requests from `in` on `out` until `in` ends. The document is the file
 // open at descriptor `document`. Returns the exit status of the process.
@@ -18,4 +18,4 @@ struct Sandbox {
 // Gives up, for ever, what reading a handed-in PDF does not need. Linux only.
 Sandbox enter_sandbox();
 
-}  // namespace longleaf::pdf
+}  // namespace longleaf::worker

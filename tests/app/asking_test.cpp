@@ -24,7 +24,7 @@ struct Rig {
     library = std::move(*Library::open(folder / "lib"));
     ImportOptions options;
     options.reader.worker = program("longleaf-pdf");
-    auto report = import_pdf(*library, folder / "m.pdf", options);
+    auto report = import_document(*library, folder / "m.pdf", options);
     if (!report.ok()) {
       fail(__FILE__, __LINE__, report.status().message());
       return;
@@ -122,9 +122,9 @@ TEST(a_document_that_was_deleted_and_read_again_is_answered) {
   manual({.pages = 5, .outline = true, .salt = 9}).save((rig.folder / "other.pdf").string());
   ImportOptions import_options;
   import_options.reader.worker = program("longleaf-pdf");
-  REQUIRE_OK(import_pdf(*rig.library, rig.folder / "other.pdf", import_options));
+  REQUIRE_OK(import_document(*rig.library, rig.folder / "other.pdf", import_options));
   REQUIRE_OK(rig.library->remove(rig.document.key));
-  const auto again = import_pdf(*rig.library, rig.folder / "m.pdf", import_options);
+  const auto again = import_document(*rig.library, rig.folder / "m.pdf", import_options);
   REQUIRE_OK(again);
   CHECK(again->document.key != rig.document.key);
   const auto asked = asking.ask(again->document, question, options, {}, {});

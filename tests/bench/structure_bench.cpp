@@ -22,7 +22,7 @@
 #include <vector>
 
 #include "ingest/layout/layout.h"
-#include "ingest/pdf/reader.h"
+#include "ingest/reader/reader.h"
 #include "ingest/structure/headings.h"
 #include "ingest/structure/numbering.h"
 
@@ -55,9 +55,9 @@ struct Document {
 };
 
 bool load(const fs::path& file, const fs::path& worker, Document& document) {
-  PdfReaderOptions options;
+  ReaderOptions options;
   options.worker = worker;
-  auto reader = PdfReader::open(file, options);
+  auto reader = DocumentReader::open(file, options);
   if (!reader.ok()) return false;
   for (int i = 0; i < (*reader)->info().pages; ++i) {
     auto page = (*reader)->page(i);

@@ -48,7 +48,7 @@ int measure(Library& library, Engine& engine, const std::filesystem::path& worke
             int most_exact_tokens) {
   ImportOptions options;
   options.reader.worker = worker;
-  const auto report = import_pdf(library, file, options);
+  const auto report = import_document(library, file, options);
   if (!report.ok()) return failed(report.status());
   Asking asking(library, &engine);
   const auto input = asking.input(report->document);

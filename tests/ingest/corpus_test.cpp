@@ -21,7 +21,7 @@ TEST(every_pdf_imports_or_is_refused_in_words) {
     if (entry.path().extension() != ".pdf") continue;
     ImportOptions options;
     options.reader.worker = program("longleaf-pdf");
-    auto report = import_pdf(**library, entry.path(), options);
+    auto report = import_document(**library, entry.path(), options);
     if (report.ok()) {
       ++imported;
       const bool says_why = report->document.leaves > 0 || !report->warnings.empty();
@@ -42,14 +42,14 @@ TEST(encrypted_files_open_with_their_password_only) {
   const auto folder_in = shared_data() / "pdf/pdf-pdfminer/encryption";
   if (!std::filesystem::exists(folder_in)) skip_all("there is no folder " + folder_in.string());
   for (const char* name : {"rc4-40.pdf", "rc4-128.pdf", "aes-128.pdf", "aes-256.pdf"}) {
-    PdfReaderOptions options;
+    ReaderOptions options;
     options.worker = program("longleaf-pdf");
     options.password = "wrong";
-    CHECK(PdfReader::open(folder_in / name, options).status().code() == Code::Locked);
+    CHECK(DocumentReader::open(folder_in / name, options).status().code() == Code::Locked);
     options.password = "foo";
-    bool opened = PdfReader::open(folder_in / name, options).ok();
+    bool opened = DocumentReader::open(folder_in / name, options).ok();
     options.password = "baz";
-    opened = opened || PdfReader::open(folder_in / name, options).ok();
+    opened = opened || DocumentReader::open(folder_in / name, options).ok();
     if (!opened) fail(__FILE__, __LINE__, name);
   }
 }

@@ -50,7 +50,7 @@ TEST(an_imported_manual_has_its_sections_and_no_running_heads) {
   TemporaryFolder folder;
   auto library = Library::open(folder / "lib");
   REQUIRE_OK(library);
-  const auto report = import_pdf(**library, save(folder), options());
+  const auto report = import_document(**library, save(folder), options());
   REQUIRE_OK(report);
   CHECK_EQ(report->document.pages, 6);
   CHECK_EQ(report->document.sections, 6);
@@ -71,16 +71,16 @@ TEST(the_same_bytes_are_known_under_any_name) {
   auto library = Library::open(folder / "lib");
   REQUIRE_OK(library);
   const auto path = save(folder);
-  REQUIRE_OK(import_pdf(**library, path, options()));
+  REQUIRE_OK(import_document(**library, path, options()));
   std::filesystem::copy(path, folder / "copy.pdf");
-  const auto again = import_pdf(**library, folder / "copy.pdf", options());
+  const auto again = import_document(**library, folder / "copy.pdf", options());
   REQUIRE_OK(again);
   CHECK(again->already_there);
   CHECK_EQ((*library)->documents()->size(), size_t{1});
   CHECK((*library)->find((folder / "copy.pdf").string()).ok());
   CHECK((*library)->find(again->document.id.substr(0, 8)).ok());
   CHECK((*library)->find("Pump manual 0").ok());
-  CHECK(!import_pdf(**library, std::string(5000, 'x') + ".pdf", options()).ok());
+  CHECK(!import_document(**library, std::string(5000, 'x') + ".pdf", options()).ok());
   CHECK((*library)->find("nothing").status().code() == Code::NotFound);
 }
 
@@ -88,7 +88,7 @@ TEST(search_finds_words_with_their_boxes) {
   TemporaryFolder folder;
   auto library = Library::open(folder / "lib");
   REQUIRE_OK(library);
-  const auto report = import_pdf(**library, save(folder), options());
+  const auto report = import_document(**library, save(folder), options());
   REQUIRE_OK(report);
   const auto hits = search(**library, report->document.key, "\"number 4\" deliver", 10);
   REQUIRE_OK(hits);
@@ -120,14 +120,14 @@ TEST(a_cancelled_import_goes_on_where_it_stopped) {
   o.progress = [&](const ImportProgress& p) {
     if (p.pages_done >= 16) stop.request_stop();
   };
-  CHECK(import_pdf(**library, path, o).status().code() == Code::Cancelled);
+  CHECK(import_document(**library, path, o).status().code() == Code::Cancelled);
   CHECK((*library)->documents()->at(0).state == DocumentState::Reading);
   int first = -1;
   ImportOptions rest = options();
   rest.progress = [&](const ImportProgress& p) {
     if (first < 0) first = p.pages_done;
   };
-  const auto report = import_pdf(**library, path, rest);
+  const auto report = import_document(**library, path, rest);
   REQUIRE_OK(report);
   CHECK_EQ(first, 16);
   CHECK_EQ(report->document.sections, 40);
@@ -144,7 +144,7 @@ TEST(killing_an_import_loses_at_most_the_range_in_hand) {
       auto library = Library::open(folder / "lib");
       ImportOptions o = options();
       o.readers = 1;
-      const bool ok = library.ok() && import_pdf(**library, path, o).ok();
+      const bool ok = library.ok() && import_document(**library, path, o).ok();
       _exit(ok ? 0 : 1);
     }
     usleep(2000 + random() % 40000);
@@ -174,7 +174,7 @@ TEST(killing_an_import_loses_at_most_the_range_in_hand) {
   }
   auto library = Library::open(folder / "lib");
   REQUIRE_OK(library);
-  const auto report = import_pdf(**library, path, options());
+  const auto report = import_document(**library, path, options());
   REQUIRE_OK(report);
   CHECK_EQ(report->document.sections, 60);
 }
@@ -183,8 +183,8 @@ TEST(removing_a_document_leaves_nothing_of_it) {
   TemporaryFolder folder;
   auto library = Library::open(folder / "lib");
   REQUIRE_OK(library);
-  const auto a = import_pdf(**library, save(folder), options()),
-             b = import_pdf(**library, save(folder, {.pages = 5, .outline = true, .salt = 3}), options());
+  const auto a = import_document(**library, save(folder), options()),
+             b = import_document(**library, save(folder, {.pages = 5, .outline = true, .salt = 3}), options());
   REQUIRE_OK(a);
   REQUIRE_OK(b);
   const auto chat = current_chat(**library, a->document.key);
@@ -210,7 +210,7 @@ TEST(conversations_come_back_with_their_citations) {
   TemporaryFolder folder;
   auto library = Library::open(folder / "lib");
   REQUIRE_OK(library);
-  const auto report = import_pdf(**library, save(folder), options());
+  const auto report = import_document(**library, save(folder), options());
   REQUIRE_OK(report);
   const auto chat = current_chat(**library, report->document.key);
   REQUIRE_OK(chat);
@@ -249,7 +249,7 @@ TEST(a_backup_made_while_writing_is_whole) {
   TemporaryFolder folder;
   auto library = Library::open(folder / "lib");
   REQUIRE_OK(library);
-  REQUIRE_OK(import_pdf(**library, save(folder), options()));
+  REQUIRE_OK(import_document(**library, save(folder), options()));
   std::filesystem::create_directories(folder / "restored");
   REQUIRE_OK((*library)->backup(folder / "restored" / "library.sqlite"));
   auto restored = Library::open(folder / "restored");
@@ -283,7 +283,7 @@ TEST(text_that_no_reader_sees_is_left_out_and_reported) {
   pdf.raw("1 g 60 435 480 25 re f 0.2 g 60 335 480 25 re f 1 g\n");  // PDF's y counts from below
   pdf.text(72, 500, 11, false, "Whitelabel on a dark bar is well seen.");
   pdf.save((folder / "hidden.pdf").string());
-  const auto report = import_pdf(**library, folder / "hidden.pdf", options());
+  const auto report = import_document(**library, folder / "hidden.pdf", options());
   REQUIRE_OK(report);
   std::string text;
   const auto blocks = (*library)->page_blocks(report->document.key, 0, 0);
@@ -328,7 +328,7 @@ TEST(a_question_is_ranked_by_what_it_asks_for_not_by_the_form_of_the_answer) {
   TemporaryFolder folder;
   auto library = Library::open(folder / "lib");
   REQUIRE_OK(library);
-  const auto report = import_pdf(**library, save(folder, {.pages = 8, .outline = true, .salt = 1}), options());
+  const auto report = import_document(**library, save(folder, {.pages = 8, .outline = true, .salt = 1}), options());
   REQUIRE_OK(report);
   const auto index = LexicalIndex::build(**library, report->document.key);
   REQUIRE_OK(index);

@@ -1,4 +1,4 @@
-#include "ingest/pdf/protocol.h"
+#include "ingest/reader/protocol.h"
 
 #include <unistd.h>
 
@@ -8,7 +8,7 @@
 #include "tests/support/check.h"
 
 using namespace longleaf;
-using namespace longleaf::pdf;
+using namespace longleaf::worker;
 
 namespace {
 
@@ -37,7 +37,7 @@ TEST(what_is_encoded_comes_back) {
   CHECK(summer.italic && summer.hidden && !summer.bold && summer.turns == 3 && summer.font == 777);
   CHECK_EQ(back->picture_share, 0.25f);
   CHECK(back->words[0].box == page().words[0].box);
-  const auto info = decode_info(encode(PdfInfo{7, "t", "a"}));
+  const auto info = decode_info(encode(DocumentInfo{7, "t", "a"}));
   REQUIRE_OK(info);
   CHECK_EQ(info->pages, 7);
   const auto outline = decode_outline(encode(std::vector<OutlineEntry>{{1, "x", 4, 0.5f}}));

@@ -1,4 +1,4 @@
-#include "ingest/pdf/reader.h"
+#include "ingest/reader/reader.h"
 
 #include <signal.h>
 
@@ -12,8 +12,8 @@ using namespace longleaf::test;
 
 namespace {
 
-PdfReaderOptions options() {
-  PdfReaderOptions o;
+ReaderOptions options() {
+  ReaderOptions o;
   o.worker = program("longleaf-pdf");
   return o;
 }
@@ -29,7 +29,7 @@ std::string text_of(const PageText& page) {
 TEST(words_come_with_boxes_fonts_and_an_outline_with_targets) {
   TemporaryFolder folder;
   manual().save((folder / "m.pdf").string());
-  auto reader = PdfReader::open(folder / "m.pdf", options());
+  auto reader = DocumentReader::open(folder / "m.pdf", options());
   REQUIRE_OK(reader);
   CHECK_EQ((*reader)->info().pages, 6);
   CHECK_EQ((*reader)->info().title, std::string("Pump manual 0"));
@@ -52,7 +52,7 @@ TEST(words_come_with_boxes_fonts_and_an_outline_with_targets) {
 TEST(a_page_is_drawn_at_the_width_asked_for) {
   TemporaryFolder folder;
   manual().save((folder / "m.pdf").string());
-  auto reader = PdfReader::open(folder / "m.pdf", options());
+  auto reader = DocumentReader::open(folder / "m.pdf", options());
   REQUIRE_OK(reader);
   const auto image = (*reader)->render(0, 300);
   REQUIRE_OK(image);
@@ -67,7 +67,7 @@ TEST(a_page_is_drawn_at_the_width_asked_for) {
 TEST(a_worker_that_is_killed_is_replaced) {
   TemporaryFolder folder;
   manual().save((folder / "m.pdf").string());
-  auto reader = PdfReader::open(folder / "m.pdf", options());
+  auto reader = DocumentReader::open(folder / "m.pdf", options());
   REQUIRE_OK(reader);
   kill((*reader)->worker_pid(), SIGKILL);
   CHECK((*reader)->page(0).status().code() == Code::Io);
@@ -77,9 +77,9 @@ TEST(a_worker_that_is_killed_is_replaced) {
 TEST(a_worker_that_hangs_is_given_up) {
   TemporaryFolder folder;
   manual().save((folder / "m.pdf").string());
-  PdfReaderOptions o = options();
+  ReaderOptions o = options();
   o.page_timeout_ms = 200;
-  auto reader = PdfReader::open(folder / "m.pdf", o);
+  auto reader = DocumentReader::open(folder / "m.pdf", o);
   REQUIRE_OK(reader);
   kill((*reader)->worker_pid(), SIGSTOP);
   CHECK((*reader)->page(0).status().code() == Code::Timeout);
@@ -90,19 +90,19 @@ TEST(what_is_no_pdf_is_refused_in_words) {
   TemporaryFolder folder;
   const auto refused = [&](const std::string& bytes) {
     std::ofstream(folder / "bad.pdf", std::ios::binary) << bytes;
-    const auto reader = PdfReader::open(folder / "bad.pdf", options());
+    const auto reader = DocumentReader::open(folder / "bad.pdf", options());
     return reader.ok() ? Status() : reader.status();
   };
   CHECK(refused("").code() == Code::Corrupt);
   CHECK(refused("hello world, this is text").message().find("not a PDF") != std::string::npos);
   CHECK(!refused("%PDF-1.7\nnothing else").ok());
-  CHECK(PdfReader::open(folder / "missing.pdf", options()).status().code() == Code::NotFound);
-  CHECK(PdfReader::open(folder.path(), options()).status().code() == Code::Invalid);
-  CHECK(!PdfReader::open(std::string(5000, 'x') + ".pdf", options()).ok());
-  PdfReaderOptions lost = options();
+  CHECK(DocumentReader::open(folder / "missing.pdf", options()).status().code() == Code::NotFound);
+  CHECK(DocumentReader::open(folder.path(), options()).status().code() == Code::Invalid);
+  CHECK(!DocumentReader::open(std::string(5000, 'x') + ".pdf", options()).ok());
+  ReaderOptions lost = options();
   lost.worker = folder / "no-such-program";
   manual().save((folder / "m.pdf").string());
-  CHECK(PdfReader::open(folder / "m.pdf", lost).status().message().find("install") != std::string::npos);
+  CHECK(DocumentReader::open(folder / "m.pdf", lost).status().message().find("install") != std::string::npos);
 }
 
 TEST(every_cut_of_a_file_ends_in_pages_or_a_sentence) {
@@ -110,7 +110,7 @@ TEST(every_cut_of_a_file_ends_in_pages_or_a_sentence) {
   const std::string whole = manual().bytes();
   for (size_t n = 0; n < whole.size(); n += 211) {
     std::ofstream(folder / "cut.pdf", std::ios::binary) << whole.substr(0, n);
-    auto reader = PdfReader::open(folder / "cut.pdf", options());
+    auto reader = DocumentReader::open(folder / "cut.pdf", options());
     if (!reader.ok()) {
       CHECK(!reader.status().message().empty() && reader.status().code() != Code::Timeout);
       continue;

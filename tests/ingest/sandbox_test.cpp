@@ -13,7 +13,7 @@
 #include "ingest/worker/worker.h"
 #include "tests/support/check.h"
 
-using namespace longleaf::pdf;
+using namespace longleaf::worker;
 
 namespace {
 

@@ -15,9 +15,9 @@
 #include <vector>
 
 #include "engine/base/status.h"
-#include "ingest/pdf/page_text.h"
+#include "ingest/reader/page_text.h"
 
-namespace longleaf::pdf {
+namespace longleaf::worker {
 
 constexpr uint32_t kProtocolVersion = 2;
 constexpr uint32_t kMaxFrame = 128 << 20;
@@ -47,14 +47,14 @@ Status write_frame(int fd, Kind kind, std::string_view body);
 Result<Frame> read_frame(int fd, int deadline_ms);
 
 // Encoders and decoders of bodies; a decoder returns Corrupt for anything an encoder cannot have written.
-std::string encode(const PdfInfo& info);
+std::string encode(const DocumentInfo& info);
 std::string encode(const PageText& page);
 std::string encode(const std::vector<OutlineEntry>& outline);
 std::string encode(const PageImage& image);
 std::string encode_error(Code code, std::string_view message);
 std::string encode_numbers(std::initializer_list<uint32_t> numbers);
 
-Result<PdfInfo> decode_info(std::string_view body);
+Result<DocumentInfo> decode_info(std::string_view body);
 Result<PageText> decode_page(std::string_view body);
 Result<std::vector<OutlineEntry>> decode_outline(std::string_view body);
 Result<PageImage> decode_image(std::string_view body);
@@ -62,4 +62,4 @@ Status decode_error(std::string_view body);
 // Exactly `count` numbers.
 Result<std::vector<uint32_t>> decode_numbers(std::string_view body, size_t count);
 
-}  // namespace longleaf::pdf
+}  // namespace longleaf::worker

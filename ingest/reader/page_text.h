@@ -44,7 +44,7 @@ struct OutlineEntry {
   float top = 0;  // on that page
 };
 
-struct PdfInfo {
+struct DocumentInfo {
   int pages = 0;
   std::string title, author;
 };

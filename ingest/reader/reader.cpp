@@ -1,4 +1,4 @@
-#include "ingest/pdf/reader.h"
+#include "ingest/reader/reader.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -15,8 +15,8 @@ extern char** environ;
 
 namespace longleaf {
 
-using pdf::Frame;
-using pdf::Kind;
+using worker::Frame;
+using worker::Kind;
 
 namespace {
 
@@ -32,8 +32,8 @@ void close_and_forget(int& fd) {
 
 }  // namespace
 
-Result<std::unique_ptr<PdfReader>> PdfReader::open(const std::filesystem::path& file, PdfReaderOptions options) {
-  std::unique_ptr<PdfReader> reader(new PdfReader(std::move(options)));
+Result<std::unique_ptr<DocumentReader>> DocumentReader::open(const std::filesystem::path& file, ReaderOptions options) {
+  std::unique_ptr<DocumentReader> reader(new DocumentReader(std::move(options)));
   reader->file_ = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
   if (reader->file_ < 0)
     return Status(errno == ENOENT ? Code::NotFound : Code::Io,
@@ -45,12 +45,12 @@ Result<std::unique_ptr<PdfReader>> PdfReader::open(const std::filesystem::path& 
   return reader;
 }
 
-PdfReader::~PdfReader() {
+DocumentReader::~DocumentReader() {
   stop();
   close_and_forget(file_);
 }
 
-Status PdfReader::start() {
+Status DocumentReader::start() {
   signal(SIGPIPE, SIG_IGN);
   int ends[2];
   if (!make_pair(ends)) return Status(Code::Io, "The PDF reader cannot be started: no more open files are allowed");
@@ -76,10 +76,10 @@ Status PdfReader::start() {
                                 "; install Longleaf again");
   }
   to_worker_ = from_worker_ = ends[0];
-  const auto hello = pdf::read_frame(from_worker_, options_.open_timeout_ms);
-  const auto version = hello.ok() && hello->kind == Kind::Hello ? pdf::decode_numbers(hello->body, 1)
+  const auto hello = worker::read_frame(from_worker_, options_.open_timeout_ms);
+  const auto version = hello.ok() && hello->kind == Kind::Hello ? worker::decode_numbers(hello->body, 1)
                                                                 : Result<std::vector<uint32_t>>(Status(Code::Io, ""));
-  if (!version.ok() || (*version)[0] != pdf::kProtocolVersion) {
+  if (!version.ok() || (*version)[0] != worker::kProtocolVersion) {
     stop();
     return Status(Code::Io, "The PDF reader does not belong to this version of Longleaf; install Longleaf again");
   }
@@ -88,13 +88,13 @@ Status PdfReader::start() {
     stop();
     return opened.status();
   }
-  auto info = pdf::decode_info(opened->body);
+  auto info = worker::decode_info(opened->body);
   if (!info.ok()) return info.status();
   info_ = std::move(*info);
   return {};
 }
 
-void PdfReader::stop() {
+void DocumentReader::stop() {
   close_and_forget(to_worker_);
   from_worker_ = -1;
   if (pid_ > 0) {
@@ -106,42 +106,43 @@ void PdfReader::stop() {
 }
 
 // Anything but an answer or an Error frame leaves the pipe out of step, or the worker is gone: a new one next time.
-Result<Frame> PdfReader::exchange(Kind request, std::string_view body, Kind expected, int timeout_ms) {
-  const Status sent = pdf::write_frame(to_worker_, request, body);
-  auto answer = sent.ok() ? pdf::read_frame(from_worker_, timeout_ms) : Result<Frame>(sent);
+Result<Frame> DocumentReader::exchange(Kind request, std::string_view body, Kind expected, int timeout_ms) {
+  const Status sent = worker::write_frame(to_worker_, request, body);
+  auto answer = sent.ok() ? worker::read_frame(from_worker_, timeout_ms) : Result<Frame>(sent);
   if (answer.ok() && answer->kind == expected) return answer;
-  if (answer.ok() && answer->kind == Kind::Error) return pdf::decode_error(answer->body);
+  if (answer.ok() && answer->kind == Kind::Error) return worker::decode_error(answer->body);
   stop();
   return answer.ok() ? Status(Code::Corrupt, "The PDF reader answered something else") : answer.status();
 }
 
-Result<Frame> PdfReader::ask(Kind request, std::string_view body, Kind expected, int timeout_ms) {
+Result<Frame> DocumentReader::ask(Kind request, std::string_view body, Kind expected, int timeout_ms) {
   if (pid_ == 0) LL_RETURN_IF_ERROR(start());
   return exchange(request, body, expected, timeout_ms);
 }
 
-Result<PageText> PdfReader::page(int index) {
+Result<PageText> DocumentReader::page(int index) {
   const auto answer =
-      ask(Kind::Page, pdf::encode_numbers({static_cast<uint32_t>(index)}), Kind::PageText, options_.page_timeout_ms);
+      ask(Kind::Page, worker::encode_numbers({static_cast<uint32_t>(index)}), Kind::PageText, options_.page_timeout_ms);
   if (!answer.ok()) return answer.status();
-  auto page = pdf::decode_page(answer->body);
+  auto page = worker::decode_page(answer->body);
   if (page.ok() && page->index == index) return page;
   stop();
   return page.ok() ? Status(Code::Corrupt, "The PDF reader answered another page") : page.status();
 }
 
-Result<std::vector<OutlineEntry>> PdfReader::outline() {
+Result<std::vector<OutlineEntry>> DocumentReader::outline() {
   const auto answer = ask(Kind::Outline, {}, Kind::OutlineIs, options_.open_timeout_ms);
   if (!answer.ok()) return answer.status();
-  return pdf::decode_outline(answer->body);
+  return worker::decode_outline(answer->body);
 }
 
-Result<PageImage> PdfReader::render(int index, int width_px) {
-  const auto answer = ask(
-      Kind::Render, pdf::encode_numbers({static_cast<uint32_t>(index), static_cast<uint32_t>(std::max(1, width_px))}),
-      Kind::Image, options_.page_timeout_ms);
+Result<PageImage> DocumentReader::render(int index, int width_px) {
+  const auto answer =
+      ask(Kind::Render,
+          worker::encode_numbers({static_cast<uint32_t>(index), static_cast<uint32_t>(std::max(1, width_px))}),
+          Kind::Image, options_.page_timeout_ms);
   if (!answer.ok()) return answer.status();
-  return pdf::decode_image(answer->body);
+  return worker::decode_image(answer->body);
 }
 
 }  // namespace longleaf

@@ -8,28 +8,28 @@
 #include <vector>
 
 #include "engine/base/status.h"
-#include "ingest/pdf/page_text.h"
-#include "ingest/pdf/protocol.h"
+#include "ingest/reader/page_text.h"
+#include "ingest/reader/protocol.h"
 
 namespace longleaf {
 
-struct PdfReaderOptions {
+struct ReaderOptions {
   std::filesystem::path worker;  // the program longleaf-pdf
   std::string password;
   int page_timeout_ms = 30000;
   int open_timeout_ms = 60000;
 };
 
-class PdfReader {
+class DocumentReader {
  public:
   // Opens `file` and asks the worker to read it.
   // Returns NotFound, Corrupt, Locked (needs a password, or another one), Timeout, Io.
-  static Result<std::unique_ptr<PdfReader>> open(const std::filesystem::path& file, PdfReaderOptions options);
-  ~PdfReader();
-  PdfReader(const PdfReader&) = delete;
-  PdfReader& operator=(const PdfReader&) = delete;
+  static Result<std::unique_ptr<DocumentReader>> open(const std::filesystem::path& file, ReaderOptions options);
+  ~DocumentReader();
+  DocumentReader(const DocumentReader&) = delete;
+  DocumentReader& operator=(const DocumentReader&) = delete;
 
-  const PdfInfo& info() const { return info_; }
+  const DocumentInfo& info() const { return info_; }
   Result<PageText> page(int index);
   Result<std::vector<OutlineEntry>> outline();
   // At most kMaxRenderWidth pixels wide.
@@ -39,14 +39,14 @@ class PdfReader {
   int worker_pid() const { return pid_; }
 
  private:
-  explicit PdfReader(PdfReaderOptions options) : options_(std::move(options)) {}
+  explicit DocumentReader(ReaderOptions options) : options_(std::move(options)) {}
   Status start();
   void stop();
-  Result<pdf::Frame> ask(pdf::Kind request, std::string_view body, pdf::Kind expected, int timeout_ms);
-  Result<pdf::Frame> exchange(pdf::Kind request, std::string_view body, pdf::Kind expected, int timeout_ms);
+  Result<worker::Frame> ask(worker::Kind request, std::string_view body, worker::Kind expected, int timeout_ms);
+  Result<worker::Frame> exchange(worker::Kind request, std::string_view body, worker::Kind expected, int timeout_ms);
 
-  PdfReaderOptions options_;
-  PdfInfo info_;
+  ReaderOptions options_;
+  DocumentInfo info_;
   int file_ = -1, to_worker_ = -1, from_worker_ = -1, pid_ = 0;
 };
 

@@ -1,4 +1,4 @@
-#include "ingest/pdf/protocol.h"
+#include "ingest/reader/protocol.h"
 
 #include <poll.h>
 #include <unistd.h>
@@ -8,7 +8,7 @@
 #include <cmath>
 #include <cstring>
 
-namespace longleaf::pdf {
+namespace longleaf::worker {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -128,7 +128,7 @@ Result<Frame> read_frame(int fd, int deadline_ms) {
   return frame;
 }
 
-std::string encode(const PdfInfo& info) {
+std::string encode(const DocumentInfo& info) {
   Writer w;
   w.put(static_cast<int32_t>(info.pages));
   w.text(info.title);
@@ -136,9 +136,9 @@ std::string encode(const PdfInfo& info) {
   return w.out;
 }
 
-Result<PdfInfo> decode_info(std::string_view body) {
+Result<DocumentInfo> decode_info(std::string_view body) {
   Reader r(body);
-  PdfInfo info;
+  DocumentInfo info;
   info.pages = r.get<int32_t>();
   info.title = r.text();
   info.author = r.text();
@@ -273,4 +273,4 @@ Result<std::vector<uint32_t>> decode_numbers(std::string_view body, size_t count
   return numbers;
 }
 
-}  // namespace longleaf::pdf
+}  // namespace longleaf::worker
