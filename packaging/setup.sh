@@ -11,7 +11,11 @@ qt6-base-dev: the window (Qt 6 Widgets) and its tests (Qt Test)
 libgl-dev: headers that Qt's packages ask for
 libpoppler-private-dev: reads the words of a PDF with their fonts, colours and covers
 libpoppler-qt6-dev: reads a PDF's outline and draws its pages
-libseccomp-dev: takes from the PDF reader what it does not need of the system
+libxml2-dev: reads HTML and the pages of EPUB books
+libzip-dev: unpacks EPUB books
+libmd4c-html0-dev: reads Markdown
+libmd4c-dev: reads Markdown
+libseccomp-dev: takes from the reader what it does not need of the system
 poppler-data: character maps for Chinese, Japanese and Korean PDFs
 libsqlite3-dev: the library of documents, and full-text search
 libssl-dev: SHA-256, by which a document is known

@@ -62,7 +62,7 @@ ChatView::ChatView(QWidget* parent)
   connect(stop_, &QPushButton::clicked, this, &ChatView::stopRequested);
   connect(view_, &QTextBrowser::anchorClicked, this, &ChatView::activate);
   connect(&flushTimer_, &QTimer::timeout, this, &ChatView::flush);
-  setAskingEnabled(false, tr("Open a PDF first"));
+  setAskingEnabled(false, tr("Open a document first"));
 }
 
 QString ChatView::evidence() const { return evidence_->currentText(); }

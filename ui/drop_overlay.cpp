@@ -20,7 +20,7 @@ void DropOverlay::paintEvent(QPaintEvent*) {
   font.setPointSizeF(font.pointSizeF() * 1.8);
   painter.setFont(font);
   painter.setPen(palette().color(QPalette::Text));
-  painter.drawText(rect(), Qt::AlignCenter, tr("Drop PDFs to read them"));
+  painter.drawText(rect(), Qt::AlignCenter, tr("Drop documents or folders to read them"));
 }
 
 }  // namespace longleaf::ui

@@ -101,7 +101,8 @@ void MainWindow::makeLayout() {
 
 void MainWindow::makeMenus() {
   QMenu* file = menuBar()->addMenu(tr("&File"));
-  file->addAction(tr("&Open PDF …"), QKeySequence::Open, this, &MainWindow::openPdfs);
+  file->addAction(tr("&Open documents …"), QKeySequence::Open, this, &MainWindow::openDocuments);
+  file->addAction(tr("Open &folder …"), this, &MainWindow::openFolder);
   file->addAction(tr("Open &model …"), QKeySequence(tr("Ctrl+M")), this, &MainWindow::openModel);
   closeModel_ = file->addAction(tr("&Close model"), this, &MainWindow::modelClosed);
   file->addSeparator();
@@ -128,7 +129,8 @@ void MainWindow::setDocument(const QString& title, const QList<SectionItem>& sec
   sections_->setSections(sections);
   sectionView_->expandToDepth(0);
   pages_->setPages(pages);
-  chat_->setAskingEnabled(!pages.isEmpty(), pages.isEmpty() ? tr("Open a PDF first") : tr("Ask about this document …"));
+  chat_->setAskingEnabled(!pages.isEmpty(),
+                          pages.isEmpty() ? tr("Open a document first") : tr("Ask about this document …"));
 }
 
 void MainWindow::setRoute(const QHash<qint64, RouteMark>& marks) {
@@ -167,10 +169,20 @@ void MainWindow::askPassword(const QString& file, const QString& reason) {
   dialog->open();
 }
 
-void MainWindow::openPdfs() {
-  auto* dialog = new QFileDialog(this, tr("Open PDF"), QString(), tr("PDF documents (*.pdf);;All files (*)"));
+void MainWindow::openDocuments() {
+  auto* dialog =
+      new QFileDialog(this, tr("Open documents"), QString(),
+                      tr("Documents (*.pdf *.epub *.html *.htm *.xhtml *.md *.markdown *.txt);;All files (*)"));
   dialog->setAttribute(Qt::WA_DeleteOnClose);
   dialog->setFileMode(QFileDialog::ExistingFiles);
+  connect(dialog, &QFileDialog::filesSelected, this, &MainWindow::filesOpened);
+  dialog->open();
+}
+
+void MainWindow::openFolder() {
+  auto* dialog = new QFileDialog(this, tr("Open all documents of a folder"));
+  dialog->setAttribute(Qt::WA_DeleteOnClose);
+  dialog->setFileMode(QFileDialog::Directory);
   connect(dialog, &QFileDialog::filesSelected, this, &MainWindow::filesOpened);
   dialog->open();
 }
@@ -188,7 +200,7 @@ void MainWindow::confirmDelete() {
   if (!index.isValid()) return;
   auto* box = new QMessageBox(
       QMessageBox::Question, tr("Remove from library"),
-      tr("Remove “%1” with its conversations and memory? The PDF itself is not touched.").arg(index.data().toString()),
+      tr("Remove “%1” with its conversations and memory? The file itself is not touched.").arg(index.data().toString()),
       QMessageBox::Yes | QMessageBox::Cancel, this);
   box->setAttribute(Qt::WA_DeleteOnClose);
   const qint64 key = index.data(LibraryModel::KeyRole).toLongLong();

@@ -64,7 +64,8 @@ class MainWindow final : public QMainWindow {
  private:
   void makeMenus();
   void makeLayout();
-  void openPdfs();
+  void openDocuments();
+  void openFolder();
   void openModel();
   void confirmDelete();
 

@@ -129,7 +129,8 @@ void PageView::paintEvent(QPaintEvent*) {
   QPainter painter(viewport());
   painter.setRenderHint(QPainter::SmoothPixmapTransform);  // a picture may be a pixel off the page's place
   if (pages_.isEmpty()) {
-    painter.drawText(viewport()->rect(), Qt::AlignCenter | Qt::TextWordWrap, tr("Drop a PDF here, or press Ctrl+O"));
+    painter.drawText(viewport()->rect(), Qt::AlignCenter | Qt::TextWordWrap,
+                     tr("Drop a PDF, a book, a text or a folder here, or press Ctrl+O"));
     return;
   }
   for (int page = 0; page < pages_.size(); ++page) {

@@ -9,6 +9,7 @@
 
 #include "app/places.h"
 #include "engine/base/log.h"
+#include "ingest/library/import_queue.h"
 
 namespace longleaf::cli {
 namespace {
@@ -90,8 +91,11 @@ Result<DocumentRow> Context::document(const std::string& name) {
   return found;
 }
 
-Result<ImportReport> Context::import(const std::filesystem::path& file) {
+Result<ImportReport> Context::import(const std::filesystem::path& file, bool named) {
   LL_ASSIGN_OR_RETURN(Library * library, this->library());
+  ImportQueue queue(*library);
+  LL_RETURN_IF_ERROR(queue.add({file}, named));
+  LL_RETURN_IF_ERROR(queue.begin(file));
   ImportOptions options;
   options.reader.worker = pdfWorkerProgram();
   options.reader.password = password_;
@@ -100,10 +104,10 @@ Result<ImportReport> Context::import(const std::filesystem::path& file) {
     progress("Reading " + p.title + ": page " + std::to_string(p.pages_done) + " of " + std::to_string(p.pages));
   };
   auto report = import_document(*library, file, options);
+  LL_RETURN_IF_ERROR(report.status().code() == Code::Cancelled ? queue.drop(file) : queue.end(file, report.status()));
   if (report.ok())
     log(LogLevel::Info, "imported " + report->document.id + " in " + std::to_string(report->seconds) + " s");
-  if (!report.ok() && report.status().code() == Code::Locked &&
-      report.status().message().find("PDF") != std::string::npos)
+  if (!report.ok() && report.status().code() == Code::Locked && !report.status().message().starts_with("The library"))
     return Status(Code::Locked, file.string() + ": " + report.status().message() + "; give it with --password-stdin");
   return report;
 }

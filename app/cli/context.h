@@ -34,7 +34,8 @@ class Context {
 
   // By id, title or path; a PDF that is not there yet is imported first.
   Result<DocumentRow> document(const std::string& name);
-  Result<ImportReport> import(const std::filesystem::path& file);
+  //   named  by a person, so that it is tried again if it was set aside; not one of a folder's
+  Result<ImportReport> import(const std::filesystem::path& file, bool named = true);
 
   // A line that is overwritten by the next, on a terminal or when --progress asks.
   void progress(const std::string& line);

@@ -1,11 +1,11 @@
 // import, list, tree, text, search, delete, check, backup
 #include <algorithm>
-#include <cctype>
 #include <cstdio>
 #include <filesystem>
 
 #include "app/cli/context.h"
 #include "app/places.h"
+#include "ingest/library/import_queue.h"
 #include "ingest/library/search.h"
 
 namespace longleaf::cli {
@@ -37,42 +37,20 @@ void printImport(const ImportReport& report) {
   for (const auto& warning : report.warnings) std::printf("  note: %s\n", warning.message.c_str());
 }
 
-// Folders are replaced by the PDFs in them, in the order of their names.
-std::vector<std::string> withoutFolders(const std::vector<std::string>& paths) {
-  namespace fs = std::filesystem;
-  std::vector<std::string> files;
-  for (const auto& path : paths) {
-    std::error_code error;
-    if (!fs::is_directory(path, error)) {
-      files.push_back(path);
-      continue;
-    }
-    std::vector<std::string> found;
-    auto entries = fs::recursive_directory_iterator(path, fs::directory_options::skip_permission_denied, error);
-    for (; !error && entries != fs::recursive_directory_iterator(); entries.increment(error)) {
-      std::string ending = entries->path().extension().string();
-      std::transform(ending.begin(), ending.end(), ending.begin(), [](unsigned char c) { return std::tolower(c); });
-      if (ending == ".pdf" && entries->is_regular_file(error)) found.push_back(entries->path().string());
-    }
-    std::sort(found.begin(), found.end());
-    files.insert(files.end(), found.begin(), found.end());
-  }
-  return files;
-}
-
 // One bad file does not stop the others; the exit status tells.
 int runImport(Context& context, const std::vector<std::string>& paths) {
-  const auto files = withoutFolders(paths);
-  if (files.empty()) return context.failed(Status(Code::NotFound, "There is no PDF in " + paths.front()));
+  const auto files = documents_in({paths.begin(), paths.end()});
+  if (files.empty()) return context.failed(Status(Code::NotFound, "There is no document in " + paths.front()));
   Json documents = Json::array();
   int status = kDone;
   for (const auto& file : files) {
-    const auto report = context.import(file);
+    const bool named = std::find(paths.begin(), paths.end(), file.string()) != paths.end();
+    const auto report = context.import(file, named);
     context.progress("");
     if (!report.ok()) {
       const std::string& reason = report.status().message();
-      const bool named = reason.find(std::filesystem::path(file).filename().string()) != std::string::npos;
-      context.failed(named ? report.status() : Status(report.status().code(), file + ": " + reason));
+      const bool says_which = reason.find(file.filename().string()) != std::string::npos;
+      context.failed(says_which ? report.status() : Status(report.status().code(), file.string() + ": " + reason));
       status = kFailed;
       if (report.status().code() == Code::Cancelled) break;
       continue;
@@ -119,7 +97,7 @@ int runList(Context& context) {
   if (context.json())
     Context::print({{"documents", all}});
   else if (documents.empty())
-    std::printf("The library is empty. Add a PDF with: longleaf-cli import FILE\n");
+    std::printf("The library is empty. Add a document with: longleaf-cli import FILE\n");
   return kDone;
 }
 
@@ -210,7 +188,7 @@ int runDelete(Context& context, const std::string& name) {
   if (context.json())
     Context::print({{"id", document.id}, {"memory_bytes_freed", freed}});
   else
-    std::printf("Removed “%s”. The PDF itself was not touched.\n", document.title.c_str());
+    std::printf("Removed “%s”. The file itself was not touched.\n", document.title.c_str());
   return kDone;
 }
 
@@ -255,23 +233,24 @@ void addDocumentCommands(CLI::App& app, Context& context, Run& run) {
   static std::string name, pages, backup_file;
   static int limit = 20;
 
-  auto* read = app.add_subcommand("import", "Read PDFs into the library");
-  read->add_option("FILE", files, "PDF files, or folders with PDFs at any depth")->required();
+  auto* read = app.add_subcommand("import", "Read documents into the library");
+  read->add_option("FILE", files, "PDF, EPUB, HTML, Markdown and text files, or folders with such files at any depth")
+      ->required();
   read->callback([&] { run = [&] { return runImport(context, files); }; });
 
   app.add_subcommand("list", "Documents in the library")->callback([&] { run = [&] { return runList(context); }; });
 
   auto* tree = app.add_subcommand("tree", "The section tree of a document");
-  tree->add_option("DOC", name, "Id, title or PDF")->required();
+  tree->add_option("DOC", name, "Id, title or file")->required();
   tree->callback([&] { run = [&] { return runTree(context, name); }; });
 
   auto* text = app.add_subcommand("text", "What was read, in reading order");
-  text->add_option("DOC", name, "Id, title or PDF")->required();
+  text->add_option("DOC", name, "Id, title or file")->required();
   text->add_option("--pages", pages, "Only pages A-B");
   text->callback([&] { run = [&] { return runText(context, name, pages); }; });
 
   auto* find = app.add_subcommand("search", "Full-text search, best first");
-  find->add_option("DOC", name, "Id, title or PDF")->required();
+  find->add_option("DOC", name, "Id, title or file")->required();
   find->add_option("WORDS", words, "Words; \"quoted phrases\" stay together")->required();
   find->add_option("--limit", limit, "At most this many hits")->check(CLI::Range(1, 1000000));
   find->callback([&] { run = [&] { return runSearch(context, name, words, limit); }; });

@@ -32,6 +32,7 @@ void Application::start(const QStringList& files) {
   library_.loadSetting(kModelSetting);
   library_.loadSetting(kDocumentSetting);
   library_.loadDocuments();
+  import_.resume();
   for (const QString& file : files) import_.import(QFileInfo(file).absoluteFilePath());
 }
 

@@ -4,6 +4,7 @@
 
 #include "app/gui/convert.h"
 #include "app/places.h"
+#include "engine/base/log.h"
 
 namespace longleaf {
 
@@ -12,38 +13,96 @@ using Clock = std::chrono::steady_clock;
 ImportController::ImportController(std::filesystem::path folder, QObject* parent)
     : QObject(parent), folder_(std::move(folder)) {}
 
-ImportController::~ImportController() { cancel(); }
+// What waits stays in the queue: only a person's cancel empties it.
+ImportController::~ImportController() {
+  quitting_ = true;
+  cancel();
+}
 
 void ImportController::home(std::function<void()> done) {
   QMetaObject::invokeMethod(this, std::move(done), Qt::QueuedConnection);
 }
 
-void ImportController::import(const QString& file, const QString& password) {
+void ImportController::import(const QString& path, const QString& password) {
+  {
+    std::lock_guard lock(requestsMutex_);
+    requests_.append({path, password});
+  }
+  emit progress({tr("Waiting for %1").arg(QFileInfo(path).fileName()), 0, 0, tr("pages"), -1, isPaused()});
+  wake();
+}
+
+void ImportController::resume() { wake(); }
+
+void ImportController::wake() {
   ++pending_;
-  emit progress({tr("Waiting for %1").arg(QFileInfo(file).fileName()), 0, 0, tr("pages"), -1, isPaused()});
-  thread_.post([this, file, password, stop = stop_.get_token()] {
-    if (!stop.stop_requested()) run(file, password, stop);
+  thread_.post([this, stop = stop_.get_token()] {
+    if (!quitting_) drain(stop);
     home([this] {
+      waiting_ = 0;
       if (--pending_ == 0) emit idle();
     });
   });
 }
 
-void ImportController::run(const QString& file, const QString& password, std::stop_token stop) {
+void ImportController::addRequests(ImportQueue& queue) {
+  QList<Request> requests;
+  {
+    std::lock_guard lock(requestsMutex_);
+    requests.swap(requests_);
+  }
+  for (const Request& request : requests) {
+    const bool isFolder = QFileInfo(request.path).isDir();
+    const auto files = documents_in({request.path.toStdString()});
+    if (!request.password.isEmpty()) passwords_.insert(QFileInfo(request.path).canonicalFilePath(), request.password);
+    const Status added = queue.add(files, !isFolder);
+    const QString problem = !added.ok()     ? toSentence(added)
+                            : files.empty() ? tr("There is no document in this folder")
+                                            : QString();
+    if (!problem.isEmpty()) home([this, path = request.path, problem] { emit failed(path, problem); });
+  }
+}
+
+void ImportController::drain(std::stop_token stop) {
   auto library = Library::open(folder_);
-  if (!library.ok()) return home([this, file, text = toSentence(library.status())] { emit failed(file, text); });
+  if (!library.ok()) {
+    std::lock_guard lock(requestsMutex_);
+    for (const Request& request : requests_)
+      home([this, path = request.path, text = toSentence(library.status())] { emit failed(path, text); });
+    requests_.clear();
+    return;
+  }
+  ImportQueue queue(**library);
+  while (!stop.stop_requested()) {
+    addRequests(queue);
+    const auto next = queue.next();
+    const auto waiting = queue.waiting();
+    if (!next.ok() || !*next || !waiting.ok()) break;
+    home([this, n = *waiting] { waiting_ = n; });
+    run(**library, queue, QString::fromStdString((*next)->string()), *waiting, stop);
+    waitWhilePaused(stop);
+  }
+  if (stop.stop_requested() && !quitting_)
+    if (const Status cleared = queue.clear(); !cleared.ok()) log(LogLevel::Warning, cleared.message());
+}
+
+void ImportController::run(Library& library, ImportQueue& queue, const QString& file, int waiting,
+                           std::stop_token stop) {
   ImportOptions options;
   options.reader.worker = pdfWorkerProgram();
-  options.reader.password = password.toStdString();
+  options.reader.password = passwords_.value(file).toStdString();
   options.stop = stop;
   const auto start = Clock::now();
   int firstPage = -1;
   options.progress = [&](const ImportProgress& p) {
     if (firstPage < 0) firstPage = p.pages_done;
-    report(p, start, firstPage);
+    report(p, waiting, start, firstPage);
     waitWhilePaused(stop);
   };
-  const auto result = import_document(**library, file.toStdString(), options);
+  const std::filesystem::path path = file.toStdString();
+  const Status begun = queue.begin(path);
+  const auto result = begun.ok() ? import_document(library, path, options) : Result<ImportReport>(begun);
+  if (const Status ended = queue.end(path, result.status()); !ended.ok()) log(LogLevel::Warning, ended.message());
   if (result.ok()) {
     QStringList warnings;
     for (const auto& w : result->warnings) warnings.append(QString::fromStdString(w.message));
@@ -60,10 +119,13 @@ void ImportController::run(const QString& file, const QString& password, std::st
   });
 }
 
-void ImportController::report(const ImportProgress& p, Clock::time_point start, int firstPage) {
+void ImportController::report(const ImportProgress& p, int waiting, Clock::time_point start, int firstPage) {
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
   const int done = p.pages_done - firstPage;
-  ui::JobItem job{tr("Reading %1").arg(QString::fromStdString(p.title)), p.pages_done, p.pages, tr("pages"), -1, false};
+  const QString title = QString::fromStdString(p.title);
+  const QString what =
+      waiting > 1 ? tr("Reading %1 (%n waiting)", nullptr, waiting - 1).arg(title) : tr("Reading %1").arg(title);
+  ui::JobItem job{what, p.pages_done, p.pages, tr("pages"), -1, false};
   if (done > 0) job.secondsLeft = seconds / done * (p.pages - p.pages_done);
   job.paused = isPaused();
   home([this, job] { emit progress(job); });
@@ -88,6 +150,10 @@ void ImportController::setPaused(bool paused) {
 }
 
 void ImportController::cancel() {
+  {
+    std::lock_guard lock(requestsMutex_);
+    requests_.clear();
+  }
   stop_.request_stop();
   stop_ = std::stop_source();
   setPaused(false);

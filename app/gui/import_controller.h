@@ -1,15 +1,19 @@
-// Imports files one after the other on a thread of its own, with pause and cancel. Its own methods: GUI thread; signals
-// come there too.
+// Imports files and folders one after the other on a thread of its own, with pause and cancel. What waits is kept in
+// the library and goes on at the next start. Its own methods: GUI thread; signals come there too.
 #pragma once
 
 #include <QHash>
+#include <QList>
 #include <QObject>
+#include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <filesystem>
 #include <mutex>
 #include <stop_token>
 
 #include "app/gui/task_thread.h"
+#include "ingest/library/import_queue.h"
 #include "ingest/library/importer.h"
 #include "ui/rows.h"
 
@@ -22,12 +26,15 @@ class ImportController final : public QObject {
   explicit ImportController(std::filesystem::path folder, QObject* parent = nullptr);
   ~ImportController() override;
 
-  void import(const QString& file, const QString& password = {});
+  // A file or a folder; a file comes before what waits of folders.
+  void import(const QString& path, const QString& password = {});
+  // What an earlier start left.
+  void resume();
   void setPaused(bool paused);
   // The file in work and those that wait.
   void cancel();
-  // Files in work and waiting.
-  int pending() const { return pending_; }
+  // Files in work and waiting; at least one until idle().
+  int pending() const { return std::max(pending_, waiting_); }
 
  signals:
   void progress(const ui::JobItem& job);
@@ -37,15 +44,27 @@ class ImportController final : public QObject {
   void idle();
 
  private:
-  void run(const QString& file, const QString& password, std::stop_token stop);  // on the thread
-  void report(const ImportProgress& progress, std::chrono::steady_clock::time_point start, int firstPage);
+  struct Request {
+    QString path, password;
+  };
+  void wake();
+  // On the thread: reads until nothing waits.
+  void drain(std::stop_token stop);
+  void addRequests(ImportQueue& queue);
+  void run(Library& library, ImportQueue& queue, const QString& file, int waiting, std::stop_token stop);
+  void report(const ImportProgress& progress, int waiting, std::chrono::steady_clock::time_point start, int firstPage);
   bool isPaused();
   void waitWhilePaused(std::stop_token stop);
   void home(std::function<void()> done);
 
   std::filesystem::path folder_;
   std::stop_source stop_;  // of the files asked for since the last cancel
-  int pending_ = 0;
+  int pending_ = 0;        // drains that have not ended
+  int waiting_ = 0;        // files, as the thread last said
+  std::atomic<bool> quitting_{false};
+  std::mutex requestsMutex_;
+  QList<Request> requests_;            // guarded by requestsMutex_; not yet in the queue
+  QHash<QString, QString> passwords_;  // only the thread touches it
   std::mutex pauseMutex_;
   std::condition_variable_any pauseEnded_;
   bool paused_ = false;  // guarded by pauseMutex_

@@ -15,10 +15,11 @@ int main(int argc, char** argv) {
 
   QCommandLineParser parser;
   parser.setApplicationDescription(
-      QStringLiteral("Answers questions about long PDFs on your own machine, with proof."));
+      QStringLiteral("Answers questions about long documents on your own machine, with proof."));
   parser.addHelpOption();
   parser.addVersionOption();
-  parser.addPositionalArgument(QStringLiteral("files"), QStringLiteral("PDFs to read"), QStringLiteral("[files…]"));
+  parser.addPositionalArgument(QStringLiteral("files"), QStringLiteral("Documents or folders to read"),
+                               QStringLiteral("[files…]"));
   parser.addOption({QStringLiteral("library"), QStringLiteral("Data folder"), QStringLiteral("DIR")});
   parser.addOption({QStringLiteral("verbose"), QStringLiteral("Print the log on stderr")});
   parser.process(qt);

@@ -10,8 +10,6 @@
 
 namespace longleaf {
 
-// Kept in libraries as numbers: only append.
-enum class BlockKind : uint8_t { Paragraph, Heading, ListItem, Caption, TableRow, Footnote, Code, Formula, TocEntry };
 const char* name_of(BlockKind kind);
 
 // Where a word of a block's text stands: bytes [offset, offset + length) of the text.

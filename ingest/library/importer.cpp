@@ -194,7 +194,7 @@ Status Import::store_range(const std::vector<int>& numbers, const std::vector<Re
 }
 
 Status Import::store_page(int number, const Result<PageText>& page) {
-  const PageText empty{number, 612, 792, "", 0, {}};
+  const PageText empty{number, 612, 792, "", 0, {}, {}};
   const PageText& p = page.ok() ? *page : empty;
   const std::string packed = worker::encode(p);
   const SqlValue problem = page.ok() ? SqlValue(nullptr) : SqlValue(std::string_view(page.status().message()));
@@ -205,10 +205,10 @@ Status Import::store_page(int number, const Result<PageText>& page) {
     if (word.hidden) hidden += (hidden.empty() ? "" : " ") + word.text;
   }
   return db_.run(
-      "INSERT OR IGNORE INTO pages(document, number, width, height, label, has_text, problem, words, hidden)"
-      " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      "INSERT OR IGNORE INTO pages(document, number, width, height, label, has_text, problem, words, hidden,"
+      " picture_share) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       {report_.document.key, int64_t{number}, double{p.width_pt}, double{p.height_pt}, std::string_view(p.label),
-       int64_t{has_text ? 1 : 0}, problem, Blob{packed}, std::string_view(hidden)});
+       int64_t{has_text ? 1 : 0}, problem, Blob{packed}, std::string_view(hidden), double{p.picture_share}});
 }
 
 Status Import::make_tree() {
@@ -320,7 +320,7 @@ Status Import::collect_warnings() {
 Result<std::string> file_id(const std::filesystem::path& file, std::stop_token stop) {
   std::error_code error;
   if (std::filesystem::is_directory(file, error))
-    return Status(Code::Invalid, file.string() + " is a folder, not a PDF");
+    return Status(Code::Invalid, file.string() + " is a folder, not a document");
   if (std::filesystem::exists(file, error) && !std::filesystem::is_regular_file(file, error))
     return Status(Code::Invalid, file.string() + " is not a file that can be read to its end; choose a PDF");
   std::ifstream in(file, std::ios::binary);

@@ -6,6 +6,7 @@
 //              ├─ nodes      sections and leaves; `ordinal` is reading order, parents before children
 //              ├─ blocks     text with the box of every word; `node` is the leaf
 //              └─ chats ── messages ── citations
+//   queue                    files that are still to be imported
 //   leaf_text / leaf_index   what full-text search sees of a leaf: its title path and its text (FTS5, external content)
 #pragma once
 
@@ -63,6 +64,16 @@ CREATE TABLE settings(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
                                                             // unfinished imports are read anew, in the new encoding.
                                                             R"sql(
 ALTER TABLE pages ADD COLUMN hidden TEXT NOT NULL DEFAULT '';
+DELETE FROM pages WHERE document IN (SELECT key FROM documents WHERE state = 0);
+)sql",
+                                                            // Imports that survive a crash; which pages are scans.
+                                                            // The encoding of pages changed again.
+                                                            R"sql(
+CREATE TABLE queue(
+  path TEXT PRIMARY KEY, urgent INTEGER NOT NULL, place INTEGER NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
+  reached INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+ALTER TABLE pages ADD COLUMN picture_share REAL NOT NULL DEFAULT 0;
+ALTER TABLE pages ADD COLUMN recognised INTEGER NOT NULL DEFAULT 0;
 DELETE FROM pages WHERE document IN (SELECT key FROM documents WHERE state = 0);
 )sql"};
 

@@ -29,12 +29,23 @@ struct Word {
   uint8_t turns = 0;    // quarter turns clockwise from upright
 };
 
+// Kept in libraries as numbers: only append.
+enum class BlockKind : uint8_t { Paragraph, Heading, ListItem, Caption, TableRow, Footnote, Code, Formula, TocEntry };
+
+// Where a block begins, for formats that say what their blocks are.
+struct BlockStart {
+  uint32_t word = 0;  // its first
+  BlockKind kind = BlockKind::Paragraph;
+  bool is_cell = false;  // another cell of the table row before, not a block of its own
+};
+
 struct PageText {
   int index = 0;  // from 0
   float width_pt = 0, height_pt = 0;
-  std::string label;        // as printed, may be empty
-  float picture_share = 0;  // of its area, covered by pictures
-  std::vector<Word> words;  // in the reading order poppler found
+  std::string label;               // as printed, may be empty
+  float picture_share = 0;         // of its area, covered by pictures
+  std::vector<Word> words;         // in the reading order the reader found
+  std::vector<BlockStart> blocks;  // of words in true reading order; empty where layout has to find both
 };
 
 struct OutlineEntry {

@@ -67,7 +67,7 @@ class Reader {
 constexpr size_t kMaxWord = 60000;  // bytes; lengths of words are kept in 16 bits
 constexpr int kMaxLevel = 64;
 
-Status garbled() { return Status(Code::Corrupt, "The PDF reader gave an answer that makes no sense"); }
+Status garbled() { return Status(Code::Corrupt, "The reader gave an answer that makes no sense"); }
 
 void put_box(Writer& w, const Box& box) { w.put(box.x0), w.put(box.y0), w.put(box.x1), w.put(box.y1); }
 
@@ -88,10 +88,10 @@ Status read_all(int fd, char* to, size_t n, std::optional<Clock::time_point> dea
     pollfd poller{fd, POLLIN, 0};
     const int ready = poll(&poller, 1, wait);
     if (ready < 0 && errno == EINTR) continue;
-    if (ready == 0) return Status(Code::Timeout, "The PDF reader did not answer in time");
+    if (ready == 0) return Status(Code::Timeout, "The reader did not answer in time");
     const ssize_t got = ready < 0 ? -1 : read(fd, to, n);
     if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
-    if (got <= 0) return Status(Code::Io, "The PDF reader stopped");
+    if (got <= 0) return Status(Code::Io, "The reader stopped");
     to += got;
     n -= static_cast<size_t>(got);
   }
@@ -109,7 +109,7 @@ Status write_frame(int fd, Kind kind, std::string_view body) {
   for (size_t at = 0; at < w.out.size();) {
     const ssize_t n = write(fd, w.out.data() + at, w.out.size() - at);
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return Status(Code::Io, "The PDF reader stopped");
+    if (n <= 0) return Status(Code::Io, "The reader stopped");
     at += static_cast<size_t>(n);
   }
   return {};
@@ -126,6 +126,22 @@ Result<Frame> read_frame(int fd, int deadline_ms) {
   frame.body.resize(length - 1);
   LL_RETURN_IF_ERROR(read_all(fd, frame.body.data(), frame.body.size(), deadline));
   return frame;
+}
+
+std::string encode(const OpenRequest& request) {
+  Writer w;
+  w.text(request.password);
+  w.text(request.name);
+  return w.out;
+}
+
+Result<OpenRequest> decode_open(std::string_view body) {
+  Reader r(body);
+  OpenRequest request;
+  request.password = r.text();
+  request.name = r.text();
+  if (!r.done()) return garbled();
+  return request;
 }
 
 std::string encode(const DocumentInfo& info) {
@@ -163,6 +179,12 @@ std::string encode(const PageText& page) {
                                (word.fixed_pitch ? 8 : 0) | (word.hidden ? 16 : 0) | ((word.turns & 3) << 5) |
                                (word.underlined ? 128 : 0)));
   }
+  w.put(static_cast<uint32_t>(page.blocks.size()));
+  for (const BlockStart& block : page.blocks) {
+    w.put(block.word);
+    w.put(static_cast<uint8_t>(block.kind));
+    w.put(static_cast<uint8_t>(block.is_cell ? 1 : 0));
+  }
   return w.out;
 }
 
@@ -191,6 +213,19 @@ Result<PageText> decode_page(std::string_view body) {
     word.underlined = (flags & 128) != 0;
     if (word.text.empty() || word.text.size() > kMaxWord) return garbled();
     page.words.push_back(std::move(word));
+  }
+  const uint32_t n_blocks = r.count(6);
+  for (uint32_t i = 0; i < n_blocks && r.ok(); ++i) {
+    BlockStart block;
+    block.word = r.get<uint32_t>();
+    const auto kind = r.get<uint8_t>();
+    block.kind = static_cast<BlockKind>(kind);
+    block.is_cell = r.get<uint8_t>() != 0;
+    const bool in_order =
+        page.blocks.empty() ? block.word == 0 && !block.is_cell : block.word > page.blocks.back().word;
+    if (!in_order || block.word >= page.words.size() || kind > static_cast<uint8_t>(BlockKind::TocEntry))
+      return garbled();
+    page.blocks.push_back(block);
   }
   if (!r.done() || page.index < 0) return garbled();
   return page;

@@ -1,7 +1,7 @@
-// The language spoken over the pipes between a program and the PDF worker, version kProtocolVersion. Little-endian.
+// The language spoken over the pipes between a program and the worker, version kProtocolVersion. Little-endian.
 //
 //   frame    u32 length of what follows (1 .. kMaxFrame), u8 kind, body
-//   program → worker   Open{password}  Page{u32 index}  Outline{}  Render{u32 index, u32 width in pixels}
+//   program → worker   Open{password, file name}  Page{u32 index}  Outline{}  Render{u32 index, u32 width in pixels}
 //   worker → program   Hello{u32 version} once at the start; then one answer per request, or Error{u8 code, sentence}
 //
 // Texts are u32 length + UTF-8. The reading side trusts nothing: every length is checked, and a body must be used up.
@@ -19,7 +19,7 @@
 
 namespace longleaf::worker {
 
-constexpr uint32_t kProtocolVersion = 2;
+constexpr uint32_t kProtocolVersion = 3;
 constexpr uint32_t kMaxFrame = 128 << 20;
 constexpr uint32_t kMaxRenderWidth = 4096;
 
@@ -47,6 +47,11 @@ Status write_frame(int fd, Kind kind, std::string_view body);
 Result<Frame> read_frame(int fd, int deadline_ms);
 
 // Encoders and decoders of bodies; a decoder returns Corrupt for anything an encoder cannot have written.
+struct OpenRequest {
+  std::string password;
+  std::string name;  // of the file, for formats that only its ending tells
+};
+std::string encode(const OpenRequest& request);
 std::string encode(const DocumentInfo& info);
 std::string encode(const PageText& page);
 std::string encode(const std::vector<OutlineEntry>& outline);
@@ -54,6 +59,7 @@ std::string encode(const PageImage& image);
 std::string encode_error(Code code, std::string_view message);
 std::string encode_numbers(std::initializer_list<uint32_t> numbers);
 
+Result<OpenRequest> decode_open(std::string_view body);
 Result<DocumentInfo> decode_info(std::string_view body);
 Result<PageText> decode_page(std::string_view body);
 Result<std::vector<OutlineEntry>> decode_outline(std::string_view body);

@@ -34,13 +34,14 @@ void close_and_forget(int& fd) {
 
 Result<std::unique_ptr<DocumentReader>> DocumentReader::open(const std::filesystem::path& file, ReaderOptions options) {
   std::unique_ptr<DocumentReader> reader(new DocumentReader(std::move(options)));
+  reader->name_ = file.filename().string();
   reader->file_ = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
   if (reader->file_ < 0)
     return Status(errno == ENOENT ? Code::NotFound : Code::Io,
                   file.string() + " cannot be opened: " + std::strerror(errno));
   std::error_code error;
   if (std::filesystem::is_directory(file, error))
-    return Status(Code::Invalid, file.string() + " is a folder, not a PDF");
+    return Status(Code::Invalid, file.string() + " is a folder, not a document");
   LL_RETURN_IF_ERROR(reader->start());
   return reader;
 }
@@ -53,7 +54,7 @@ DocumentReader::~DocumentReader() {
 Status DocumentReader::start() {
   signal(SIGPIPE, SIG_IGN);
   int ends[2];
-  if (!make_pair(ends)) return Status(Code::Io, "The PDF reader cannot be started: no more open files are allowed");
+  if (!make_pair(ends)) return Status(Code::Io, "The reader cannot be started: no more open files are allowed");
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   // Through high numbers first: one of ours may already be 0, 1 or 3.
@@ -72,8 +73,8 @@ Status DocumentReader::start() {
   if (error != 0) {
     pid_ = 0;
     close(ends[0]);
-    return Status(Code::Io, "The PDF reader " + program + " cannot be started: " + std::strerror(error) +
-                                "; install Longleaf again");
+    return Status(Code::Io,
+                  "The reader " + program + " cannot be started: " + std::strerror(error) + "; install Longleaf again");
   }
   to_worker_ = from_worker_ = ends[0];
   const auto hello = worker::read_frame(from_worker_, options_.open_timeout_ms);
@@ -81,9 +82,10 @@ Status DocumentReader::start() {
                                                                 : Result<std::vector<uint32_t>>(Status(Code::Io, ""));
   if (!version.ok() || (*version)[0] != worker::kProtocolVersion) {
     stop();
-    return Status(Code::Io, "The PDF reader does not belong to this version of Longleaf; install Longleaf again");
+    return Status(Code::Io, "The reader does not belong to this version of Longleaf; install Longleaf again");
   }
-  const auto opened = exchange(Kind::Open, options_.password, Kind::Opened, options_.open_timeout_ms);
+  const auto opened = exchange(Kind::Open, worker::encode(worker::OpenRequest{options_.password, name_}), Kind::Opened,
+                               options_.open_timeout_ms);
   if (!opened.ok()) {
     stop();
     return opened.status();
@@ -112,7 +114,7 @@ Result<Frame> DocumentReader::exchange(Kind request, std::string_view body, Kind
   if (answer.ok() && answer->kind == expected) return answer;
   if (answer.ok() && answer->kind == Kind::Error) return worker::decode_error(answer->body);
   stop();
-  return answer.ok() ? Status(Code::Corrupt, "The PDF reader answered something else") : answer.status();
+  return answer.ok() ? Status(Code::Corrupt, "The reader answered something else") : answer.status();
 }
 
 Result<Frame> DocumentReader::ask(Kind request, std::string_view body, Kind expected, int timeout_ms) {
@@ -127,7 +129,7 @@ Result<PageText> DocumentReader::page(int index) {
   auto page = worker::decode_page(answer->body);
   if (page.ok() && page->index == index) return page;
   stop();
-  return page.ok() ? Status(Code::Corrupt, "The PDF reader answered another page") : page.status();
+  return page.ok() ? Status(Code::Corrupt, "The reader answered another page") : page.status();
 }
 
 Result<std::vector<OutlineEntry>> DocumentReader::outline() {

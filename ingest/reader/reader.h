@@ -1,5 +1,5 @@
-// Reads one PDF through a worker process. A worker that dies or does not answer is replaced; the request that killed
-// it fails, the next one works. Not thread-safe: one thread owns it. Calls block up to the timeouts.
+// Reads one document through a worker process. A worker that dies or does not answer is replaced; the request that
+// killed it fails, the next one works. Not thread-safe: one thread owns it. Calls block up to the timeouts.
 #pragma once
 
 #include <filesystem>
@@ -47,6 +47,7 @@ class DocumentReader {
 
   ReaderOptions options_;
   DocumentInfo info_;
+  std::string name_;  // of the file
   int file_ = -1, to_worker_ = -1, from_worker_ = -1, pid_ = 0;
 };
 

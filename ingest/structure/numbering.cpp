@@ -78,9 +78,9 @@ Numbering bracketed(std::string_view text) {
 }
 
 Numbering named(std::string_view text) {
-  static constexpr std::array<std::string_view, 14> names = {"chapter",  "part",   "section", "appendix", "annex",
-                                                             "article",  "item",   "kapitel", "teil",     "anhang",
-                                                             "chapitre", "partie", "unit",    "note"};
+  static constexpr std::array<std::string_view, 18> names = {
+      "book",    "volume", "letter",  "canto", "chapter", "part",     "section", "appendix", "annex",
+      "article", "item",   "kapitel", "teil",  "anhang",  "chapitre", "partie",  "unit",     "note"};
   size_t end = 0;
   std::string name;
   while (end < text.size() && std::isalpha(static_cast<unsigned char>(text[end])) != 0)

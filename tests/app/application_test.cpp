@@ -10,12 +10,14 @@
 #include <QThread>
 #include <fstream>
 
+#include "ingest/library/import_queue.h"
 #include "tests/support/manual.h"
 #include "tests/support/random_model.h"
 #include "tests/support/temporary_folder.h"
 #include "ui/chat_view.h"
 #include "ui/figures_bar.h"
 #include "ui/job_bar.h"
+#include "ui/library_model.h"
 #include "ui/page_view.h"
 #include "ui/section_model.h"
 
@@ -49,6 +51,21 @@ class ApplicationTest : public QObject {
     QCOMPARE(window().pages()->highlightedPage(), 7);
     QCOMPARE(window().pages()->currentPage(), 7);
     QVERIFY(kept() >= 2);
+  }
+
+  void whatWaitedWhenTheProgramEndedIsReadAtTheNextStart() {
+    std::filesystem::create_directories(*folder_ / "shelf");
+    for (int i = 1; i <= 3; ++i)
+      manual({.pages = 4, .outline = true, .salt = i})
+          .save((*folder_ / "shelf" / (std::to_string(i) + ".pdf")).string());
+    std::ofstream(*folder_ / "shelf" / "4.md") << "# Valves\n\nA valve closes.";
+    {
+      auto library = Library::open(*folder_ / "lib");
+      QVERIFY(library.ok());
+      QVERIFY(ImportQueue(**library).add(documents_in({*folder_ / "shelf"}), false).ok());
+    }
+    application_->start({});
+    QTRY_COMPARE_WITH_TIMEOUT(window().library()->rowCount(), 4, 20000);
   }
 
   void aModelStreamsItsAnswerWithFigures() {

@@ -83,12 +83,12 @@ TEST(import_list_tree_text_and_search_give_their_json) {
   CHECK(rig.run("import " + rig.pdf).out.find("already in your library") != std::string::npos);
 }
 
-TEST(a_folder_stands_for_the_pdfs_in_it) {
+TEST(a_folder_stands_for_the_documents_in_it) {
   const Rig rig;
   const auto folder = std::filesystem::path(rig.pdf).parent_path() / "shelf" / "deep";
   std::filesystem::create_directories(folder);
   std::filesystem::copy_file(rig.pdf, folder / "Copy.PDF");
-  std::ofstream(folder / "notes.txt") << "no PDF";
+  std::ofstream(folder / "notes.jpg") << "no document";
   const auto import = rig.run("--json import " + folder.parent_path().string()).json();
   REQUIRE(import["documents"].size() == 1);
   CHECK(import["documents"][0]["pages"].get<int>() > 0);

@@ -61,7 +61,7 @@ bool load(const fs::path& file, const fs::path& worker, Document& document) {
   if (!reader.ok()) return false;
   for (int i = 0; i < (*reader)->info().pages; ++i) {
     auto page = (*reader)->page(i);
-    document.pages.push_back(page.ok() ? *page : PageText{i, 612, 792, "", 0, {}});
+    document.pages.push_back(page.ok() ? *page : PageText{i, 612, 792, "", 0, {}, {}});
   }
   if (auto outline = (*reader)->outline(); outline.ok()) document.outline = *outline;
   document.blocks = lay_out(document.pages);

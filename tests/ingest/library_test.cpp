@@ -9,6 +9,7 @@
 #include <random>
 
 #include "ingest/library/chats.h"
+#include "ingest/library/import_queue.h"
 #include "ingest/library/importer.h"
 #include "ingest/library/lexical_index.h"
 #include "ingest/library/schema.h"
@@ -298,26 +299,83 @@ TEST(text_that_no_reader_sees_is_left_out_and_reported) {
   CHECK(warnings[0].message.find("Whiteink says") != std::string::npos);
 }
 
-TEST(a_library_of_the_first_version_is_brought_up_to_date) {
-  TemporaryFolder folder;
-  std::filesystem::create_directories(folder / "lib");
-  {
-    const std::vector<const char*> first(kLibraryMigrations.begin(), kLibraryMigrations.begin() + 1);
-    auto old = Database::open(folder / "lib/library.sqlite", first);
-    REQUIRE_OK(old);
-    REQUIRE_OK(
-        (*old)->run("INSERT INTO documents(id, title, author, path, pages, state) VALUES"
-                    " ('aaaa', 'Read', '', 'a.pdf', 1, 1), ('bbbb', 'Half read', '', 'b.pdf', 2, 0)"));
-    REQUIRE_OK((*old)->run(
-        "INSERT INTO pages VALUES (1, 0, 595, 842, 'i', 1, NULL, NULL), (2, 0, 595, 842, '', 1, NULL, x'00')"));
+TEST(a_library_of_any_older_version_is_brought_up_to_date) {
+  for (long version = 1; version < static_cast<long>(kLibraryMigrations.size()); ++version) {
+    TemporaryFolder folder;
+    std::filesystem::create_directories(folder / "lib");
+    {
+      const std::vector<const char*> old_ones(kLibraryMigrations.begin(), kLibraryMigrations.begin() + version);
+      auto old = Database::open(folder / "lib/library.sqlite", old_ones);
+      REQUIRE_OK(old);
+      REQUIRE_OK(
+          (*old)->run("INSERT INTO documents(id, title, author, path, pages, state) VALUES"
+                      " ('aaaa', 'Read', '', 'a.pdf', 1, 1), ('bbbb', 'Half read', '', 'b.pdf', 2, 0)"));
+      REQUIRE_OK(
+          (*old)->run("INSERT INTO pages(document, number, width, height, label, has_text, problem, words) VALUES"
+                      " (1, 0, 595, 842, 'i', 1, NULL, NULL), (2, 0, 595, 842, '', 1, NULL, x'00')"));
+    }
+    auto library = Library::open(folder / "lib");
+    REQUIRE_OK(library);
+    CHECK_EQ((*library)->documents()->size(), size_t{2});
+    CHECK_EQ((*library)->pages(1)->size(), size_t{1});
+    CHECK(!(*library)->pages(1)->empty() && (*library)->pages(1)->at(0).label == "i");
+    CHECK((*library)->pages(2)->empty());  // in an old encoding: read anew
+    CHECK((*library)->check()->problems.empty());
   }
+}
+
+TEST(named_files_are_read_before_those_of_folders_and_the_rest_in_order) {
+  TemporaryFolder folder;
   auto library = Library::open(folder / "lib");
   REQUIRE_OK(library);
-  CHECK_EQ((*library)->documents()->size(), size_t{2});
-  CHECK_EQ((*library)->pages(1)->size(), size_t{1});
-  CHECK(!(*library)->pages(1)->empty() && (*library)->pages(1)->at(0).label == "i");
-  CHECK((*library)->pages(2)->empty());  // in the old encoding: read anew
-  CHECK((*library)->check()->problems.empty());
+  ImportQueue queue(**library);
+  REQUIRE_OK(queue.add({"/books/a.pdf", "/books/b.pdf"}, false));
+  REQUIRE_OK(queue.add({"/desk/now.pdf"}, true));
+  std::vector<std::string> order;
+  for (auto next = queue.next(); next.ok() && *next; next = queue.next()) {
+    order.push_back((*next)->filename().string());
+    REQUIRE_OK(queue.begin(**next));
+    REQUIRE_OK(queue.end(**next, {}));
+  }
+  CHECK(order == (std::vector<std::string>{"now.pdf", "a.pdf", "b.pdf"}));
+}
+
+TEST(a_file_that_broke_its_import_twice_is_set_aside_until_it_is_named) {
+  TemporaryFolder folder;
+  auto library = Library::open(folder / "lib");
+  REQUIRE_OK(library);
+  ImportQueue queue(**library);
+  REQUIRE_OK(queue.add({"/books/bad.pdf", "/books/good.pdf"}, false));
+  REQUIRE_OK(queue.begin("/books/bad.pdf"));  // and the program dies
+  CHECK(queue.next()->value() == "/books/good.pdf");
+  REQUIRE_OK(queue.begin("/books/bad.pdf"));
+  REQUIRE_OK(queue.end("/books/bad.pdf", Status(Code::Io, "The reader stopped")));
+  CHECK(queue.set_aside()->size() == 1 && queue.waiting().ok() && *queue.waiting() == 1);
+  CHECK(queue.begin("/books/bad.pdf").code() == Code::Unsupported);
+  REQUIRE_OK(queue.clear());
+  CHECK(queue.set_aside()->size() == 1 && !*queue.next());
+  REQUIRE_OK(queue.add({"/books/bad.pdf"}, true));
+  REQUIRE_OK(queue.begin("/books/bad.pdf"));
+}
+
+TEST(an_import_that_gets_further_each_time_is_never_set_aside) {
+  TemporaryFolder folder;
+  const auto path = save(folder, {.pages = 60, .outline = true, .salt = 9});
+  auto library = Library::open(folder / "lib");
+  REQUIRE_OK(library);
+  ImportQueue queue(**library);
+  for (int attempt = 0; attempt < 5; ++attempt) {
+    REQUIRE_OK(queue.begin(path));
+    std::stop_source stop;
+    ImportOptions part = options();
+    part.range_pages = 8, part.stop = stop.get_token();
+    int ranges = 0;
+    part.progress = [&](const ImportProgress&) {
+      if (++ranges == 2) stop.request_stop();
+    };
+    const auto report = import_document(**library, path, part);
+    CHECK(report.status().code() == Code::Cancelled);  // as if it were killed: the queue does not hear of it
+  }
 }
 
 TEST(a_question_is_ranked_by_what_it_asks_for_not_by_the_form_of_the_answer) {

@@ -13,7 +13,7 @@ using namespace longleaf::worker;
 namespace {
 
 PageText page() {
-  PageText p{3, 595, 842, "iv", 0.25f, {}};
+  PageText p{3, 595, 842, "iv", 0.25f, {}, {}};
   Word pump;
   pump.text = "Pump", pump.box = {0.1f, 0.2f, 0.3f, 0.4f}, pump.size_pt = 11;
   pump.bold = pump.space_after = pump.underlined = pump.fixed_pitch = true;

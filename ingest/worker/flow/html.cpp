@@ -1,0 +1,288 @@
+#include "ingest/worker/flow/html.h"
+
+#include <libxml/HTMLparser.h>
+
+#include <algorithm>
+#include <array>
+#include <climits>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+
+#include "ingest/worker/flow/plain_text.h"
+
+namespace longleaf::worker {
+namespace {
+
+constexpr int kDeepestList = 8;
+constexpr int kMostCells = 200;
+
+enum class Role { Inline, Skip, Block, Heading, List, Item, Preformatted, Table, Row, Cell, Break };
+
+struct Element {
+  std::string_view name;
+  Role role;
+};
+
+// What is not here is inline.
+constexpr std::array kElements = {
+    Element{"script", Role::Skip},      Element{"style", Role::Skip},    Element{"template", Role::Skip},
+    Element{"noscript", Role::Skip},    Element{"head", Role::Skip},     Element{"svg", Role::Skip},
+    Element{"iframe", Role::Skip},      Element{"object", Role::Skip},   Element{"select", Role::Skip},
+    Element{"p", Role::Block},          Element{"div", Role::Block},     Element{"section", Role::Block},
+    Element{"article", Role::Block},    Element{"aside", Role::Block},   Element{"main", Role::Block},
+    Element{"nav", Role::Block},        Element{"header", Role::Block},  Element{"footer", Role::Block},
+    Element{"blockquote", Role::Block}, Element{"figure", Role::Block},  Element{"figcaption", Role::Block},
+    Element{"caption", Role::Block},    Element{"address", Role::Block}, Element{"dl", Role::Block},
+    Element{"dt", Role::Block},         Element{"dd", Role::Block},      Element{"form", Role::Block},
+    Element{"hr", Role::Block},         Element{"body", Role::Block},    Element{"h1", Role::Heading},
+    Element{"h2", Role::Heading},       Element{"h3", Role::Heading},    Element{"h4", Role::Heading},
+    Element{"h5", Role::Heading},       Element{"h6", Role::Heading},    Element{"ul", Role::List},
+    Element{"ol", Role::List},          Element{"menu", Role::List},     Element{"li", Role::Item},
+    Element{"pre", Role::Preformatted}, Element{"table", Role::Table},   Element{"tr", Role::Row},
+    Element{"td", Role::Cell},          Element{"th", Role::Cell},       Element{"br", Role::Break}};
+
+std::string_view name_of(const xmlNode* node) {
+  return node->name == nullptr ? std::string_view() : reinterpret_cast<const char*>(node->name);
+}
+
+Role role_of(const xmlNode* node) {
+  const auto name = name_of(node);
+  const auto known = std::find_if(kElements.begin(), kElements.end(), [&](const auto& e) { return e.name == name; });
+  return known == kElements.end() ? Role::Inline : known->role;
+}
+
+bool is_one_of(std::string_view name, std::initializer_list<std::string_view> names) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+std::string attribute(const xmlNode* node, const char* name) {
+  const std::unique_ptr<xmlChar, void (*)(void*)> value(xmlGetProp(node, reinterpret_cast<const xmlChar*>(name)),
+                                                        [](void* p) { xmlFree(p); });
+  return value == nullptr ? std::string() : std::string(reinterpret_cast<const char*>(value.get()));
+}
+
+bool hides(const xmlNode* node) {
+  if (xmlHasProp(node, reinterpret_cast<const xmlChar*>("hidden")) != nullptr) return true;
+  std::string style = attribute(node, "style");
+  std::erase_if(style, [](unsigned char c) { return std::isspace(c) != 0; });
+  return style.find("display:none") != std::string::npos || style.find("visibility:hidden") != std::string::npos ||
+         style.find("font-size:0") != std::string::npos || style.find("opacity:0;") != std::string::npos;
+}
+
+// The mark beside a heading that links to itself.
+bool is_permalink(const xmlNode* node) {
+  return name_of(node) == "a" && attribute(node, "class").find("headerlink") != std::string::npos;
+}
+
+// Walks a tree and collects its blocks. Without recursion: a hostile page nests as deep as it likes.
+class Collector {
+ public:
+  explicit Collector(Flow& flow) : flow_(flow) {}
+
+  void walk(xmlNode* root) {
+    for (xmlNode* node = root; node != nullptr;) {
+      if (enter(node) && node->children != nullptr) {
+        node = node->children;
+        continue;
+      }
+      leave(node);
+      while (node != root && node->next == nullptr) leave(node = node->parent);
+      node = node == root ? nullptr : node->next;
+    }
+    flush();
+  }
+
+ private:
+  struct List {
+    bool ordered;
+    int next;
+  };
+
+  // Whether to go into it; `leave` follows in any case.
+  bool enter(xmlNode* node) {
+    if (node->type == XML_TEXT_NODE || node->type == XML_CDATA_SECTION_NODE) {
+      add_text(node->content == nullptr ? "" : reinterpret_cast<const char*>(node->content));
+      return false;
+    }
+    if (node->type != XML_ELEMENT_NODE) return false;
+    const Role role = role_of(node);
+    if (role == Role::Skip || is_permalink(node)) return false;
+    begin(node, role);
+    change_look(node, 1);
+    return true;
+  }
+
+  void leave(xmlNode* node) {
+    if (node->type != XML_ELEMENT_NODE) return;
+    const Role role = role_of(node);
+    if (role == Role::Skip || is_permalink(node)) return;
+    end(node, role);
+    change_look(node, -1);
+  }
+
+  void begin(const xmlNode* node, Role role) {
+    if (rows_ > 0 && role != Role::Cell && role != Role::Row) {  // a cell is one line of text, whatever it holds
+      if (role != Role::Inline) add_text(" ");
+      return;
+    }
+    switch (role) {
+      case Role::Inline:
+      case Role::Skip:
+        return;
+      case Role::Break:
+        return add(preformatted_ > 0 || !block_.runs.empty() ? "\n" : "");
+      case Role::Cell:
+        if (rows_ == 1) cell_ = std::min(cell_ + 1, kMostCells);
+        return add_text(" ");
+      case Role::Row:
+        if (++rows_ > 1) return;
+        flush();
+        block_.kind = FlowKind::TableRow, cell_ = -1;
+        return;
+      case Role::Table:
+        flush();
+        ++tables_;
+        return;
+      case Role::Heading:
+        flush();
+        block_.kind = FlowKind::Heading, block_.level = name_of(node)[1] - '0';
+        return;
+      case Role::Preformatted:
+        flush();
+        ++preformatted_;
+        return;
+      case Role::List:
+        flush();
+        lists_.push_back({name_of(node) == "ol", std::max(0, std::atoi(("0" + attribute(node, "start")).c_str()))});
+        if (lists_.back().next == 0) lists_.back().next = 1;
+        return;
+      case Role::Item:
+        flush();
+        begin_item();
+        return;
+      case Role::Block:
+        flush();
+        if (is_one_of(name_of(node), {"blockquote", "dd"})) ++quotations_;
+        return;
+    }
+  }
+
+  void begin_item() {
+    if (lists_.empty()) lists_.push_back({false, 1});  // an item without a list
+    List& list = lists_.back();
+    mark_ = list.ordered ? std::to_string(list.next) + ". " : "• ";
+    if (list.next < INT_MAX) ++list.next;
+  }
+
+  void end(const xmlNode* node, Role role) {
+    if (rows_ > 0 && role != Role::Row) return;
+    if (role == Role::Inline || role == Role::Break || role == Role::Cell) return;
+    if (role == Role::Row && --rows_ > 0) return;
+    flush();
+    if (role == Role::List && !lists_.empty()) lists_.pop_back();
+    if (role == Role::Item) mark_.clear();
+    if (role == Role::Preformatted) --preformatted_;
+    if (is_one_of(name_of(node), {"blockquote", "dd"})) --quotations_;
+  }
+
+  void change_look(const xmlNode* node, int by) {
+    const auto name = name_of(node);
+    if (is_one_of(name, {"b", "strong", "th", "dt"})) bold_ += by;
+    if (is_one_of(name, {"i", "em", "cite", "var", "dfn"})) italic_ += by;
+    if (is_one_of(name, {"code", "tt", "kbd", "samp", "pre"})) fixed_ += by;
+    if (hides(node)) hidden_ += by;
+  }
+
+  void add_text(std::string_view text) {
+    if (preformatted_ > 0 && rows_ == 0) return add(text);
+    std::string folded;
+    for (size_t i = 0; i < text.size(); ++i) {
+      const bool space = std::strchr(" \t\r\n\f", text[i]) != nullptr || text.substr(i, 2) == "\xC2\xA0";
+      if (!space)
+        folded += text[i];
+      else if (folded.empty() ? !ends_in_space() : folded.back() != ' ')
+        folded += ' ';
+      if (space && text[i] == '\xC2') ++i;
+    }
+    add(folded);
+  }
+
+  bool ends_in_space() const {
+    return block_.runs.empty() || block_.runs.back().text.ends_with(' ') || block_.runs.back().text.ends_with('\n');
+  }
+
+  void add(std::string_view text) {
+    if (text.empty()) return;
+    FlowRun run{{}, bold_ > 0, italic_ > 0, fixed_ > 0, hidden_ > 0, rows_ > 0 ? std::max(cell_, 0) : 0};
+    if (block_.runs.empty() || !block_.runs.back().looks_like(run)) block_.runs.push_back(std::move(run));
+    block_.runs.back().text += text;
+  }
+
+  void flush() {
+    const bool empty = std::all_of(block_.runs.begin(), block_.runs.end(), [](const FlowRun& run) {
+      return run.text.find_first_not_of(" \n\t\r") == std::string::npos;
+    });
+    FlowBlock block = std::exchange(block_, {});
+    if (empty) return;
+    if (block.kind == FlowKind::TableRow) block.table = tables_;
+    if (block.kind == FlowKind::Paragraph) {
+      const size_t depth = lists_.size() + static_cast<size_t>(std::max(0, quotations_));
+      block.level = static_cast<int>(std::min<size_t>(depth, kDeepestList));
+      if (preformatted_ > 0) block.kind = FlowKind::Code;
+      if (!mark_.empty()) {
+        block.kind = FlowKind::ListItem, --block.level;
+        block.runs.insert(block.runs.begin(), FlowRun{std::exchange(mark_, {}), false, false, false, false, 0});
+      }
+    }
+    flow_.blocks.push_back(std::move(block));
+  }
+
+  Flow& flow_;
+  FlowBlock block_;
+  std::vector<List> lists_;
+  std::string mark_;  // of the item that has begun
+  int bold_ = 0, italic_ = 0, fixed_ = 0, hidden_ = 0;
+  int preformatted_ = 0, quotations_ = 0, rows_ = 0, tables_ = 0, cell_ = 0;
+};
+
+xmlNode* child_named(const xmlNode* parent, std::string_view name) {
+  for (xmlNode* node = parent == nullptr ? nullptr : parent->children; node != nullptr; node = node->next)
+    if (node->type == XML_ELEMENT_NODE && name_of(node) == name) return node;
+  return nullptr;
+}
+
+std::string title_of(const xmlNode* root) {
+  const xmlNode* title = child_named(child_named(root, "head"), "title");
+  if (title == nullptr) return {};
+  const std::unique_ptr<xmlChar, void (*)(void*)> text(xmlNodeGetContent(title), [](void* p) { xmlFree(p); });
+  return text == nullptr ? std::string() : simplified(reinterpret_cast<const char*>(text.get()));
+}
+
+}  // namespace
+
+std::string simplified(std::string_view text) {
+  std::string out;
+  for (const char c : text)
+    if (std::strchr(" \t\r\n\f", c) == nullptr)
+      out += c;
+    else if (!out.empty() && out.back() != ' ')
+      out += ' ';
+  if (!out.empty() && out.back() == ' ') out.pop_back();
+  return out;
+}
+
+Status read_html(std::string_view bytes, Flow& flow) {
+  constexpr int kOptions = HTML_PARSE_RECOVER | HTML_PARSE_NOERROR | HTML_PARSE_NOWARNING | HTML_PARSE_NONET;
+  // What is UTF-8 is read so, whatever the page says; else the parser goes by the page's own word.
+  const char* encoding = is_utf8(bytes) ? "UTF-8" : nullptr;
+  const std::unique_ptr<xmlDoc, void (*)(xmlDoc*)> document(
+      htmlReadMemory(bytes.data(), static_cast<int>(bytes.size()), nullptr, encoding, kOptions), xmlFreeDoc);
+  xmlNode* root = document == nullptr ? nullptr : xmlDocGetRootElement(document.get());
+  if (root == nullptr) return Status(Code::Corrupt, "The file has no HTML that can be read");
+  if (flow.title.empty()) flow.title = title_of(root);
+  Collector(flow).walk(root);
+  return {};
+}
+
+}  // namespace longleaf::worker
