@@ -220,10 +220,11 @@ Result<PageText> decode_page(std::string_view body) {
     block.word = r.get<uint32_t>();
     const auto kind = r.get<uint8_t>();
     block.kind = static_cast<BlockKind>(kind);
-    block.is_cell = r.get<uint8_t>() != 0;
+    const auto is_cell = r.get<uint8_t>();
+    block.is_cell = is_cell == 1;
     const bool in_order =
         page.blocks.empty() ? block.word == 0 && !block.is_cell : block.word > page.blocks.back().word;
-    if (!in_order || block.word >= page.words.size() || kind > static_cast<uint8_t>(BlockKind::TocEntry))
+    if (!in_order || block.word >= page.words.size() || is_cell > 1 || kind > static_cast<uint8_t>(BlockKind::TocEntry))
       return garbled();
     page.blocks.push_back(block);
   }

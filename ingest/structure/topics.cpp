@@ -60,7 +60,7 @@ double cosine(const Counts& a, const Counts& b) {
 class Stretch {
  public:
   Stretch(const Stems& stems, const std::vector<int>& tokens, size_t begin, size_t end, const TopicLimits& limits)
-      : stems_(stems), tokens_(tokens), begin_(begin), end_(end), limits_(limits) {
+      : stems_(stems), begin_(begin), end_(end), limits_(limits) {
     before_.assign(end - begin + 1, 0);
     for (size_t b = begin; b < end; ++b) before_[b - begin + 1] = before_[b - begin] + tokens[b];
     find_depths();
@@ -141,7 +141,6 @@ class Stretch {
   }
 
   const Stems& stems_;
-  const std::vector<int>& tokens_;
   size_t begin_, end_;
   const TopicLimits& limits_;
   std::vector<double> before_;  // tokens of the stretch in front of a block
