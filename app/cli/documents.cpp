@@ -11,6 +11,8 @@
 namespace longleaf::cli {
 namespace {
 
+constexpr const char* kDamaged = ".damaged";
+
 Json importJson(const ImportReport& report) {
   Json warnings = Json::array();
   for (const auto& w : report.warnings)
@@ -183,13 +185,24 @@ int runSearch(Context& context, const std::string& name, const std::vector<std::
 int runDelete(Context& context, const std::string& name) {
   LL_TRY(Library * library, context.library());
   LL_TRY(const DocumentRow document, library->find(name));
-  if (const Status status = library->remove(document.key); !status.ok()) return context.failed(status);
-  const uint64_t freed = remove_memory(memoryFolder(library->folder()), document.id);
+  LL_TRY(const uint64_t library_bytes, library->remove(document.key));
+  const uint64_t memory_bytes = remove_memory(memoryFolder(library->folder()), document.id);
   if (context.json())
-    Context::print({{"id", document.id}, {"memory_bytes_freed", freed}});
+    Context::print({{"id", document.id}, {"library_bytes_freed", library_bytes}, {"memory_bytes_freed", memory_bytes}});
   else
-    std::printf("Removed “%s”. The file itself was not touched.\n", document.title.c_str());
+    std::printf("Removed “%s”; %.1f MB were freed. The file itself was not touched.\n", document.title.c_str(),
+                static_cast<double>(library_bytes + memory_bytes) / 1e6);
   return kDone;
+}
+
+// A damaged memory file is made anew by the next encoding; nothing must use it until then.
+void setAside(const std::filesystem::path& file, const Status& damage, CheckReport& report) {
+  std::error_code error;
+  std::filesystem::rename(file, file.string() + kDamaged, error);
+  if (error)
+    report.problems.push_back(damage.message());
+  else
+    report.repaired.push_back(damage.message() + "; it was set aside as " + file.filename().string() + kDamaged);
 }
 
 int runCheck(Context& context) {
@@ -197,11 +210,17 @@ int runCheck(Context& context) {
   LL_TRY(CheckReport report, library->check());
   std::error_code error;
   for (const auto& file : std::filesystem::directory_iterator(memoryFolder(library->folder()), error))
-    if (const Status whole = verify_memory_file(file.path()); !whole.ok()) report.problems.push_back(whole.message());
+    if (file.path().extension() == kDamaged)
+      continue;
+    else if (const Status whole = verify_memory_file(file.path()); !whole.ok())
+      setAside(file.path(), whole, report);
   if (context.json())
-    Context::print({{"documents", report.documents}, {"problems", report.problems}});
+    Context::print({{"documents", report.documents}, {"repaired", report.repaired}, {"problems", report.problems}});
   else
-    std::printf("%d documents, %zu problems\n", report.documents, report.problems.size());
+    std::printf("%d documents, %zu repaired, %zu problems\n", report.documents, report.repaired.size(),
+                report.problems.size());
+  for (const auto& repaired : report.repaired)
+    if (!context.json()) std::printf("  %s\n", repaired.c_str());
   for (const auto& problem : report.problems)
     if (!context.json()) std::printf("  %s\n", problem.c_str());
   return report.problems.empty() ? kDone : kFailed;

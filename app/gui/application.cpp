@@ -1,6 +1,7 @@
 #include "app/gui/application.h"
 
 #include <QFileInfo>
+#include <QLocale>
 
 #include "app/gui/convert.h"
 #include "app/places.h"
@@ -73,7 +74,9 @@ void Application::connectWindow() {
 void Application::connectLibrary() {
   connect(&library_, &LibraryController::documentsLoaded, this, &Application::showDocuments);
   connect(&library_, &LibraryController::documentOpened, this, &Application::showDocument);
-  connect(&library_, &LibraryController::removed, this, [this](qint64 key) {
+  connect(&library_, &LibraryController::removed, this, [this](qint64 key, const QString& title, qint64 bytesFreed) {
+    window_.showNotice(tr("“%1” was removed; %2 were freed.").arg(title, QLocale().formattedDataSize(bytesFreed)),
+                       false);
     if (key == document()) {
       document_ = {};
       library_.saveSetting(kDocumentSetting, {});

@@ -82,9 +82,10 @@ void LibraryController::remove(qint64 key) {
     if (library == nullptr) return;
     const auto row = library->document(key);
     if (!row.ok()) return fail(row.status());
-    if (const Status status = library->remove(key); !status.ok()) return fail(status);
-    remove_memory(memoryFolder(folder_), row->id);
-    home([this, key] { emit removed(key); });
+    const auto freed = library->remove(key);
+    if (!freed.ok()) return fail(freed.status());
+    const auto bytes = static_cast<qint64>(*freed + remove_memory(memoryFolder(folder_), row->id));
+    home([this, key, bytes, title = QString::fromStdString(row->title)] { emit removed(key, title, bytes); });
   });
 }
 

@@ -36,7 +36,7 @@ class LibraryController final : public QObject {
  signals:
   void documentsLoaded(const QList<ui::LibraryItem>& documents);
   void documentOpened(const OpenedDocument& document);
-  void removed(qint64 key);
+  void removed(qint64 key, const QString& title, qint64 bytesFreed);
   void settingLoaded(const QString& name, const QString& value);
   void failed(const QString& reason);
 

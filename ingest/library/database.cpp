@@ -2,6 +2,8 @@
 
 #include <sqlite3.h>
 
+#include "ingest/library/text_tokenizer.h"
+
 namespace longleaf {
 namespace {
 
@@ -49,6 +51,7 @@ Result<std::unique_ptr<Database>> Database::open(const std::filesystem::path& fi
   if (const int code = sqlite3_open_v2(file.c_str(), &database->handle_, flags, nullptr); code != SQLITE_OK)
     return database->error(code);
   sqlite3_busy_timeout(database->handle_, kBusyMs);
+  if (const int code = register_text_tokenizer(database->handle_); code != SQLITE_OK) return database->error(code);
   for (const char* pragma : {"PRAGMA auto_vacuum = INCREMENTAL", "PRAGMA journal_mode = WAL",
                              "PRAGMA synchronous = NORMAL", "PRAGMA foreign_keys = ON", "PRAGMA secure_delete = ON"})
     LL_RETURN_IF_ERROR(database->query(pragma, {}, [](const Row&) { return true; }));

@@ -195,41 +195,110 @@ Result<std::string> Library::title_path(int64_t node) {
   return path;
 }
 
-Status Library::remove(int64_t document) {
+Result<uint64_t> Library::size_bytes() {
+  uint64_t bytes = 0;
+  LL_RETURN_IF_ERROR(
+      database_->query("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size", {},
+                       [&](const Row& row) { return bytes = static_cast<uint64_t>(row.integer(0)), false; }));
+  return bytes;
+}
+
+Result<uint64_t> Library::remove(int64_t document) {
+  const auto before = size_bytes();
   LL_RETURN_IF_ERROR(database_->transaction([&]() -> Status {
     // Explicitly, because cascades would not fire the triggers that keep the index.
     LL_RETURN_IF_ERROR(database_->run("DELETE FROM leaf_text WHERE document = ?", {document}));
+    LL_RETURN_IF_ERROR(database_->run("INSERT INTO leaf_index(leaf_index, rank) VALUES ('merge', -500)"));
     return database_->run("DELETE FROM documents WHERE key = ?", {document});
   }));
   // The document is gone; that its space is given back later is no failure.
-  const Status vacuumed = database_->run("PRAGMA incremental_vacuum");
-  if (!vacuumed.ok()) log(LogLevel::Warning, vacuumed.message());
-  return {};
+  for (const char* pragma : {"PRAGMA incremental_vacuum", "PRAGMA wal_checkpoint(TRUNCATE)"})
+    if (const Status done = database_->run(pragma); !done.ok()) log(LogLevel::Warning, done.message());
+  const auto after = size_bytes();
+  return before.ok() && after.ok() && *before > *after ? *before - *after : 0;
 }
 
 Result<CheckReport> Library::check() {
   CheckReport report;
-  const auto note = [&](const Row& row) {
-    if (row.text(0) != "ok") report.problems.emplace_back(row.text(0));
-    return true;
-  };
-  LL_RETURN_IF_ERROR(database_->query("PRAGMA integrity_check", {}, note));
-  LL_RETURN_IF_ERROR(database_->query("PRAGMA foreign_key_check", {}, [&](const Row& row) {
-    report.problems.push_back("A row of " + std::string(row.text(0)) + " belongs to nothing");
-    return true;
-  }));
-  if (const Status index = database_->run("INSERT INTO leaf_index(leaf_index) VALUES ('integrity-check')"); !index.ok())
-    report.problems.push_back("The search index does not match the text");
-  LL_RETURN_IF_ERROR(database_->query(
-      "SELECT title FROM documents d WHERE state = 1 AND pages <> (SELECT count(*) FROM pages p WHERE p.document = "
-      "d.key)",
-      {}, [&](const Row& row) {
-        return report.problems.push_back("Pages of “" + std::string(row.text(0)) + "” are missing"), true;
-      }));
+  LL_RETURN_IF_ERROR(check_file(report));
+  LL_RETURN_IF_ERROR(check_index(report));
+  LL_RETURN_IF_ERROR(check_documents(report));
   LL_RETURN_IF_ERROR(database_->query("SELECT count(*) FROM documents", {}, [&](const Row& row) {
     return report.documents = static_cast<int>(row.integer(0)), true;
   }));
   return report;
+}
+
+Status Library::check_file(CheckReport& report) {
+  const auto problems = [&]() -> Result<std::vector<std::string>> {
+    std::vector<std::string> found;
+    LL_RETURN_IF_ERROR(database_->query("PRAGMA integrity_check", {}, [&](const Row& row) {
+      if (row.text(0) != "ok") found.emplace_back(row.text(0));
+      return true;
+    }));
+    LL_RETURN_IF_ERROR(database_->query("PRAGMA foreign_key_check", {}, [&](const Row& row) {
+      return found.push_back("A row of " + std::string(row.text(0)) + " belongs to nothing"), true;
+    }));
+    return found;
+  };
+  auto before = problems();
+  if (!before.ok()) return before.status();
+  if (before->empty()) return {};
+  // Indexes can be made anew from their tables; a damaged table cannot.
+  if (const Status made = database_->run("REINDEX"); !made.ok()) log(LogLevel::Warning, made.message());
+  auto after = problems();
+  if (!after.ok()) return after.status();
+  if (after->empty()) report.repaired.push_back("Indexes of the library were damaged; they were made anew");
+  report.problems.insert(report.problems.end(), after->begin(), after->end());
+  return {};
+}
+
+Status Library::check_index(CheckReport& report) {
+  const auto matches = [&] {
+    return database_->run("INSERT INTO leaf_index(leaf_index, rank) VALUES ('integrity-check', 1)").ok();
+  };
+  if (matches()) return {};
+  if (database_->run("INSERT INTO leaf_index(leaf_index) VALUES ('rebuild')").ok() && matches())
+    report.repaired.push_back("The search index did not match the text; it was made anew");
+  else
+    report.problems.push_back("The search index does not match the text and cannot be made anew");
+  return {};
+}
+
+Status Library::check_documents(CheckReport& report) {
+  struct Damaged {
+    int64_t key;
+    std::string title, path;
+  };
+  std::vector<Damaged> damaged;
+  LL_RETURN_IF_ERROR(
+      database_->query("SELECT key, title, path FROM documents d WHERE state = 1 AND ("
+                       " pages <> (SELECT count(*) FROM pages p WHERE p.document = d.key)"
+                       " OR NOT EXISTS (SELECT 1 FROM nodes n WHERE n.document = d.key)"
+                       " OR EXISTS (SELECT 1 FROM nodes n WHERE n.document = d.key AND n.kind = 1"
+                       "  AND NOT EXISTS (SELECT 1 FROM leaf_text t WHERE t.key = n.key))"
+                       " OR EXISTS (SELECT 1 FROM blocks b WHERE b.document = d.key AND length(b.words) % 14 <> 0))",
+                       {}, [&](const Row& row) {
+                         damaged.push_back({row.integer(0), std::string(row.text(1)), std::string(row.text(2))});
+                         return true;
+                       }));
+  for (const Damaged& document : damaged) {
+    LL_RETURN_IF_ERROR(forget_content(document.key));
+    report.repaired.push_back("Parts of “" + document.title + "” were missing or damaged; import " + document.path +
+                              " again to read it anew (its conversations are kept)");
+  }
+  return {};
+}
+
+// As if the import had just begun.
+Status Library::forget_content(int64_t document) {
+  return database_->transaction([&]() -> Status {
+    for (const char* sql : {"DELETE FROM leaf_text WHERE document = ?", "DELETE FROM blocks WHERE document = ?",
+                            "DELETE FROM nodes WHERE document = ?", "DELETE FROM pages WHERE document = ?",
+                            "DELETE FROM outline WHERE document = ?", "UPDATE documents SET state = 0 WHERE key = ?"})
+      LL_RETURN_IF_ERROR(database_->run(sql, {document}));
+    return {};
+  });
 }
 
 Result<std::string> Library::setting(std::string_view key) {

@@ -51,7 +51,8 @@ struct PageRow {
 
 struct CheckReport {
   int documents = 0;
-  std::vector<std::string> problems;  // one sentence each; empty: all is well
+  std::vector<std::string> repaired;  // one sentence each: what was wrong, and what was done
+  std::vector<std::string> problems;  // what is left; empty: all is well
 };
 
 class Library {
@@ -74,8 +75,10 @@ class Library {
   // "Chapter › Section", without the document's own title.
   Result<std::string> title_path(int64_t node);
 
-  // Removes everything of a document and gives the space back.
-  Status remove(int64_t document);
+  // Removes everything of a document and gives the space back. Returns the bytes by which the library shrank.
+  Result<uint64_t> remove(int64_t document);
+  // Verifies everything. Mends the search index; a document with missing or damaged parts is taken out of use, but for
+  // its conversations, until its file is imported again.
   Result<CheckReport> check();
   Status backup(const std::filesystem::path& to) { return database_->backup(to); }
 
@@ -87,6 +90,11 @@ class Library {
 
  private:
   Library() = default;
+  Result<uint64_t> size_bytes();
+  Status check_file(CheckReport& report);
+  Status check_index(CheckReport& report);
+  Status check_documents(CheckReport& report);
+  Status forget_content(int64_t document);
   std::filesystem::path folder_;
   std::unique_ptr<Database> database_;
 };

@@ -66,7 +66,8 @@ CREATE TABLE settings(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 ALTER TABLE pages ADD COLUMN hidden TEXT NOT NULL DEFAULT '';
 DELETE FROM pages WHERE document IN (SELECT key FROM documents WHERE state = 0);
 )sql",
-                                                            // Imports that survive a crash; which pages are scans.
+                                                            // Imports that survive a crash; which pages are scans;
+                                                            // words of scripts without spaces (text_tokenizer.h).
                                                             // The encoding of pages changed again.
                                                             R"sql(
 CREATE TABLE queue(
@@ -75,6 +76,10 @@ CREATE TABLE queue(
 ALTER TABLE pages ADD COLUMN picture_share REAL NOT NULL DEFAULT 0;
 ALTER TABLE pages ADD COLUMN recognised INTEGER NOT NULL DEFAULT 0;
 DELETE FROM pages WHERE document IN (SELECT key FROM documents WHERE state = 0);
+DROP TABLE leaf_index;
+CREATE VIRTUAL TABLE leaf_index USING fts5(
+  path, body, content = 'leaf_text', content_rowid = 'key', tokenize = "longleaf");
+INSERT INTO leaf_index(leaf_index) VALUES ('rebuild');
 )sql"};
 
 }  // namespace longleaf

@@ -33,18 +33,27 @@ std::string search_expression(std::string_view words) {
   return expression;
 }
 
-void mark_words(const std::vector<BlockRow>& blocks, const std::vector<std::string>& wanted, SearchHit& hit) {
+// What FTS5 is asked to put around a match; no text has them.
+constexpr char kBegin = '\x1D', kEnd = '\x1E';
+
+// The boxes of the matches on the first page that has one. `marked` is the leaf's text, its blocks one per line, with
+// each match between kBegin and kEnd.
+void mark_words(const std::vector<BlockRow>& blocks, std::string_view marked, SearchHit& hit) {
   bool found = false;
-  for (const auto& [node, block] : blocks) {
-    for (const WordPlace& place : block.words) {
-      const auto parts = words_of(std::string_view(block.text).substr(place.offset, place.length));
-      const bool marked = std::any_of(parts.begin(), parts.end(), [&](const std::string& part) {
-        return std::any_of(wanted.begin(), wanted.end(), [&](const std::string& w) { return stem(w) == stem(part); });
-      });
-      if (!marked || (found && block.page != hit.page)) continue;
-      found = true;
-      hit.page = block.page;
-      hit.boxes.push_back(place.box);
+  size_t block = 0, at = 0, match = 0;  // `at` in the text of the block, without marks
+  for (const char c : marked) {
+    if (block >= blocks.size()) break;
+    const Block& current = blocks[block].block;
+    if (c == kBegin) {
+      match = at;
+    } else if (c == kEnd) {
+      if (!found) found = true, hit.page = current.page;
+      const auto boxes = boxes_of(current, match, at);
+      if (current.page == hit.page) hit.boxes.insert(hit.boxes.end(), boxes.begin(), boxes.end());
+    } else if (at == current.text.size()) {
+      ++block, at = match = 0;  // the line break between blocks
+    } else {
+      ++at;
     }
   }
   if (!found && !blocks.empty()) hit.page = blocks[0].block.page;
@@ -54,20 +63,22 @@ void mark_words(const std::vector<BlockRow>& blocks, const std::vector<std::stri
 
 Result<std::vector<SearchHit>> search(Library& library, int64_t document, std::string_view words, int limit) {
   std::vector<SearchHit> hits;
+  std::vector<std::string> marked;  // texts of the hits
   const std::string expression = search_expression(words);
   if (expression.empty()) return Status(Code::Invalid, "There is no word to search for");
   LL_RETURN_IF_ERROR(library.database().query(
-      "SELECT i.rowid, -bm25(leaf_index, ?, ?) AS score, snippet(leaf_index, 1, '**', '**', '…', 24)"
+      "SELECT i.rowid, -bm25(leaf_index, ?, ?) AS score, snippet(leaf_index, 1, '**', '**', '…', 24),"
+      " highlight(leaf_index, 1, char(29), char(30))"
       " FROM leaf_index i JOIN leaf_text t ON t.key = i.rowid WHERE leaf_index MATCH ? AND t.document = ?"
       " ORDER BY score DESC, i.rowid LIMIT ?",
       {kTitleWeight, kBodyWeight, std::string_view(expression), document, int64_t{limit}}, [&](const Row& row) {
+        marked.emplace_back(row.text(3));
         return hits.push_back({row.integer(0), 0, row.real(1), std::string(row.text(2)), {}}), true;
       }));
-  const auto wanted = words_of(words);
-  for (SearchHit& hit : hits) {
-    const auto blocks = library.leaf_blocks(hit.leaf);
+  for (size_t i = 0; i < hits.size(); ++i) {
+    const auto blocks = library.leaf_blocks(hits[i].leaf);
     if (!blocks.ok()) return blocks.status();
-    mark_words(*blocks, wanted, hit);
+    mark_words(*blocks, marked[i], hits[i]);
   }
   return hits;
 }
