@@ -22,7 +22,12 @@ libssl-dev: SHA-256, by which a document is known
 libspdlog-dev: the log
 libcli11-dev: the command line
 nlohmann-json3-dev: JSON output
-fonts-dejavu-core: a font for the window, and for PDFs that bring none
+fonts-dejavu-core: a font for the window, and for documents that bring none
+LIST
+  [ "${with_tests:-0}" = 1 ] || return 0
+  cat <<'LIST'
+tesseract-ocr: text recognition of scans; the program finds it where it is installed
+tesseract-ocr-eng: its English
 LIST
 }
 

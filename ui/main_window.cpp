@@ -110,6 +110,7 @@ void MainWindow::makeMenus() {
   QMenu* document = menuBar()->addMenu(tr("&Document"));
   encode_ = document->addAction(tr("&Encode for the open model"), QKeySequence(tr("Ctrl+E")), this,
                                 &MainWindow::encodeRequested);
+  document->addAction(tr("Recognise &text of scanned pages …"), this, &MainWindow::recogniseRequested);
   document->addAction(tr("&New conversation"), QKeySequence::New, this, &MainWindow::newChatRequested);
   document->addAction(tr("&Remove from library …"), this, &MainWindow::confirmDelete);
   QMenu* view = menuBar()->addMenu(tr("&View"));
@@ -166,6 +167,19 @@ void MainWindow::askPassword(const QString& file, const QString& reason) {
   dialog->setTextEchoMode(QLineEdit::Password);
   connect(dialog, &QInputDialog::textValueSelected, this,
           [this, file](const QString& password) { emit passwordGiven(file, password); });
+  dialog->open();
+}
+
+void MainWindow::askLanguages(const QStringList& languages, const QString& what) {
+  auto* dialog = new QInputDialog(this);
+  dialog->setAttribute(Qt::WA_DeleteOnClose);
+  dialog->setWindowTitle(tr("Recognise text"));
+  dialog->setLabelText(tr("%1\nLanguage of the text; several are joined by +:").arg(what));
+  dialog->setComboBoxItems(languages);
+  dialog->setComboBoxEditable(true);
+  const auto english = languages.indexOf(QStringLiteral("eng"));
+  dialog->setTextValue(languages.value(english < 0 ? 0 : english));
+  connect(dialog, &QInputDialog::textValueSelected, this, &MainWindow::languagesChosen);
   dialog->open();
 }
 

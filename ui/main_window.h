@@ -44,6 +44,8 @@ class MainWindow final : public QMainWindow {
   QString notice() const;
   // Opens a dialog that does not block; the answer comes as passwordGiven.
   void askPassword(const QString& file, const QString& reason);
+  // As askPassword, for the languages of scanned pages; the answer comes as languagesChosen.
+  void askLanguages(const QStringList& languages, const QString& what);
 
  signals:
   void filesOpened(const QStringList& files);
@@ -52,6 +54,8 @@ class MainWindow final : public QMainWindow {
   void documentSelected(qint64 key);
   void deleteRequested(qint64 key);
   void encodeRequested();
+  void recogniseRequested();
+  void languagesChosen(const QString& languages);
   void newChatRequested();
   void passwordGiven(const QString& file, const QString& password);
 

@@ -97,8 +97,7 @@ Result<ImportReport> Context::import(const std::filesystem::path& file, bool nam
   LL_RETURN_IF_ERROR(queue.add({file}, named));
   LL_RETURN_IF_ERROR(queue.begin(file));
   ImportOptions options;
-  options.reader.worker = pdfWorkerProgram();
-  options.reader.password = password_;
+  options.reader = readerOptions();
   options.stop = stop();
   options.progress = [this](const ImportProgress& p) {
     progress("Reading " + p.title + ": page " + std::to_string(p.pages_done) + " of " + std::to_string(p.pages));
@@ -110,6 +109,13 @@ Result<ImportReport> Context::import(const std::filesystem::path& file, bool nam
   if (!report.ok() && report.status().code() == Code::Locked && !report.status().message().starts_with("The library"))
     return Status(Code::Locked, file.string() + ": " + report.status().message() + "; give it with --password-stdin");
   return report;
+}
+
+ReaderOptions Context::readerOptions() const {
+  ReaderOptions options;
+  options.worker = pdfWorkerProgram();
+  options.password = password_;
+  return options;
 }
 
 void Context::progress(const std::string& line) {

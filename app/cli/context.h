@@ -37,6 +37,8 @@ class Context {
   //   named  by a person, so that it is tried again if it was set aside; not one of a folder's
   Result<ImportReport> import(const std::filesystem::path& file, bool named = true);
 
+  ReaderOptions readerOptions() const;
+
   // A line that is overwritten by the next, on a terminal or when --progress asks.
   void progress(const std::string& line);
 

@@ -1,12 +1,15 @@
-// import, list, tree, text, search, delete, check, backup
+// import, list, tree, text, search, recognise, delete, check, backup
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 
 #include "app/cli/context.h"
 #include "app/places.h"
 #include "ingest/library/import_queue.h"
+#include "ingest/library/recognition.h"
 #include "ingest/library/search.h"
+#include "ingest/reader/recognition.h"
 
 namespace longleaf::cli {
 namespace {
@@ -36,7 +39,12 @@ void printImport(const ImportReport& report) {
     std::printf(" (already in your library)\n");
   else
     std::printf(" in %.1f s\n", report.seconds);
-  for (const auto& warning : report.warnings) std::printf("  note: %s\n", warning.message.c_str());
+  for (const auto& warning : report.warnings) {
+    std::printf("  note: %s\n", warning.message.c_str());
+    if (warning.code == "scanned_pages" && !recognition_languages().empty())
+      std::printf("        to read them: longleaf-cli recognise %s --languages %s\n", shortId(d).c_str(),
+                  recognition_languages().front().c_str());
+  }
 }
 
 // One bad file does not stop the others; the exit status tells.
@@ -195,6 +203,48 @@ int runDelete(Context& context, const std::string& name) {
   return kDone;
 }
 
+std::string duration(double seconds) {
+  const int whole = static_cast<int>(seconds + 0.5);
+  return whole < 90 ? std::to_string(whole) + " s" : std::to_string((whole + 30) / 60) + " min";
+}
+
+int runRecognise(Context& context, const std::string& name, const std::string& languages) {
+  LL_TRY(const DocumentRow document, context.document(name));
+  LL_TRY(Library * library, context.library());
+  LL_TRY(const auto scans, scanned_pages(*library, document.key));
+  LL_TRY(const double rate, recognition_seconds_per_page(*library));
+  RecogniseOptions options;
+  options.reader = context.readerOptions();
+  options.languages = languages;
+  options.stop = context.stop();
+  const auto total = static_cast<double>(scans.size());
+  context.progress(std::to_string(scans.size()) + " scanned pages" +
+                   (rate > 0 ? ", about " + duration(rate * total) : ", the time is known after the first"));
+  const auto start = std::chrono::steady_clock::now();
+  options.progress = [&](const ImportProgress& p) {
+    const double spent = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    if (p.pages_done > 0)
+      context.progress("Recognised " + std::to_string(p.pages_done) + " of " + std::to_string(p.pages) + " pages, " +
+                       duration(spent / p.pages_done * (p.pages - p.pages_done)) + " left");
+  };
+  const auto report =
+      scans.empty() ? Result<RecogniseReport>(RecogniseReport{}) : recognise_scans(*library, document, options);
+  context.progress("");
+  if (!report.ok()) return context.failed(report.status());
+  if (context.json())
+    Context::print({{"id", document.id},
+                    {"pages", report->pages},
+                    {"failed", report->failed},
+                    {"waiting", report->waiting},
+                    {"seconds", report->seconds}});
+  else if (scans.empty())
+    std::printf("No page of “%s” is a scan without text.\n", document.title.c_str());
+  else
+    std::printf("Recognised %d pages in %s; %d could not be read, %d are left.\n", report->pages,
+                duration(report->seconds).c_str(), report->failed, report->waiting);
+  return report->waiting > 0 ? kFailed : kDone;
+}
+
 // A damaged memory file is made anew by the next encoding; nothing must use it until then.
 void setAside(const std::filesystem::path& file, const Status& damage, CheckReport& report) {
   std::error_code error;
@@ -249,7 +299,7 @@ int runBackup(Context& context, const std::string& file) {
 void addDocumentCommands(CLI::App& app, Context& context, Run& run) {
   // Options live as long as the program: CLI11 writes to them while parsing.
   static std::vector<std::string> files, words;
-  static std::string name, pages, backup_file;
+  static std::string name, pages, backup_file, languages = "eng";
   static int limit = 20;
 
   auto* read = app.add_subcommand("import", "Read documents into the library");
@@ -273,6 +323,12 @@ void addDocumentCommands(CLI::App& app, Context& context, Run& run) {
   find->add_option("WORDS", words, "Words; \"quoted phrases\" stay together")->required();
   find->add_option("--limit", limit, "At most this many hits")->check(CLI::Range(1, 1000000));
   find->callback([&] { run = [&] { return runSearch(context, name, words, limit); }; });
+
+  auto* recognise =
+      app.add_subcommand("recognise", "Read the text of scanned pages with Tesseract; goes on where it stopped");
+  recognise->add_option("DOC", name, "Id, title or file")->required();
+  recognise->add_option("--languages", languages, "Of the text, as Tesseract names them, such as eng+deu");
+  recognise->callback([&] { run = [&] { return runRecognise(context, name, languages); }; });
 
   auto* remove = app.add_subcommand("delete", "Remove everything of a document from the library");
   remove->add_option("DOC", name, "Id, title or path")->required();

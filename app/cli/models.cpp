@@ -7,6 +7,7 @@
 
 #include "app/cli/context.h"
 #include "app/places.h"
+#include "ingest/reader/recognition.h"
 
 namespace longleaf::cli {
 namespace {
@@ -144,6 +145,10 @@ int runDoctor(Context& context) {
   std::error_code error;
   const auto space = std::filesystem::space(context.dataFolder(), error);
   const std::string cpu = compute_device_name();
+  std::string recognition;
+  for (const auto& language : recognition_languages())
+    recognition += (recognition.empty() ? "Tesseract with " : ", ") + language;
+  if (recognition.empty()) recognition = std::string("cannot be read; ") + kInstallTesseract;
   if (context.json()) {
     Context::print({{"version", LONGLEAF_VERSION},
                     {"cpu", cpu},
@@ -158,15 +163,20 @@ int runDoctor(Context& context) {
                     {"data_folder", context.dataFolder().string()},
                     {"free_bytes", error ? 0 : space.available},
                     {"pdf_reader", has_worker},
+                    {"recognition_languages", recognition_languages()},
                     {"documents", check.documents},
+                    {"repaired", check.repaired},
                     {"problems", check.problems}});
   } else {
     std::printf(
-        "Longleaf %s\nprocessor: %s\nmemory: %.1f GiB\nGPU: not used, %s\nPDF reader: %s\ndata folder: %s (%.1f GiB "
+        "Longleaf %s\nprocessor: %s\nmemory: %.1f GiB\nGPU: not used, %s\nreader: %s\nscanned pages: %s\ndata folder: "
+        "%s (%.1f GiB "
         "free)\nlibrary: %d documents, %zu problems\n",
         LONGLEAF_VERSION, cpu.c_str(), static_cast<double>(total_memory_bytes()) / (1 << 30), driver.reason.c_str(),
-        has_worker ? worker.c_str() : "missing; install Longleaf again", context.dataFolder().c_str(),
-        static_cast<double>(space.available) / (1 << 30), check.documents, check.problems.size());
+        has_worker ? worker.c_str() : "missing; install Longleaf again", recognition.c_str(),
+        context.dataFolder().c_str(), static_cast<double>(space.available) / (1 << 30), check.documents,
+        check.problems.size());
+    for (const auto& repaired : check.repaired) std::printf("  %s\n", repaired.c_str());
     for (const auto& problem : check.problems) std::printf("  %s\n", problem.c_str());
   }
   return check.problems.empty() && has_worker ? kDone : kFailed;

@@ -2,9 +2,11 @@
 
 #include <QFileInfo>
 #include <QLocale>
+#include <cmath>
 
 #include "app/gui/convert.h"
 #include "app/places.h"
+#include "ingest/reader/recognition.h"
 #include "ui/chat_view.h"
 #include "ui/figures_bar.h"
 #include "ui/job_bar.h"
@@ -54,6 +56,12 @@ void Application::connectWindow() {
   });
   connect(&window_, &ui::MainWindow::modelOpened, &engine_, &EngineController::openModel);
   connect(&window_, &ui::MainWindow::modelClosed, &engine_, &EngineController::closeModel);
+  connect(&window_, &ui::MainWindow::recogniseRequested, this, [this] {
+    if (document() != 0) library_.countScans(document());
+  });
+  connect(&window_, &ui::MainWindow::languagesChosen, this, [this](const QString& languages) {
+    if (document() != 0) import_.recognise(document(), languages.trimmed());
+  });
   connect(&window_, &ui::MainWindow::encodeRequested, this, [this] {
     if (document() != 0) engine_.encode(document());
   });
@@ -92,6 +100,7 @@ void Application::connectLibrary() {
       library_.openDocument(value.toLongLong());
     }
   });
+  connect(&library_, &LibraryController::scansCounted, this, &Application::offerRecognition);
   connect(&library_, &LibraryController::failed, this,
           [this](const QString& reason) { window_.showNotice(reason, true); });
   connect(&pages_, &PageController::drawn, window_.pages(), &ui::PageView::setImage);
@@ -106,6 +115,10 @@ void Application::connectImport() {
     library_.loadDocuments();
   });
   connect(&import_, &ImportController::imported, this, &Application::showImported);
+  connect(&import_, &ImportController::recognised, this, [this](qint64 key, const QString& summary) {
+    window_.showNotice(summary, false);
+    if (key == document()) library_.openDocument(key);
+  });
   connect(&import_, &ImportController::passwordNeeded, &window_, &ui::MainWindow::askPassword);
   connect(&import_, &ImportController::failed, this, [this](const QString& file, const QString& reason) {
     const QString name = QFileInfo(file).fileName();
@@ -162,6 +175,22 @@ void Application::showDocument(const OpenedDocument& document) {
   window_.chat()->setMessages(document.messages);
   library_.saveSetting(kDocumentSetting, QString::number(document.row.key));
   library_.loadDocuments();
+}
+
+void Application::offerRecognition(qint64 key, int pages, double secondsPerPage) {
+  if (key != document()) return;
+  if (pages == 0) return window_.showNotice(tr("No page of this document is a scan without text."), false);
+  QStringList languages;
+  for (const auto& language : recognition_languages()) languages.append(QString::fromStdString(language));
+  if (languages.isEmpty())
+    return window_.showNotice(
+        tr("%n page(s) are scans; to have their text, %1.", nullptr, pages).arg(QString::fromLatin1(kInstallTesseract)),
+        true);
+  const double seconds = secondsPerPage * pages;
+  const QString time = seconds <= 0   ? tr("The time is known after the first page.")
+                       : seconds < 90 ? tr("It will take about %1 s.").arg(std::ceil(seconds))
+                                      : tr("It will take about %1 min.").arg(std::ceil(seconds / 60));
+  window_.askLanguages(languages, tr("%n page(s) are scans. %1", nullptr, pages).arg(time));
 }
 
 void Application::showImported(const QString& file, qint64 key, bool alreadyThere, const QStringList& warnings) {

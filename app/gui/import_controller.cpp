@@ -5,6 +5,7 @@
 #include "app/gui/convert.h"
 #include "app/places.h"
 #include "engine/base/log.h"
+#include "ingest/library/recognition.h"
 
 namespace longleaf {
 
@@ -30,6 +31,41 @@ void ImportController::import(const QString& path, const QString& password) {
   }
   emit progress({tr("Waiting for %1").arg(QFileInfo(path).fileName()), 0, 0, tr("pages"), -1, isPaused()});
   wake();
+}
+
+void ImportController::recognise(qint64 document, const QString& languages) {
+  ++pending_;
+  emit progress({tr("Waiting to recognise text"), 0, 0, tr("pages"), -1, isPaused()});
+  thread_.post([this, document, languages, stop = stop_.get_token()] {
+    if (!stop.stop_requested()) runRecognition(document, languages, stop);
+    home([this] {
+      if (--pending_ == 0) emit idle();
+    });
+  });
+}
+
+void ImportController::runRecognition(qint64 document, const QString& languages, std::stop_token stop) {
+  auto library = Library::open(folder_);
+  const auto row = library.ok() ? (*library)->document(document) : Result<DocumentRow>(library.status());
+  if (!row.ok()) return home([this, text = toSentence(row.status())] { emit failed({}, text); });
+  RecogniseOptions options;
+  options.reader.worker = pdfWorkerProgram();
+  const QString file = QString::fromStdString(row->path.string());
+  options.reader.password = passwords_.value(file).toStdString();
+  options.languages = languages.toStdString();
+  options.stop = stop;
+  const auto start = Clock::now();
+  const QString what = tr("Recognising %1").arg(QString::fromStdString(row->title));
+  options.progress = [&](const ImportProgress& p) {
+    report(what, p, start, 0);
+    waitWhilePaused(stop);
+  };
+  const auto result = recognise_scans(**library, *row, options);
+  if (!result.ok()) return home([this, file, text = toSentence(result.status())] { emit failed(file, text); });
+  QString summary = tr("The text of %n scanned page(s) was read.", nullptr, result->pages);
+  if (result->failed > 0) summary += tr(" %n could not be read.", nullptr, result->failed);
+  if (result->waiting > 0) summary += tr(" %n are left; start again to go on.", nullptr, result->waiting);
+  home([this, document, summary] { emit recognised(document, summary); });
 }
 
 void ImportController::resume() { wake(); }
@@ -96,7 +132,9 @@ void ImportController::run(Library& library, ImportQueue& queue, const QString& 
   int firstPage = -1;
   options.progress = [&](const ImportProgress& p) {
     if (firstPage < 0) firstPage = p.pages_done;
-    report(p, waiting, start, firstPage);
+    const QString title = QString::fromStdString(p.title);
+    report(waiting > 1 ? tr("Reading %1 (%n waiting)", nullptr, waiting - 1).arg(title) : tr("Reading %1").arg(title),
+           p, start, firstPage);
     waitWhilePaused(stop);
   };
   const std::filesystem::path path = file.toStdString();
@@ -119,12 +157,9 @@ void ImportController::run(Library& library, ImportQueue& queue, const QString& 
   });
 }
 
-void ImportController::report(const ImportProgress& p, int waiting, Clock::time_point start, int firstPage) {
+void ImportController::report(const QString& what, const ImportProgress& p, Clock::time_point start, int firstPage) {
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
   const int done = p.pages_done - firstPage;
-  const QString title = QString::fromStdString(p.title);
-  const QString what =
-      waiting > 1 ? tr("Reading %1 (%n waiting)", nullptr, waiting - 1).arg(title) : tr("Reading %1").arg(title);
   ui::JobItem job{what, p.pages_done, p.pages, tr("pages"), -1, false};
   if (done > 0) job.secondsLeft = seconds / done * (p.pages - p.pages_done);
   job.paused = isPaused();

@@ -28,6 +28,8 @@ class ImportController final : public QObject {
 
   // A file or a folder; a file comes before what waits of folders.
   void import(const QString& path, const QString& password = {});
+  // Reads the text of a document's scanned pages, after the files that wait.
+  void recognise(qint64 document, const QString& languages);
   // What an earlier start left.
   void resume();
   void setPaused(bool paused);
@@ -39,6 +41,7 @@ class ImportController final : public QObject {
  signals:
   void progress(const ui::JobItem& job);
   void imported(const QString& file, qint64 document, bool alreadyThere, const QStringList& warnings);
+  void recognised(qint64 document, const QString& summary);
   void passwordNeeded(const QString& file, const QString& reason);
   void failed(const QString& file, const QString& reason);
   void idle();
@@ -50,9 +53,11 @@ class ImportController final : public QObject {
   void wake();
   // On the thread: reads until nothing waits.
   void drain(std::stop_token stop);
+  void runRecognition(qint64 document, const QString& languages, std::stop_token stop);
   void addRequests(ImportQueue& queue);
   void run(Library& library, ImportQueue& queue, const QString& file, int waiting, std::stop_token stop);
-  void report(const ImportProgress& progress, int waiting, std::chrono::steady_clock::time_point start, int firstPage);
+  void report(const QString& what, const ImportProgress& progress, std::chrono::steady_clock::time_point start,
+              int firstPage);
   bool isPaused();
   void waitWhilePaused(std::stop_token stop);
   void home(std::function<void()> done);

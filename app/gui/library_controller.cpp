@@ -3,6 +3,7 @@
 #include "app/gui/convert.h"
 #include "app/places.h"
 #include "ingest/library/chats.h"
+#include "ingest/library/recognition.h"
 
 namespace longleaf {
 
@@ -86,6 +87,17 @@ void LibraryController::remove(qint64 key) {
     if (!freed.ok()) return fail(freed.status());
     const auto bytes = static_cast<qint64>(*freed + remove_memory(memoryFolder(folder_), row->id));
     home([this, key, bytes, title = QString::fromStdString(row->title)] { emit removed(key, title, bytes); });
+  });
+}
+
+void LibraryController::countScans(qint64 key) {
+  thread_.post([this, key] {
+    Library* library = this->library();
+    if (library == nullptr) return;
+    const auto scans = scanned_pages(*library, key);
+    const auto rate = recognition_seconds_per_page(*library);
+    if (!scans.ok() || !rate.ok()) return fail(scans.ok() ? rate.status() : scans.status());
+    home([this, key, n = static_cast<int>(scans->size()), seconds = *rate] { emit scansCounted(key, n, seconds); });
   });
 }
 

@@ -30,6 +30,8 @@ class LibraryController final : public QObject {
   void openDocument(qint64 key);  // a later call makes an earlier one's answer void
   void newChat(qint64 key);
   void remove(qint64 key);
+  // Answers with scansCounted.
+  void countScans(qint64 key);
   void loadSetting(const QString& name);
   void saveSetting(const QString& name, const QString& value);
 
@@ -37,6 +39,7 @@ class LibraryController final : public QObject {
   void documentsLoaded(const QList<ui::LibraryItem>& documents);
   void documentOpened(const OpenedDocument& document);
   void removed(qint64 key, const QString& title, qint64 bytesFreed);
+  void scansCounted(qint64 key, int pages, double secondsPerPage);  // 0 s: not known yet
   void settingLoaded(const QString& name, const QString& value);
   void failed(const QString& reason);
 

@@ -3,20 +3,21 @@
 #include <openssl/evp.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <fstream>
-#include <thread>
 
-#include "ingest/layout/layout.h"
+#include "ingest/library/document_tree.h"
+#include "ingest/library/recognition.h"
 #include "ingest/reader/protocol.h"
+#include "ingest/reader/reader_pool.h"
+#include "ingest/reader/recognition.h"
 
 namespace longleaf {
 namespace {
 
-constexpr int kMostReaders = 4;
+constexpr int kPagesEach = 8;          // for which another reader is worth its start
 constexpr size_t kLongestTitle = 300;  // bytes
 constexpr int64_t kHiddenBytes = 40;   // less is a stray mark
 constexpr size_t kShownBytes = 80;
@@ -57,19 +58,17 @@ class Import {
  private:
   Status open_document(const std::string& id);
   Status read_pages();
-  std::vector<Result<PageText>> read_range(const std::vector<int>& numbers);
   Status store_range(const std::vector<int>& numbers, const std::vector<Result<PageText>>& pages);
   Status store_page(int number, const Result<PageText>& page);
-  Status make_tree();
-  Status store_tree(const SectionTree& tree);
   Status warn_of_hidden_text();
+  Status warn_of_scans();
   Status collect_warnings();
 
   Library& library_;
   Database& db_;
   std::filesystem::path file_;
   const ImportOptions& options_;
-  std::vector<std::unique_ptr<DocumentReader>> readers_;
+  std::unique_ptr<ReaderPool> pool_;
   ImportReport report_;
 };
 
@@ -80,7 +79,7 @@ Result<ImportReport> Import::run() {
   LL_RETURN_IF_ERROR(open_document(*id));
   if (report_.document.state == DocumentState::Reading) {
     LL_RETURN_IF_ERROR(read_pages());
-    LL_RETURN_IF_ERROR(make_tree());
+    LL_RETURN_IF_ERROR(make_tree(library_, report_.document, options_.stop, false));
   } else {
     report_.already_there = true;
   }
@@ -106,14 +105,12 @@ Status Import::open_document(const std::string& id) {
     report_.document = *row;
     if (row->state == DocumentState::Ready) return {};
   }
-  auto reader = DocumentReader::open(file_, options_.reader);
-  if (!reader.ok()) return reader.status();
-  readers_.push_back(std::move(*reader));
+  LL_ASSIGN_OR_RETURN(pool_, ReaderPool::open(file_, options_.reader, options_.readers));
   if (key != 0) return {};
 
-  const DocumentInfo& info = readers_[0]->info();
+  const DocumentInfo& info = pool_->first().info();
   const std::string title = title_of(info, file_);
-  const auto outline = readers_[0]->outline();  // a broken outline is no reason to refuse the text
+  const auto outline = pool_->first().outline();  // a broken outline is no reason to refuse the text
   LL_RETURN_IF_ERROR(db_.transaction([&]() -> Status {
     // Another process may have begun the same file since we looked.
     LL_RETURN_IF_ERROR(db_.query("SELECT key FROM documents WHERE id = ?", {std::string_view(id)},
@@ -123,12 +120,7 @@ Status Import::open_document(const std::string& id) {
                                {std::string_view(id), std::string_view(title), std::string_view(info.author),
                                 std::string_view(path), int64_t{info.pages}}));
     key = db_.last_id();
-    int64_t ordinal = 0;
-    for (const auto& entry : outline.ok() ? *outline : std::vector<OutlineEntry>{})
-      LL_RETURN_IF_ERROR(db_.run("INSERT INTO outline VALUES (?, ?, ?, ?, ?, ?)",
-                                 {key, ordinal++, int64_t{entry.level}, std::string_view(entry.title),
-                                  int64_t{entry.page}, double{entry.top}}));
-    return {};
+    return outline.ok() ? store_outline(db_, key, *outline) : Status();
   }));
   auto row = library_.document(key);
   if (!row.ok()) return row.status();
@@ -147,14 +139,6 @@ Status Import::read_pages() {
   for (size_t i = 0; i < have.size(); ++i)
     if (!have[i]) missing.push_back(static_cast<int>(i));
 
-  const auto wanted = static_cast<size_t>(
-      options_.readers > 0 ? options_.readers
-                           : std::clamp<int>(static_cast<int>(std::thread::hardware_concurrency()), 1, kMostReaders));
-  while (readers_.size() < std::min(wanted, (missing.size() + 7) / 8)) {
-    auto reader = DocumentReader::open(file_, options_.reader);
-    if (!reader.ok()) break;  // one is enough
-    readers_.push_back(std::move(*reader));
-  }
   for (size_t at = 0; at < missing.size();) {
     if (options_.progress)
       options_.progress({report_.document.title, report_.document.pages - static_cast<int>(missing.size() - at),
@@ -162,28 +146,14 @@ Status Import::read_pages() {
     const size_t n = std::min<size_t>(static_cast<size_t>(options_.range_pages), missing.size() - at);
     const std::vector<int> numbers(missing.begin() + static_cast<long>(at),
                                    missing.begin() + static_cast<long>(at + n));
-    const auto pages = read_range(numbers);
+    const auto pages = pool_->read(numbers, kPagesEach, options_.stop,
+                                   [](DocumentReader& reader, int number) { return reader.page(number); });
     if (options_.stop.stop_requested()) return Status(Code::Cancelled, "The import was stopped; what was read is kept");
     LL_RETURN_IF_ERROR(store_range(numbers, pages));
     at += n;
   }
   if (options_.progress) options_.progress({report_.document.title, report_.document.pages, report_.document.pages});
   return {};
-}
-
-// Each reader takes the next page until none is left.
-std::vector<Result<PageText>> Import::read_range(const std::vector<int>& numbers) {
-  std::vector<Result<PageText>> pages(numbers.size(), Status(Code::Cancelled, "Not read"));
-  std::atomic<size_t> next{0};
-  const auto work = [&](DocumentReader& reader) {
-    for (size_t i = next++; i < numbers.size() && !options_.stop.stop_requested(); i = next++)
-      pages[i] = reader.page(numbers[i]);
-  };
-  std::vector<std::thread> threads;
-  for (size_t r = 1; r < readers_.size(); ++r) threads.emplace_back([&, r] { work(*readers_[r]); });
-  work(*readers_[0]);
-  for (auto& thread : threads) thread.join();
-  return pages;
 }
 
 Status Import::store_range(const std::vector<int>& numbers, const std::vector<Result<PageText>>& pages) {
@@ -211,76 +181,6 @@ Status Import::store_page(int number, const Result<PageText>& page) {
        int64_t{has_text ? 1 : 0}, problem, Blob{packed}, std::string_view(hidden), double{p.picture_share}});
 }
 
-Status Import::make_tree() {
-  std::vector<PageText> pages;
-  Status bad;
-  LL_RETURN_IF_ERROR(db_.query("SELECT words FROM pages WHERE document = ? ORDER BY number", {report_.document.key},
-                               [&](const Row& row) {
-                                 if (row.is_null(0)) return false;  // another process has made the tree
-                                 auto page = worker::decode_page(row.text(0));
-                                 if (!page.ok()) return bad = page.status(), false;
-                                 pages.push_back(std::move(*page));
-                                 return true;
-                               }));
-  LL_RETURN_IF_ERROR(bad);
-  std::vector<Block> blocks = lay_out(pages);
-  std::vector<OutlineEntry> outline;
-  LL_RETURN_IF_ERROR(db_.query("SELECT level, title, page, top FROM outline WHERE document = ? ORDER BY ordinal",
-                               {report_.document.key}, [&](const Row& row) {
-                                 outline.push_back({static_cast<int>(row.integer(0)), std::string(row.text(1)),
-                                                    static_cast<int>(row.integer(2)), static_cast<float>(row.real(3))});
-                                 return true;
-                               }));
-  LeafLimits limits;
-  limits.count = estimate_tokens;
-  const SectionTree tree = make_sections(std::move(blocks), outline, report_.document.title, limits);
-  if (options_.stop.stop_requested()) return Status(Code::Cancelled, "The import was stopped; what was read is kept");
-  return db_.transaction([&]() -> Status {
-    bool done = false;  // by another process that reads the same file
-    LL_RETURN_IF_ERROR(db_.query("SELECT 1 FROM documents WHERE key = ? AND state = 1", {report_.document.key},
-                                 [&](const Row&) { return done = true, false; }));
-    return done ? Status() : store_tree(tree);
-  });
-}
-
-Status Import::store_tree(const SectionTree& tree) {
-  const int64_t document = report_.document.key;
-  std::vector<int64_t> keys;
-  std::vector<std::string> paths;
-  for (size_t i = 0; i < tree.nodes.size(); ++i) {
-    const TreeNode& node = tree.nodes[i];
-    const auto parent = static_cast<size_t>(node.parent);
-    const SqlValue parent_key = node.parent < 0 ? SqlValue(nullptr) : SqlValue(keys[parent]);
-    LL_RETURN_IF_ERROR(db_.run(
-        "INSERT INTO nodes(document, parent, ordinal, kind, level, title, page_first, page_last, tokens) VALUES (?, ?, "
-        "?, ?, ?, ?, ?, ?, ?)",
-        {document, parent_key, static_cast<int64_t>(i), int64_t{static_cast<uint8_t>(node.kind)}, int64_t{node.level},
-         std::string_view(node.title), int64_t{node.page_first}, int64_t{node.page_last}, int64_t{node.tokens}}));
-    keys.push_back(db_.last_id());
-    const std::string above = node.parent < 0 ? std::string() : paths[parent];
-    paths.push_back(node.level == 0 || node.title.empty() ? above
-                    : above.empty()                       ? node.title
-                                                          : above + " › " + node.title);
-    if (node.kind == NodeKind::Section) continue;
-    std::string body;
-    for (int b = node.block_first; b < node.block_end; ++b) {
-      const Block& block = tree.blocks[static_cast<size_t>(b)];
-      const std::string words = pack_words(block.words);
-      LL_RETURN_IF_ERROR(
-          db_.run("INSERT INTO blocks(document, page, node, kind, text, words) VALUES (?, ?, ?, ?, ?, ?)",
-                  {document, int64_t{block.page}, keys.back(), int64_t{static_cast<uint8_t>(block.kind)},
-                   std::string_view(block.text), Blob{words}}));
-      body += (body.empty() ? "" : "\n") + block.text;
-    }
-    LL_RETURN_IF_ERROR(db_.run("INSERT INTO leaf_text(key, document, path, body) VALUES (?, ?, ?, ?)",
-                               {keys.back(), document, std::string_view(paths.back()), std::string_view(body)}));
-  }
-  LL_RETURN_IF_ERROR(db_.run("UPDATE pages SET words = NULL WHERE document = ?", {document}));
-  LL_RETURN_IF_ERROR(db_.run("DELETE FROM outline WHERE document = ?", {document}));
-  return db_.run("UPDATE documents SET state = 1 WHERE key = ?", {document});
-}
-
-// Words that only a program sees may be there to mislead it.
 Status Import::warn_of_hidden_text() {
   return db_.query("SELECT number, hidden FROM pages WHERE document = ? AND length(hidden) >= ? ORDER BY number",
                    {report_.document.key, kHiddenBytes}, [&](const Row& row) {
@@ -294,25 +194,36 @@ Status Import::warn_of_hidden_text() {
 }
 
 Status Import::collect_warnings() {
-  int without_text = 0;
   LL_RETURN_IF_ERROR(db_.query(
-      "SELECT number, has_text, problem FROM pages WHERE document = ? AND (has_text = 0 OR problem IS NOT NULL)",
-      {report_.document.key}, [&](const Row& row) {
+      "SELECT number, problem FROM pages WHERE document = ? AND problem IS NOT NULL", {report_.document.key},
+      [&](const Row& row) {
         const auto page = static_cast<int>(row.integer(0));
-        const std::string shown = "Page " + std::to_string(page + 1);
-        without_text += row.is_null(2) ? 1 : 0;
-        if (!row.is_null(2))
-          report_.warnings.push_back({"page_failed", page, shown + " was left out: " + std::string(row.text(2))});
-        else
-          report_.warnings.push_back(
-              {"page_without_text", page, shown + " has no text; it may be a picture of a page"});
+        report_.warnings.push_back(
+            {"page_failed", page, "Page " + std::to_string(page + 1) + " was left out: " + std::string(row.text(1))});
         return true;
       }));
-  if (without_text == report_.document.pages)
-    report_.warnings = {
-        {"no_text", -1,
-         "No page has text that can be read; the document may be a scan, which needs text recognition first"}};
+  LL_RETURN_IF_ERROR(warn_of_scans());
   return warn_of_hidden_text();
+}
+
+// Pages without text that are pictures; an empty page is no reason for a warning unless all are.
+Status Import::warn_of_scans() {
+  const auto scans = scanned_pages(library_, report_.document.key);
+  if (!scans.ok()) return scans.status();
+  int64_t with_text = 0;
+  LL_RETURN_IF_ERROR(db_.query("SELECT count(*) FROM pages WHERE document = ? AND has_text <> 0",
+                               {report_.document.key},
+                               [&](const Row& row) { return with_text = row.integer(0), false; }));
+  const std::string remedy =
+      recognition_languages().empty() ? std::string("; to have their text, ") + kInstallTesseract : std::string();
+  if (!scans->empty())
+    report_.warnings.push_back({"scanned_pages", scans->front(),
+                                std::to_string(scans->size()) + " of " + std::to_string(report_.document.pages) +
+                                    " pages are scans without text, the first is page " +
+                                    std::to_string(scans->front() + 1) + remedy});
+  else if (with_text == 0)
+    report_.warnings.push_back({"no_text", -1, "No page has text that can be read"});
+  return {};
 }
 
 }  // namespace

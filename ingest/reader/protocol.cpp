@@ -144,6 +144,22 @@ Result<OpenRequest> decode_open(std::string_view body) {
   return request;
 }
 
+std::string encode(const RecogniseRequest& request) {
+  Writer w;
+  w.put(request.index);
+  w.text(request.languages);
+  return w.out;
+}
+
+Result<RecogniseRequest> decode_recognise(std::string_view body) {
+  Reader r(body);
+  RecogniseRequest request;
+  request.index = r.get<uint32_t>();
+  request.languages = r.text();
+  if (!r.done()) return garbled();
+  return request;
+}
+
 std::string encode(const DocumentInfo& info) {
   Writer w;
   w.put(static_cast<int32_t>(info.pages));

@@ -2,6 +2,7 @@
 //
 //   frame    u32 length of what follows (1 .. kMaxFrame), u8 kind, body
 //   program → worker   Open{password, file name}  Page{u32 index}  Outline{}  Render{u32 index, u32 width in pixels}
+//                      Recognise{u32 index, languages}, answered as Page
 //   worker → program   Hello{u32 version} once at the start; then one answer per request, or Error{u8 code, sentence}
 //
 // Texts are u32 length + UTF-8. The reading side trusts nothing: every length is checked, and a body must be used up.
@@ -28,6 +29,7 @@ enum class Kind : uint8_t {
   Page = 2,
   Outline = 3,
   Render = 4,
+  Recognise = 5,
   Hello = 128,
   Opened,
   PageText,
@@ -52,6 +54,11 @@ struct OpenRequest {
   std::string name;  // of the file, for formats that only its ending tells
 };
 std::string encode(const OpenRequest& request);
+struct RecogniseRequest {
+  uint32_t index = 0;
+  std::string languages;
+};
+std::string encode(const RecogniseRequest& request);
 std::string encode(const DocumentInfo& info);
 std::string encode(const PageText& page);
 std::string encode(const std::vector<OutlineEntry>& outline);
@@ -60,6 +67,7 @@ std::string encode_error(Code code, std::string_view message);
 std::string encode_numbers(std::initializer_list<uint32_t> numbers);
 
 Result<OpenRequest> decode_open(std::string_view body);
+Result<RecogniseRequest> decode_recognise(std::string_view body);
 Result<DocumentInfo> decode_info(std::string_view body);
 Result<PageText> decode_page(std::string_view body);
 Result<std::vector<OutlineEntry>> decode_outline(std::string_view body);

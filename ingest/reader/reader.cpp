@@ -123,8 +123,18 @@ Result<Frame> DocumentReader::ask(Kind request, std::string_view body, Kind expe
 }
 
 Result<PageText> DocumentReader::page(int index) {
-  const auto answer =
-      ask(Kind::Page, worker::encode_numbers({static_cast<uint32_t>(index)}), Kind::PageText, options_.page_timeout_ms);
+  return page_of(
+      ask(Kind::Page, worker::encode_numbers({static_cast<uint32_t>(index)}), Kind::PageText, options_.page_timeout_ms),
+      index);
+}
+
+Result<PageText> DocumentReader::recognise(int index, const std::string& languages) {
+  return page_of(ask(Kind::Recognise, worker::encode(worker::RecogniseRequest{static_cast<uint32_t>(index), languages}),
+                     Kind::PageText, options_.recognise_timeout_ms),
+                 index);
+}
+
+Result<PageText> DocumentReader::page_of(const Result<Frame>& answer, int index) {
   if (!answer.ok()) return answer.status();
   auto page = worker::decode_page(answer->body);
   if (page.ok() && page->index == index) return page;

@@ -18,6 +18,7 @@ struct ReaderOptions {
   std::string password;
   int page_timeout_ms = 30000;
   int open_timeout_ms = 60000;
+  int recognise_timeout_ms = 300000;
 };
 
 class DocumentReader {
@@ -32,6 +33,9 @@ class DocumentReader {
   const DocumentInfo& info() const { return info_; }
   Result<PageText> page(int index);
   Result<std::vector<OutlineEntry>> outline();
+  // The page as a picture, read by Tesseract; takes seconds. NotFound where it, or a language, is not installed.
+  //   languages  joined by '+', such as "eng+deu"
+  Result<PageText> recognise(int index, const std::string& languages);
   // At most kMaxRenderWidth pixels wide.
   Result<PageImage> render(int index, int width_px);
 
@@ -41,6 +45,7 @@ class DocumentReader {
  private:
   explicit DocumentReader(ReaderOptions options) : options_(std::move(options)) {}
   Status start();
+  Result<PageText> page_of(const Result<worker::Frame>& answer, int index);
   void stop();
   Result<worker::Frame> ask(worker::Kind request, std::string_view body, worker::Kind expected, int timeout_ms);
   Result<worker::Frame> exchange(worker::Kind request, std::string_view body, worker::Kind expected, int timeout_ms);

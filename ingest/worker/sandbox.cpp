@@ -11,7 +11,9 @@
 
 #include <array>
 #include <cerrno>
+#include <vector>
 
+#include "ingest/reader/recognition.h"
 #include "ingest/worker/worker.h"
 
 namespace longleaf::worker {
@@ -92,7 +94,9 @@ bool restrict_files() {
   rules.handled_access_fs = kAllAccess;
   const int ruleset = landlock(SYS_landlock_create_ruleset, &rules, sizeof rules, 0U);
   if (ruleset < 0) return false;
-  for (const char* path : kReadable) {
+  std::vector<const char*> readable(kReadable.begin(), kReadable.end());
+  readable.insert(readable.end(), kTessdataFolders.begin(), kTessdataFolders.end());
+  for (const char* path : readable) {
     landlock_path_beneath_attr beneath{};
     beneath.parent_fd = open(path, O_PATH | O_CLOEXEC);
     if (beneath.parent_fd < 0) continue;  // not on this system

@@ -8,9 +8,12 @@
 
 #include "ingest/reader/protocol.h"
 #include "ingest/worker/document.h"
+#include "ingest/worker/recogniser.h"
 
 namespace longleaf::worker {
 namespace {
+
+constexpr float kRecognitionDpi = 300;  // what Tesseract was trained for
 
 class Worker {
  public:
@@ -27,6 +30,8 @@ class Worker {
         return outline();
       case Kind::Render:
         return render(request.body);
+      case Kind::Recognise:
+        return recognise(request.body);
       default:
         return Status(Code::Invalid, "Unknown request");
     }
@@ -37,10 +42,12 @@ class Worker {
   Result<Frame> page(const std::string& body);
   Result<Frame> outline();
   Result<Frame> render(const std::string& body);
+  Result<Frame> recognise(const std::string& body);
 
   std::string_view bytes_;
   bool too_large_;
   std::unique_ptr<OpenDocument> document_;
+  Recogniser recogniser_;
 };
 
 Result<Frame> Worker::open(const std::string& body) {
@@ -75,6 +82,17 @@ Result<Frame> Worker::render(const std::string& body) {
   const auto image = document_->render((*numbers)[0], (*numbers)[1]);
   if (!image.ok()) return image.status();
   return Frame{Kind::Image, encode(*image)};
+}
+
+Result<Frame> Worker::recognise(const std::string& body) {
+  const auto request = decode_recognise(body);
+  if (!request.ok()) return request.status();
+  auto page = document_->page(request->index);
+  if (!page.ok()) return page.status();
+  const auto image = document_->render(request->index, static_cast<uint32_t>(page->width_pt / 72 * kRecognitionDpi));
+  if (!image.ok()) return image.status();
+  LL_RETURN_IF_ERROR(recogniser_.read(*image, request->languages, *page));
+  return Frame{Kind::PageText, encode(*page)};
 }
 
 std::string_view map_document(int fd) {

@@ -2,6 +2,7 @@
 #include "app/gui/application.h"
 
 #include <QDropEvent>
+#include <QInputDialog>
 #include <QMimeData>
 #include <QPlainTextEdit>
 #include <QSignalSpy>
@@ -10,9 +11,12 @@
 #include <QThread>
 #include <fstream>
 
+#include "app/places.h"
 #include "ingest/library/import_queue.h"
+#include "ingest/reader/recognition.h"
 #include "tests/support/manual.h"
 #include "tests/support/random_model.h"
+#include "tests/support/scan.h"
 #include "tests/support/temporary_folder.h"
 #include "ui/chat_view.h"
 #include "ui/figures_bar.h"
@@ -66,6 +70,30 @@ class ApplicationTest : public QObject {
     }
     application_->start({});
     QTRY_COMPARE_WITH_TIMEOUT(window().library()->rowCount(), 4, 20000);
+  }
+
+  void scannedPagesAreOfferedAndRead() {
+    if (recognition_languages().empty()) QSKIP("Tesseract is not installed");
+    ReaderOptions options;
+    options.worker = pdfWorkerProgram();
+    std::vector<PageImage> images;
+    {
+      auto reader = DocumentReader::open(pdf_.toStdString(), options);
+      QVERIFY(reader.ok());
+      images.push_back(*(*reader)->render(7, 1654));
+    }
+    save_scan(images, *folder_ / "scan.pdf");
+    application_->start({QString::fromStdString((*folder_ / "scan.pdf").string())});
+    QTRY_VERIFY_WITH_TIMEOUT(application_->document() != 0, 20000);
+    QVERIFY2(window().notice().contains(QStringLiteral("scans without text")), qPrintable(window().notice()));
+    emit window().recogniseRequested();
+    QTRY_VERIFY_WITH_TIMEOUT(window().findChild<QInputDialog*>() != nullptr, 5000);
+    window().findChild<QInputDialog*>()->accept();
+    QTRY_VERIFY_WITH_TIMEOUT(window().notice().contains(QStringLiteral("was read")), 60000);
+    ask(QStringLiteral("How many litres per minute does pump number 7 deliver?"));
+    QTRY_VERIFY_WITH_TIMEOUT(!window().chat()->isAnswering(), 20000);
+    QVERIFY2(window().chat()->transcript().contains(QStringLiteral("149 litres per minute")),
+             qPrintable(window().chat()->transcript()));
   }
 
   void aModelStreamsItsAnswerWithFigures() {

@@ -1,0 +1,99 @@
+#include "ingest/library/document_tree.h"
+
+#include "ingest/layout/layout.h"
+#include "ingest/reader/protocol.h"
+#include "ingest/structure/sections.h"
+
+namespace longleaf {
+namespace {
+
+Status store_tree(Database& db, int64_t document, const SectionTree& tree) {
+  std::vector<int64_t> keys;
+  std::vector<std::string> paths;
+  for (size_t i = 0; i < tree.nodes.size(); ++i) {
+    const TreeNode& node = tree.nodes[i];
+    const auto parent = static_cast<size_t>(node.parent);
+    const SqlValue parent_key = node.parent < 0 ? SqlValue(nullptr) : SqlValue(keys[parent]);
+    LL_RETURN_IF_ERROR(db.run(
+        "INSERT INTO nodes(document, parent, ordinal, kind, level, title, page_first, page_last, tokens) VALUES (?, ?, "
+        "?, ?, ?, ?, ?, ?, ?)",
+        {document, parent_key, static_cast<int64_t>(i), int64_t{static_cast<uint8_t>(node.kind)}, int64_t{node.level},
+         std::string_view(node.title), int64_t{node.page_first}, int64_t{node.page_last}, int64_t{node.tokens}}));
+    keys.push_back(db.last_id());
+    const std::string above = node.parent < 0 ? std::string() : paths[parent];
+    paths.push_back(node.level == 0 || node.title.empty() ? above
+                    : above.empty()                       ? node.title
+                                                          : above + " › " + node.title);
+    if (node.kind == NodeKind::Section) continue;
+    std::string body;
+    for (int b = node.block_first; b < node.block_end; ++b) {
+      const Block& block = tree.blocks[static_cast<size_t>(b)];
+      const std::string words = pack_words(block.words);
+      LL_RETURN_IF_ERROR(db.run("INSERT INTO blocks(document, page, node, kind, text, words) VALUES (?, ?, ?, ?, ?, ?)",
+                                {document, int64_t{block.page}, keys.back(), int64_t{static_cast<uint8_t>(block.kind)},
+                                 std::string_view(block.text), Blob{words}}));
+      body += (body.empty() ? "" : "\n") + block.text;
+    }
+    LL_RETURN_IF_ERROR(db.run("INSERT INTO leaf_text(key, document, path, body) VALUES (?, ?, ?, ?)",
+                              {keys.back(), document, std::string_view(paths.back()), std::string_view(body)}));
+  }
+  LL_RETURN_IF_ERROR(db.run("UPDATE pages SET words = NULL WHERE document = ? AND recognised = 0", {document}));
+  LL_RETURN_IF_ERROR(db.run("DELETE FROM outline WHERE document = ?", {document}));
+  return db.run("UPDATE documents SET state = 1 WHERE key = ?", {document});
+}
+
+// Words that only a program sees may be there to mislead it.
+Status remove_tree(Database& db, int64_t document) {
+  for (const char* sql : {"DELETE FROM leaf_text WHERE document = ?", "DELETE FROM blocks WHERE document = ?",
+                          "DELETE FROM nodes WHERE document = ?"})
+    LL_RETURN_IF_ERROR(db.run(sql, {document}));
+  return {};
+}
+
+}  // namespace
+
+Status store_outline(Database& db, int64_t document, const std::vector<OutlineEntry>& outline) {
+  int64_t ordinal = 0;
+  for (const OutlineEntry& entry : outline)
+    LL_RETURN_IF_ERROR(db.run("INSERT OR REPLACE INTO outline VALUES (?, ?, ?, ?, ?, ?)",
+                              {document, ordinal++, int64_t{entry.level}, std::string_view(entry.title),
+                               int64_t{entry.page}, double{entry.top}}));
+  return {};
+}
+
+Status make_tree(Library& library, const DocumentRow& document, std::stop_token stop, bool replace) {
+  Database& db = library.database();
+  std::vector<PageText> pages;
+  Status bad;
+  LL_RETURN_IF_ERROR(
+      db.query("SELECT words FROM pages WHERE document = ? ORDER BY number", {document.key}, [&](const Row& row) {
+        if (row.is_null(0)) return false;  // another process has made the tree
+        auto page = worker::decode_page(row.text(0));
+        if (!page.ok()) return bad = page.status(), false;
+        pages.push_back(std::move(*page));
+        return true;
+      }));
+  LL_RETURN_IF_ERROR(bad);
+  std::vector<Block> blocks = lay_out(pages);
+  std::vector<OutlineEntry> outline;
+  LL_RETURN_IF_ERROR(db.query("SELECT level, title, page, top FROM outline WHERE document = ? ORDER BY ordinal",
+                              {document.key}, [&](const Row& row) {
+                                outline.push_back({static_cast<int>(row.integer(0)), std::string(row.text(1)),
+                                                   static_cast<int>(row.integer(2)), static_cast<float>(row.real(3))});
+                                return true;
+                              }));
+  LeafLimits limits;
+  limits.count = estimate_tokens;
+  const SectionTree tree = make_sections(std::move(blocks), outline, document.title, limits);
+  if (stop.stop_requested()) return Status(Code::Cancelled, "The import was stopped; what was read is kept");
+  return db.transaction([&]() -> Status {
+    bool done = false;  // by another process that reads the same file
+    LL_RETURN_IF_ERROR(db.query("SELECT 1 FROM documents WHERE key = ? AND state = 1", {document.key},
+                                [&](const Row&) { return done = true, false; }));
+    if (done && !replace) return {};
+    if (replace) LL_RETURN_IF_ERROR(remove_tree(db, document.key));
+    return store_tree(db, document.key, tree);
+  });
+}
+
+}  // namespace longleaf
