@@ -16,6 +16,8 @@ namespace longleaf {
 namespace {
 
 constexpr size_t kMaxHeadingBytes = 200;
+constexpr size_t kTellingKey = 6;      // bytes of a title that is looked for on every page
+constexpr size_t kFewestCounted = 4;   // entries that only a number tells apart
 constexpr float kFrontMatter = 0.25f;  // of a document, at most
 
 // Outline titles often lack the number the page has, or have one the page lacks.
@@ -27,39 +29,101 @@ bool same_title(const std::string& title, const std::string& text) {
   return shorter.size() >= 4 && longer.size() <= shorter.size() + 12 && longer.find(shorter) != std::string::npos;
 }
 
-struct PageBlocks {
-  int begin, end;
+// Blocks by page and by title.
+class Places {
+ public:
+  explicit Places(const std::vector<Block>& blocks) {
+    for (int i = 0; i < static_cast<int>(blocks.size()); ++i) {
+      const Block& block = blocks[static_cast<size_t>(i)];
+      const auto page = static_cast<size_t>(block.page);
+      if (first_.size() <= page) first_.resize(page + 1, i);
+      const bool may_be_title = block.text.size() <= kMaxHeadingBytes && block.kind != BlockKind::TocEntry;
+      titles_.push_back(may_be_title ? folded(block.text) : std::string());
+      if (may_be_title) ++keys_.try_emplace(title_key(block.text), std::pair{0, i}).first->second.first;
+    }
+  }
+
+  int begin_of(int page) const {
+    return page < 0 ? 0 : page < pages() ? first_[static_cast<size_t>(page)] : static_cast<int>(titles_.size());
+  }
+  int pages() const { return static_cast<int>(first_.size()); }
+
+  // The block with the title on the page; on the nearest of its neighbours; anywhere, if there is but one. -1: nowhere.
+  int find(const std::string& title, int page) const {
+    const std::string wanted = folded(title);
+    if (page >= 0)
+      for (const int off : {0, 1, -1, 2, -2})
+        for (int i = begin_of(page + off); i < begin_of(page + off + 1); ++i)
+          if (same_title(wanted, titles_[static_cast<size_t>(i)])) return i;
+    const auto found = keys_.find(title_key(title));
+    return found != keys_.end() && found->second.first == 1 && found->first.size() >= kTellingKey ? found->second.second
+                                                                                                  : -1;
+  }
+
+ private:
+  std::vector<int> first_;  // block of each page
+  std::vector<std::string> titles_;
+  std::map<std::string, std::pair<int, int>> keys_;  // how often, first where
 };
 
-std::map<int, PageBlocks> by_page(const std::vector<Block>& blocks) {
-  std::map<int, PageBlocks> pages;
-  for (int i = 0; i < static_cast<int>(blocks.size()); ++i) {
-    auto [it, inserted] = pages.try_emplace(blocks[static_cast<size_t>(i)].page, PageBlocks{i, i});
-    it->second.end = i + 1;
+// "Page 1", "Page 2" or "scan0001", "scan0002": what a machine wrote says nothing.
+bool is_made_by_machine(const std::vector<OutlineEntry>& outline) {
+  std::map<std::string, size_t> kinds;
+  for (const OutlineEntry& entry : outline) {
+    std::string kind = folded(entry.title);
+    const bool counted = std::erase_if(kind, [](unsigned char c) { return std::isdigit(c) != 0; }) > 0;
+    if (counted && without_numbering(entry.title) == entry.title) ++kinds[kind];
   }
-  return pages;
+  return std::any_of(kinds.begin(), kinds.end(), [&](const auto& kind) {
+    return kind.second >= kFewestCounted && kind.second * 5 >= outline.size() * 4;
+  });
+}
+
+// Which of `places` (-1: none) stand in order: a longest strictly rising run, so that few wrong targets cost little.
+std::vector<bool> in_order(const std::vector<int>& places) {
+  std::vector<size_t> tails, before(places.size(), SIZE_MAX);
+  for (size_t i = 0; i < places.size(); ++i) {
+    if (places[i] < 0) continue;
+    const auto at = std::lower_bound(tails.begin(), tails.end(), places[i],
+                                     [&](size_t tail, int place) { return places[tail] < place; });
+    if (at != tails.begin()) before[i] = *(at - 1);
+    if (at == tails.end())
+      tails.push_back(i);
+    else
+      *at = i;
+  }
+  std::vector<bool> kept(places.size(), false);
+  for (size_t i = tails.empty() ? SIZE_MAX : tails.back(); i != SIZE_MAX; i = before[i]) kept[i] = true;
+  return kept;
 }
 
 }  // namespace
 
 std::vector<Heading> headings_from_outline(const std::vector<Block>& blocks, const std::vector<OutlineEntry>& outline) {
-  const auto pages = by_page(blocks);
-  std::vector<Heading> headings;
-  int from = 0;  // an outline is in reading order: a heading never stands before the last one
+  const Places places(blocks);
+  std::vector<int> matched;
+  bool any = false;
   for (const OutlineEntry& entry : outline) {
-    const auto page = pages.find(entry.page);
-    if (entry.page < 0 || entry.title.empty() || page == pages.end()) continue;
-    const std::string title = folded(entry.title);
-    Heading heading{-1, entry.level + 1, entry.title, false};
-    for (int i = std::max(from, page->second.begin); i < page->second.end && heading.block < 0; ++i) {
-      const Block& block = blocks[static_cast<size_t>(i)];
-      if (block.text.size() <= kMaxHeadingBytes && same_title(title, folded(block.text)))
-        heading.block = i, heading.is_block = true;
+    matched.push_back(entry.title.empty() ? -1 : places.find(entry.title, entry.page));
+    any |= matched.back() >= 0;
+  }
+  if (!any && is_made_by_machine(outline)) return {};
+  const auto kept = in_order(matched);
+  std::vector<int> next_match(outline.size() + 1, static_cast<int>(blocks.size()) - 1);
+  for (size_t i = outline.size(); i-- > 0;) next_match[i] = kept[i] ? matched[i] : next_match[i + 1];
+  std::vector<Heading> headings;
+  int from = 0;
+  for (size_t i = 0; i < outline.size(); ++i) {
+    const OutlineEntry& entry = outline[i];
+    Heading heading{matched[i], entry.level + 1, entry.title, kept[i]};
+    if (!kept[i]) {
+      // Not printed, or printed out of order: where the target points, between its neighbours.
+      if (entry.title.empty() || entry.page < 0 || entry.page >= places.pages() || from > next_match[i]) continue;
+      heading.block = places.begin_of(entry.page);
+      const int end = places.begin_of(entry.page + 1);
+      while (heading.block + 1 < end && blocks[static_cast<size_t>(heading.block)].box.y1 <= entry.top) ++heading.block;
+      heading.block = std::clamp(heading.block, from, next_match[i]);
     }
-    for (int i = std::max(from, page->second.begin); i < page->second.end && heading.block < 0; ++i)
-      if (blocks[static_cast<size_t>(i)].box.y1 > entry.top) heading.block = i;
-    if (heading.block < 0) heading.block = std::max(from, page->second.begin);
-    if (heading.block >= static_cast<int>(blocks.size())) continue;
     from = heading.is_block ? heading.block + 1 : heading.block;
     headings.push_back(std::move(heading));
   }

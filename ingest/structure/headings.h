@@ -16,8 +16,9 @@ struct Heading {
   bool is_block = false;  // the block is the heading itself, not only what follows it
 };
 
-// Empty when the outline has no two entries with targets. Entries are matched to blocks of their page by text, else
-// by height on the page. In reading order.
+// Outlines lie: a title is looked for on the page its entry points to, then around it, then everywhere; entries whose
+// matches are not in reading order are placed by their target between those that are; an outline that only counts pages
+// is none. Empty when fewer than two entries are left. In reading order.
 std::vector<Heading> headings_from_outline(const std::vector<Block>& blocks, const std::vector<OutlineEntry>& outline);
 
 // From the outline where it is usable, else from printed tables of contents, and in both cases by type what they leave

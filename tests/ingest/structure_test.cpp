@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <functional>
 #include <numeric>
 
 #include "ingest/structure/contents.h"
@@ -182,6 +183,60 @@ TEST(what_looks_like_a_heading_but_is_not) {
   for (int j = 0; j < 5; ++j) blocks.push_back(block(11, "Row of a table", 11, true));
   const auto titles = section_titles(make_sections(blocks, {}, "Manual", limits()));
   CHECK(titles == std::vector<std::string>(6, "1A section of it"));
+}
+
+namespace {
+
+// Ten chapters on ten pages, each with its title and two paragraphs.
+std::vector<Block> ten_chapters() {
+  std::vector<Block> blocks;
+  for (int p = 0; p < 10; ++p) {
+    blocks.push_back(block(p, "The " + std::string(1, static_cast<char>('A' + p)) + " engine", 11));
+    blocks.push_back(block(p, kBody));
+    blocks.push_back(block(p, kBody));
+  }
+  return blocks;
+}
+
+std::vector<OutlineEntry> outline_of_ten(const std::function<int(int)>& page_of) {
+  std::vector<OutlineEntry> outline;
+  for (int p = 0; p < 10; ++p)
+    outline.push_back({0, "The " + std::string(1, static_cast<char>('A' + p)) + " engine", page_of(p), 0});
+  return outline;
+}
+
+bool are_found(const std::vector<Heading>& headings) {
+  if (headings.size() != 10) return false;
+  for (size_t i = 0; i < 10; ++i)
+    if (headings[i].block != static_cast<int>(3 * i) || !headings[i].is_block) return false;
+  return true;
+}
+
+}  // namespace
+
+TEST(an_outline_with_wrong_targets_is_mended_by_the_text) {
+  const auto blocks = ten_chapters();
+  CHECK(are_found(headings_from_outline(blocks, outline_of_ten([](int p) { return p; }))));
+  CHECK(are_found(headings_from_outline(blocks, outline_of_ten([](int) { return 0; }))));        // all the first page
+  CHECK(are_found(headings_from_outline(blocks, outline_of_ten([](int p) { return p + 2; }))));  // shifted
+  CHECK(are_found(headings_from_outline(blocks, outline_of_ten([](int p) { return 9 - p; }))));  // backwards
+  CHECK(are_found(headings_from_outline(blocks, outline_of_ten([](int p) { return p % 2 == 0 ? p : -1; }))));
+}
+
+TEST(an_entry_that_is_not_printed_stays_between_its_neighbours) {
+  auto outline = outline_of_ten([](int p) { return p; });
+  outline.insert(outline.begin() + 5, {0, "Interlude", 9, 0});  // points far ahead
+  const auto headings = headings_from_outline(ten_chapters(), outline);
+  REQUIRE(headings.size() == 11);
+  CHECK_EQ(headings[5].title, std::string("Interlude"));
+  CHECK(headings[5].block >= 12 && headings[5].block <= 15);
+  CHECK_EQ(headings[10].block, 27);
+}
+
+TEST(an_outline_that_only_counts_pages_is_none) {
+  std::vector<OutlineEntry> outline;
+  for (int p = 0; p < 10; ++p) outline.push_back({0, "Page " + std::to_string(p + 1), p, 0});
+  CHECK(headings_from_outline(ten_chapters(), outline).empty());
 }
 
 TEST(an_outline_that_points_nowhere_is_not_believed) {
