@@ -114,6 +114,9 @@ void Application::connectImport() {
     if (!engine_.isEncoding()) window_.job()->clear();
     library_.loadDocuments();
   });
+  connect(&import_, &ImportController::begun, this, [this](qint64 key) {
+    if (!interrupts()) library_.openDocument(key);
+  });
   connect(&import_, &ImportController::imported, this, &Application::showImported);
   connect(&import_, &ImportController::recognised, this, [this](qint64 key, const QString& summary) {
     window_.showNotice(summary, false);
@@ -168,11 +171,15 @@ void Application::showDocuments(const QList<ui::LibraryItem>& documents) {
 
 void Application::showDocument(const OpenedDocument& document) {
   engine_.stopAnswer();
+  const int page = document.row.key == document_.row.key ? window_.pages()->currentPage() : 0;
   document_ = document;
   const QString file = QString::fromStdString(document.row.path.string());
   pages_.setDocument(document.row.path, document.row.id, passwords_.value(file));
   window_.setDocument(QString::fromStdString(document.row.title), document.sections, document.pages);
   window_.chat()->setMessages(document.messages);
+  if (page > 0) window_.pages()->showPage(page);
+  if (document.row.state != DocumentState::Ready)
+    window_.chat()->setAskingEnabled(false, tr("This document has not been read to its end yet"));
   library_.saveSetting(kDocumentSetting, QString::number(document.row.key));
   library_.loadDocuments();
 }
@@ -199,9 +206,12 @@ void Application::showImported(const QString& file, qint64 key, bool alreadyTher
     notice += (notice.isEmpty() ? QString() : QStringLiteral(" ")) + warnings.first() + QStringLiteral(".");
   if (warnings.size() > 1) notice += tr(" (and %n more note(s))", nullptr, static_cast<int>(warnings.size()) - 1);
   if (!notice.isEmpty() && problems_.isEmpty()) window_.showNotice(notice, false);
-  // A reader who is in the middle of something else is not interrupted: the library shows what is there now.
-  const bool interrupts = document() != 0 && (import_.pending() > 1 || window_.chat()->isAnswering());
-  if (!interrupts) library_.openDocument(key);
+  if (key == document() || !interrupts()) library_.openDocument(key);
+}
+
+// A reader who is in the middle of something else is not interrupted: the library shows what is there now.
+bool Application::interrupts() const {
+  return document() != 0 && (import_.pending() > 1 || window_.chat()->isAnswering());
 }
 
 }  // namespace longleaf

@@ -32,6 +32,7 @@ class Application final : public QObject {
   void connectEngine();
   void showDocuments(const QList<ui::LibraryItem>& documents);
   void showDocument(const OpenedDocument& document);
+  bool interrupts() const;
   void offerRecognition(qint64 key, int pages, double secondsPerPage);
   void showImported(const QString& file, qint64 key, bool alreadyThere, const QStringList& warnings);
 

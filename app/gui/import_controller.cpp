@@ -130,7 +130,11 @@ void ImportController::run(Library& library, ImportQueue& queue, const QString& 
   options.stop = stop;
   const auto start = Clock::now();
   int firstPage = -1;
+  bool told = false;
   options.progress = [&](const ImportProgress& p) {
+    const bool isFirst = p.pages_done > 0 && p.pages_done < p.pages && !told;
+    if (isFirst) home([this, key = p.document] { emit begun(key); });
+    told |= isFirst;
     if (firstPage < 0) firstPage = p.pages_done;
     const QString title = QString::fromStdString(p.title);
     report(waiting > 1 ? tr("Reading %1 (%n waiting)", nullptr, waiting - 1).arg(title) : tr("Reading %1").arg(title),

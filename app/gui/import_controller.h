@@ -40,6 +40,8 @@ class ImportController final : public QObject {
 
  signals:
   void progress(const ui::JobItem& job);
+  // Its first pages can be looked at; only of documents that take a while.
+  void begun(qint64 document);
   void imported(const QString& file, qint64 document, bool alreadyThere, const QStringList& warnings);
   void recognised(qint64 document, const QString& summary);
   void passwordNeeded(const QString& file, const QString& reason);

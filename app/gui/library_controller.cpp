@@ -38,13 +38,22 @@ void LibraryController::loadDocuments() {
   });
 }
 
-Result<OpenedDocument> LibraryController::read(Library& library, qint64 key) {
-  OpenedDocument opened;
-  LL_ASSIGN_OR_RETURN(opened.row, library.document(key));
-  if (opened.row.state != DocumentState::Ready)
+// The pages can be looked at while the rest is read: those not read yet are taken to be as large as the last one.
+Result<OpenedDocument> LibraryController::readUnfinished(Library& library, OpenedDocument opened) {
+  LL_ASSIGN_OR_RETURN(const auto pages, library.pages(opened.row.key));
+  if (pages.empty())
     return Status(
         Code::Invalid,
         "“" + opened.row.title + "” has not been read to its end; drop the file again, it goes on where it stopped");
+  opened.pages = toItems(pages);
+  while (opened.pages.size() < opened.row.pages) opened.pages.append(ui::PageItem{opened.pages.last().sizePt, {}});
+  return opened;
+}
+
+Result<OpenedDocument> LibraryController::read(Library& library, qint64 key) {
+  OpenedDocument opened;
+  LL_ASSIGN_OR_RETURN(opened.row, library.document(key));
+  if (opened.row.state != DocumentState::Ready) return readUnfinished(library, std::move(opened));
   LL_ASSIGN_OR_RETURN(const auto nodes, library.tree(key));
   LL_ASSIGN_OR_RETURN(const auto pages, library.pages(key));
   LL_ASSIGN_OR_RETURN(const int64_t chat, current_chat(library, key));

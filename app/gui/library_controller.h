@@ -47,6 +47,7 @@ class LibraryController final : public QObject {
   // On the thread: the library, opened when first needed. nullptr after telling why not.
   Library* library();
   Result<OpenedDocument> read(Library& library, qint64 key);
+  Result<OpenedDocument> readUnfinished(Library& library, OpenedDocument opened);
   // From the thread: runs `done` on the GUI thread.
   void home(std::function<void()> done);
   void fail(const Status& status);

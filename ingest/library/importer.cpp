@@ -141,8 +141,8 @@ Status Import::read_pages() {
 
   for (size_t at = 0; at < missing.size();) {
     if (options_.progress)
-      options_.progress({report_.document.title, report_.document.pages - static_cast<int>(missing.size() - at),
-                         report_.document.pages});
+      options_.progress({report_.document.key, report_.document.title,
+                         report_.document.pages - static_cast<int>(missing.size() - at), report_.document.pages});
     const size_t n = std::min<size_t>(static_cast<size_t>(options_.range_pages), missing.size() - at);
     const std::vector<int> numbers(missing.begin() + static_cast<long>(at),
                                    missing.begin() + static_cast<long>(at + n));
@@ -152,7 +152,8 @@ Status Import::read_pages() {
     LL_RETURN_IF_ERROR(store_range(numbers, pages));
     at += n;
   }
-  if (options_.progress) options_.progress({report_.document.title, report_.document.pages, report_.document.pages});
+  if (options_.progress)
+    options_.progress({report_.document.key, report_.document.title, report_.document.pages, report_.document.pages});
   return {};
 }
 

@@ -20,6 +20,7 @@ struct ImportWarning {
 };
 
 struct ImportProgress {
+  int64_t document = 0;
   std::string title;
   int pages_done = 0, pages = 0;
 };

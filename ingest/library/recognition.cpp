@@ -50,7 +50,8 @@ class Recognition {
   Status read_scans(const std::vector<int>& scans) {
     const auto step = static_cast<size_t>(pool_->size());
     for (size_t at = 0; at < scans.size() && !options_.stop.stop_requested(); at += step) {
-      if (options_.progress) options_.progress({document_.title, static_cast<int>(at), static_cast<int>(scans.size())});
+      if (options_.progress)
+        options_.progress({document_.key, document_.title, static_cast<int>(at), static_cast<int>(scans.size())});
       const std::vector<int> numbers(scans.begin() + static_cast<long>(at),
                                      scans.begin() + static_cast<long>(std::min(at + step, scans.size())));
       const auto pages = pool_->read(numbers, 1, options_.stop, [&](DocumentReader& reader, int number) {

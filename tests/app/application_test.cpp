@@ -72,6 +72,19 @@ class ApplicationTest : public QObject {
     QTRY_COMPARE_WITH_TIMEOUT(window().library()->rowCount(), 4, 20000);
   }
 
+  void aLongDocumentCanBeLookedAtWhileItIsRead() {
+    const QString file = QString::fromStdString((*folder_ / "long.pdf").string());
+    manual({.pages = 1500, .outline = false, .salt = 5}).save(file.toStdString());
+    application_->start({file});
+    QTRY_VERIFY_WITH_TIMEOUT(application_->document() != 0, 20000);
+    auto* input = window().chat()->findChild<QPlainTextEdit*>();
+    QVERIFY(!input->isEnabled());  // still being read
+    window().pages()->showPage(700);
+    QTRY_VERIFY_WITH_TIMEOUT(input->isEnabled(), 60000);
+    QCOMPARE(window().pages()->currentPage(), 700);
+    QVERIFY(window().sections()->rowCount() == 1);
+  }
+
   void scannedPagesAreOfferedAndRead() {
     if (recognition_languages().empty()) QSKIP("Tesseract is not installed");
     ReaderOptions options;
@@ -209,6 +222,11 @@ class ApplicationTest : public QObject {
     QCoreApplication::sendEvent(&window(), &event);
   }
 
+  // A document is open and read to its end.
+  bool isRead() {
+    return application_->document() != 0 && window().chat()->findChild<QPlainTextEdit*>()->isEnabled();
+  }
+
   void ask(const QString& question) {
     auto* input = window().chat()->findChild<QPlainTextEdit*>();
     input->setPlainText(question);
@@ -230,7 +248,7 @@ class ApplicationTest : public QObject {
     QSignalSpy opened(engine(), &EngineController::modelOpened);
     emit window().modelOpened(QString::fromStdString(model.string()));
     QTRY_COMPARE_WITH_TIMEOUT(opened.count(), 1, 30000);
-    QTRY_VERIFY_WITH_TIMEOUT(application_->document() != 0, 20000);
+    QTRY_VERIFY_WITH_TIMEOUT(isRead(), 20000);
   }
 
   int kept() {

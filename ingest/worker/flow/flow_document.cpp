@@ -25,6 +25,7 @@ void need_application() {
   static char name[] = "longleaf-pdf";
   static char* arguments[] = {name, nullptr};
   qputenv("QT_QPA_PLATFORM", "offscreen");
+  qInstallMessageHandler([](QtMsgType, const QMessageLogContext&, const QString&) {});  // it misses folders by design
   new QGuiApplication(count, arguments);  // lives as long as the process
 }
 
