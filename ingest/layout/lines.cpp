@@ -137,8 +137,9 @@ std::string plain(const std::string& text) {
   return out;
 }
 
-// One letter of a private use area: a bullet or a box from a symbol font.
+// One letter of a private use area, or a control character: a bullet or a box from a symbol font.
 bool is_mark(const std::string& text) {
+  if (text.size() == 2 && text[0] == '\xC2' && static_cast<unsigned char>(text[1]) < 0xA0) return true;
   return text.size() == 3 && (text[0] == '\xEE' || (text[0] == '\xEF' && static_cast<unsigned char>(text[1]) <= 0xA3));
 }
 

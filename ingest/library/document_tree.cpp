@@ -92,6 +92,10 @@ Status make_tree(Library& library, const DocumentRow& document, std::stop_token 
                                 [&](const Row&) { return done = true, false; }));
     if (done && !replace) return {};
     if (replace) LL_RETURN_IF_ERROR(remove_tree(db, document.key));
+    // A title that is only the file's name gives way to the one on the first page.
+    if (!tree.printed_title.empty() && document.title == document.path.stem().string())
+      LL_RETURN_IF_ERROR(
+          db.run("UPDATE documents SET title = ? WHERE key = ?", {std::string_view(tree.printed_title), document.key}));
     return store_tree(db, document.key, tree);
   });
 }

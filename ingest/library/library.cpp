@@ -111,7 +111,8 @@ Result<DocumentRow> Library::find(std::string_view name) {
   for (auto& d : *all) {
     const bool by_id =
         name.size() >= kShortestPrefix && is_hexadecimal(name) && d.id.compare(0, name.size(), name) == 0;
-    if (by_id || d.title == name || (!error && d.path == path)) matches.push_back(d);
+    const bool by_name = d.path.filename() == name || d.path.stem() == name;
+    if (by_id || d.title == name || by_name || (!error && d.path == path)) matches.push_back(d);
   }
   const std::string shown(name);
   if (matches.empty())

@@ -61,7 +61,7 @@ class Library {
   static Result<std::unique_ptr<Library>> open(const std::filesystem::path& folder);
 
   Result<std::vector<DocumentRow>> documents();
-  // By id or its prefix (4 characters at least), by exact title, or by path. NotFound, or Invalid when several match.
+  // By id or its prefix (4 characters at least), by exact title, by path or by the name of its file. NotFound, or Invalid when several match.
   Result<DocumentRow> find(std::string_view name);
   Result<DocumentRow> document(int64_t key);
   // Parents before children, in reading order.

@@ -4,6 +4,7 @@
 #include <cctype>
 
 #include "ingest/structure/headings.h"
+#include "ingest/structure/printed_title.h"
 #include "ingest/structure/sentences.h"
 #include "ingest/structure/topics.h"
 
@@ -137,6 +138,10 @@ SectionTree make_sections(std::vector<Block> blocks, const std::vector<OutlineEn
   for (const Block& block : blocks) tokens.push_back(limits.count(block.text));
   const auto headings = with_topics(blocks, tokens, find_headings(blocks, outline));
   SectionTree tree;
+  if (const auto printed = printed_title(blocks)) {
+    tree.printed_title = printed->text;
+    for (int i = printed->first; i < printed->end; ++i) blocks[static_cast<size_t>(i)].kind = BlockKind::Heading;
+  }
   Builder builder(tree, limits, title);
   size_t next = 0;
   for (size_t i = 0; i < blocks.size(); ++i) {

@@ -31,6 +31,7 @@ struct TreeNode {
 struct SectionTree {
   std::vector<Block> blocks;  // as given, but headings marked and blocks beyond the target cut
   std::vector<TreeNode> nodes;
+  std::string printed_title;  // of the first page; empty: none was found
 };
 
 // A number that follows most tokenizers of English within a fifth: word pieces of four letters, marks, digits.

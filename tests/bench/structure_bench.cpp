@@ -25,6 +25,7 @@
 #include "ingest/reader/reader.h"
 #include "ingest/structure/headings.h"
 #include "ingest/structure/numbering.h"
+#include "ingest/structure/printed_title.h"
 
 namespace {
 
@@ -109,10 +110,16 @@ void compare(std::vector<Title> wanted, const std::vector<Title>& found, Measure
   out.level_f1 = f1(level_hits);
 }
 
-std::vector<Title> titles_of(const Document& document) {
+// `with_title`: the document's own title counts as a heading, as docling has it.
+std::vector<Title> titles_of(const Document& document, bool with_title) {
   std::vector<Title> titles;
+  const auto printed = with_title ? printed_title(document.blocks) : std::nullopt;
+  if (printed)
+    titles.push_back(
+        {document.blocks[static_cast<size_t>(printed->first)].page, 1, title_key(printed->text), printed->text});
   for (const Heading& heading : document.headings) {
     const Block& block = document.blocks[static_cast<size_t>(heading.block)];
+    if (printed && heading.block >= printed->first && heading.block < printed->end) continue;
     titles.push_back({block.page, heading.level, title_key(heading.title), heading.title});
   }
   return titles;
@@ -144,7 +151,7 @@ bool measure_outline(const Document& document, Measured& out) {
     return false;
   int depth = 1;
   for (const Title& title : wanted) depth = std::max(depth, title.level);
-  auto found = titles_of(document);
+  auto found = titles_of(document, false);
   Measured strict;
   compare(wanted, found, strict);
   std::erase_if(found, [&](const Title& title) { return title.level > depth; });
@@ -206,7 +213,7 @@ bool measure_truth(const fs::path& truth, const Document& document, Measured& ou
   std::vector<Item> items;
   std::vector<Title> wanted;
   collect(root, root.at("body"), document, items, wanted);
-  auto found = titles_of(document);
+  auto found = titles_of(document, true);
   for (auto* titles : {&wanted, &found})
     for (Title& title : *titles) {
       title.level = 1;

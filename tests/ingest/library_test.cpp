@@ -110,6 +110,18 @@ TEST(search_finds_words_with_their_boxes) {
   CHECK(best->find(page_fact(3)) != std::string::npos);
 }
 
+TEST(a_document_without_a_title_is_called_by_the_one_it_prints_and_found_by_its_file) {
+  TemporaryFolder folder;
+  auto library = Library::open(folder / "lib");
+  REQUIRE_OK(library);
+  std::ofstream(folder / "scan0001.md") << "# The Tides of the Inner Sea\n\n" << std::string(400, 'x') << " end.\n";
+  const auto report = import_document(**library, folder / "scan0001.md", options());
+  REQUIRE_OK(report);
+  CHECK_EQ(report->document.title, std::string("The Tides of the Inner Sea"));
+  for (const char* name : {"The Tides of the Inner Sea", "scan0001.md", "scan0001"})
+    CHECK_EQ((*library)->find(name)->key, report->document.key);
+}
+
 TEST(search_knows_diacritics_beginnings_phrases_and_scripts_without_spaces) {
   TemporaryFolder folder;
   auto library = Library::open(folder / "lib");

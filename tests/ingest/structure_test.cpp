@@ -5,6 +5,7 @@
 #include "ingest/structure/contents.h"
 #include "ingest/structure/headings.h"
 #include "ingest/structure/numbering.h"
+#include "ingest/structure/printed_title.h"
 #include "ingest/structure/sections.h"
 #include "ingest/structure/sentences.h"
 #include "ingest/structure/topics.h"
@@ -213,6 +214,18 @@ bool are_found(const std::vector<Heading>& headings) {
 }
 
 }  // namespace
+
+TEST(the_title_of_a_document_is_its_largest_text_of_several_words_on_the_first_page) {
+  const std::vector<Block> blocks = {block(0, "Redpaper", 40),        block(0, "The Tides of", 22),
+                                     block(0, "the Inner Sea", 22),   block(0, "www.example.org/tides now", 30),
+                                     block(0, kBody + kBody + kBody), block(1, "Some later large words", 40)};
+  const auto title = printed_title(blocks);
+  REQUIRE(title.has_value());
+  CHECK_EQ(title->text, std::string("The Tides of the Inner Sea"));
+  CHECK(title->first == 1 && title->end == 3);
+  CHECK(!printed_title({block(0, "Only slightly larger", 12), block(0, kBody)}).has_value());
+  CHECK(!printed_title({}).has_value());
+}
 
 TEST(an_outline_with_wrong_targets_is_mended_by_the_text) {
   const auto blocks = ten_chapters();
