@@ -51,7 +51,7 @@ void printImport(const ImportReport& report) {
 int runImport(Context& context, const std::vector<std::string>& paths) {
   const auto files = documents_in({paths.begin(), paths.end()});
   if (files.empty()) return context.failed(Status(Code::NotFound, "There is no document in " + paths.front()));
-  Json documents = Json::array();
+  Json documents = Json::array(), failed = Json::array();
   int status = kDone;
   for (const auto& file : files) {
     const bool named = std::find(paths.begin(), paths.end(), file.string()) != paths.end();
@@ -62,13 +62,14 @@ int runImport(Context& context, const std::vector<std::string>& paths) {
       const bool says_which = reason.find(file.filename().string()) != std::string::npos;
       context.failed(says_which ? report.status() : Status(report.status().code(), file.string() + ": " + reason));
       status = kFailed;
+      failed.push_back({{"file", file.string()}, {"reason", reason}});
       if (report.status().code() == Code::Cancelled) break;
       continue;
     }
     documents.push_back(importJson(*report));
     if (!context.json()) printImport(*report);
   }
-  if (context.json()) Context::print({{"documents", documents}});
+  if (context.json()) Context::print({{"documents", documents}, {"failed", failed}});
   return status;
 }
 
@@ -227,8 +228,7 @@ int runRecognise(Context& context, const std::string& name, const std::string& l
       context.progress("Recognised " + std::to_string(p.pages_done) + " of " + std::to_string(p.pages) + " pages, " +
                        duration(spent / p.pages_done * (p.pages - p.pages_done)) + " left");
   };
-  const auto report =
-      scans.empty() ? Result<RecogniseReport>(RecogniseReport{}) : recognise_scans(*library, document, options);
+  const auto report = recognise_scans(*library, document, options);
   context.progress("");
   if (!report.ok()) return context.failed(report.status());
   if (context.json())
@@ -237,12 +237,12 @@ int runRecognise(Context& context, const std::string& name, const std::string& l
                     {"failed", report->failed},
                     {"waiting", report->waiting},
                     {"seconds", report->seconds}});
-  else if (scans.empty())
+  else if (scans.empty() && report->seconds == 0)
     std::printf("No page of “%s” is a scan without text.\n", document.title.c_str());
   else
     std::printf("Recognised %d pages in %s; %d could not be read, %d are left.\n", report->pages,
                 duration(report->seconds).c_str(), report->failed, report->waiting);
-  return report->waiting > 0 ? kFailed : kDone;
+  return report->waiting > 0 || report->failed > 0 ? kFailed : kDone;
 }
 
 // A damaged memory file is made anew by the next encoding; nothing must use it until then.

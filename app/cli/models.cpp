@@ -134,7 +134,7 @@ int runDoctor(Context& context) {
   const auto library = context.library();
   CheckReport check;
   if (library.ok()) {
-    auto checked = (*library)->check();
+    auto checked = (*library)->check(false);
     if (checked.ok())
       check = *checked;
     else

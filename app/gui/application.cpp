@@ -59,9 +59,8 @@ void Application::connectWindow() {
   connect(&window_, &ui::MainWindow::recogniseRequested, this, [this] {
     if (document() != 0) library_.countScans(document());
   });
-  connect(&window_, &ui::MainWindow::languagesChosen, this, [this](const QString& languages) {
-    if (document() != 0) import_.recognise(document(), languages.trimmed());
-  });
+  connect(&window_, &ui::MainWindow::languagesChosen, this,
+          [this](const QString& languages) { import_.recognise(scanned_, languages.trimmed()); });
   connect(&window_, &ui::MainWindow::encodeRequested, this, [this] {
     if (document() != 0) engine_.encode(document());
   });
@@ -126,6 +125,7 @@ void Application::connectImport() {
   connect(&import_, &ImportController::failed, this, [this](const QString& file, const QString& reason) {
     const QString name = QFileInfo(file).fileName();
     const QString line = reason.contains(name) ? reason : tr("%1: %2").arg(name, reason);
+    problems_ = problems_.mid(std::max<qsizetype>(0, problems_.size() - kShownProblems));
     problems_.append(line);
     window_.showNotice(problems_.mid(std::max<qsizetype>(0, problems_.size() - kShownProblems)).join('\n'), true);
   });
@@ -197,6 +197,7 @@ void Application::offerRecognition(qint64 key, int pages, double secondsPerPage)
   const QString time = seconds <= 0   ? tr("The time is known after the first page.")
                        : seconds < 90 ? tr("It will take about %1 s.").arg(std::ceil(seconds))
                                       : tr("It will take about %1 min.").arg(std::ceil(seconds / 60));
+  scanned_ = key;
   window_.askLanguages(languages, tr("%n page(s) are scans. %1", nullptr, pages).arg(time));
 }
 

@@ -43,6 +43,7 @@ class Application final : public QObject {
   EngineController engine_;
   OpenedDocument document_;
   QHash<QString, QString> passwords_;  // file → password, for this run only
+  qint64 scanned_ = 0;                 // the document whose scans were offered to be read
   bool offerSample_ = false, remembered_ = false;
   QStringList problems_;  // with the files that were opened last
   ui::MainWindow window_;

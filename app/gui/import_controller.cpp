@@ -17,7 +17,15 @@ ImportController::ImportController(std::filesystem::path folder, QObject* parent
 // What waits stays in the queue: only a person's cancel empties it.
 ImportController::~ImportController() {
   quitting_ = true;
-  cancel();
+  std::lock_guard lock(requestsMutex_);
+  stop_.request_stop();
+  setPaused(false);
+  if (requests_.isEmpty()) return;
+  auto library = Library::open(folder_);
+  for (const Request& request : std::exchange(requests_, {}))
+    if (library.ok())
+      if (const Status kept = ImportQueue(**library).add(documents_in({request.path.toStdString()}), true); !kept.ok())
+        log(LogLevel::Warning, kept.message());
 }
 
 void ImportController::home(std::function<void()> done) {
@@ -115,14 +123,14 @@ void ImportController::drain(std::stop_token stop) {
     const auto waiting = queue.waiting();
     if (!next.ok() || !*next || !waiting.ok()) break;
     home([this, n = *waiting] { waiting_ = n; });
-    run(**library, queue, QString::fromStdString((*next)->string()), *waiting, stop);
+    if (!run(**library, queue, QString::fromStdString((*next)->string()), *waiting, stop)) break;
     waitWhilePaused(stop);
   }
   if (stop.stop_requested() && !quitting_)
     if (const Status cleared = queue.clear(); !cleared.ok()) log(LogLevel::Warning, cleared.message());
 }
 
-void ImportController::run(Library& library, ImportQueue& queue, const QString& file, int waiting,
+bool ImportController::run(Library& library, ImportQueue& queue, const QString& file, int waiting,
                            std::stop_token stop) {
   ImportOptions options;
   options.reader.worker = pdfWorkerProgram();
@@ -139,18 +147,22 @@ void ImportController::run(Library& library, ImportQueue& queue, const QString& 
     const QString title = QString::fromStdString(p.title);
     report(waiting > 1 ? tr("Reading %1 (%n waiting)", nullptr, waiting - 1).arg(title) : tr("Reading %1").arg(title),
            p, start, firstPage);
+    addRequests(queue);  // what is dropped meanwhile must survive a crash too
     waitWhilePaused(stop);
   };
   const std::filesystem::path path = file.toStdString();
   const Status begun = queue.begin(path);
+  const bool canWrite = begun.ok() || begun.code() == Code::Unsupported;  // the latter: it was set aside
   const auto result = begun.ok() ? import_document(library, path, options) : Result<ImportReport>(begun);
-  if (const Status ended = queue.end(path, result.status()); !ended.ok()) log(LogLevel::Warning, ended.message());
+  const Status ended = canWrite ? queue.end(path, result.status()) : begun;
+  if (!ended.ok()) log(LogLevel::Warning, ended.message());
   if (result.ok()) {
     QStringList warnings;
     for (const auto& w : result->warnings) warnings.append(QString::fromStdString(w.message));
-    return home([this, file, key = result->document.key, there = result->already_there, warnings] {
+    home([this, file, key = result->document.key, there = result->already_there, warnings] {
       emit imported(file, key, there, warnings);
     });
+    return ended.ok();
   }
   const bool locked = result.status().code() == Code::Locked && !result.status().message().starts_with("The library");
   home([this, file, locked, text = toSentence(result.status())] {
@@ -159,6 +171,7 @@ void ImportController::run(Library& library, ImportQueue& queue, const QString& 
     else
       emit failed(file, text);
   });
+  return ended.ok() && result.status().code() != Code::NoMemory;  // on a full disk the next file fares no better
 }
 
 void ImportController::report(const QString& what, const ImportProgress& p, Clock::time_point start, int firstPage) {

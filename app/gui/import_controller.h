@@ -57,7 +57,8 @@ class ImportController final : public QObject {
   void drain(std::stop_token stop);
   void runRecognition(qint64 document, const QString& languages, std::stop_token stop);
   void addRequests(ImportQueue& queue);
-  void run(Library& library, ImportQueue& queue, const QString& file, int waiting, std::stop_token stop);
+  // False when the library cannot be written, so that going on makes no sense.
+  bool run(Library& library, ImportQueue& queue, const QString& file, int waiting, std::stop_token stop);
   void report(const QString& what, const ImportProgress& progress, std::chrono::steady_clock::time_point start,
               int firstPage);
   bool isPaused();

@@ -2,7 +2,7 @@
 
 #include "app/gui/convert.h"
 #include "app/places.h"
-#include "ingest/library/importer.h"
+#include "ingest/library/file_id.h"
 
 namespace longleaf {
 

@@ -38,6 +38,7 @@ Status store_tree(Database& db, int64_t document, const SectionTree& tree) {
                               {keys.back(), document, std::string_view(paths.back()), std::string_view(body)}));
   }
   LL_RETURN_IF_ERROR(db.run("UPDATE pages SET words = NULL WHERE document = ? AND recognised = 0", {document}));
+  LL_RETURN_IF_ERROR(db.run("UPDATE pages SET recognised = 1 WHERE document = ? AND recognised = 2", {document}));
   LL_RETURN_IF_ERROR(db.run("DELETE FROM outline WHERE document = ?", {document}));
   return db.run("UPDATE documents SET state = 1 WHERE key = ?", {document});
 }

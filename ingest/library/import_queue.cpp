@@ -112,7 +112,9 @@ Status ImportQueue::end(const std::filesystem::path& file, const Status& outcome
   const std::string key = key_of(file);
   const bool broke_off = outcome.code() == Code::Io || outcome.code() == Code::Timeout;
   if (broke_off) return {};
-  if (outcome.code() == Code::Cancelled)
+  // Stopped, or nothing the file can help: a full disk, a busy library.
+  if (outcome.code() == Code::Cancelled || outcome.code() == Code::NoMemory ||
+      outcome.message().starts_with("The library"))
     return db_.run("UPDATE queue SET attempts = 0 WHERE path = ?", {std::string_view(key)});
   return drop(file);
 }

@@ -1,14 +1,10 @@
 #include "ingest/library/importer.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
-#include <cstring>
-#include <fstream>
 
 #include "ingest/library/document_tree.h"
+#include "ingest/library/file_id.h"
 #include "ingest/library/recognition.h"
 #include "ingest/reader/protocol.h"
 #include "ingest/reader/reader_pool.h"
@@ -21,14 +17,6 @@ constexpr int kPagesEach = 8;          // for which another reader is worth its 
 constexpr size_t kLongestTitle = 300;  // bytes
 constexpr int64_t kHiddenBytes = 40;   // less is a stray mark
 constexpr size_t kShownBytes = 80;
-constexpr size_t kHashChunk = 1 << 20;
-
-std::string hexadecimal(const unsigned char* bytes, unsigned n) {
-  static const char digits[] = "0123456789abcdef";
-  std::string out;
-  for (unsigned i = 0; i < n; ++i) out += digits[bytes[i] >> 4], out += digits[bytes[i] & 15];
-  return out;
-}
 
 // At most `most` bytes, never half a character.
 std::string shortened(std::string text, size_t most) {
@@ -106,7 +94,10 @@ Status Import::open_document(const std::string& id) {
     if (row->state == DocumentState::Ready) return {};
   }
   LL_ASSIGN_OR_RETURN(pool_, ReaderPool::open(file_, options_.reader, options_.readers));
-  if (key != 0) return {};
+  int64_t pages_read = 0;
+  LL_RETURN_IF_ERROR(db_.query("SELECT count(*) FROM pages WHERE document = ?", {key},
+                               [&](const Row& row) { return pages_read = row.integer(0), false; }));
+  if (key != 0 && pages_read > 0) return {};
 
   const DocumentInfo& info = pool_->first().info();
   const std::string title = title_of(info, file_);
@@ -115,11 +106,14 @@ Status Import::open_document(const std::string& id) {
     // Another process may have begun the same file since we looked.
     LL_RETURN_IF_ERROR(db_.query("SELECT key FROM documents WHERE id = ?", {std::string_view(id)},
                                  [&](const Row& row) { return key = row.integer(0), false; }));
-    if (key != 0) return {};
-    LL_RETURN_IF_ERROR(db_.run("INSERT INTO documents(id, title, author, path, pages, state) VALUES (?, ?, ?, ?, ?, 0)",
-                               {std::string_view(id), std::string_view(title), std::string_view(info.author),
-                                std::string_view(path), int64_t{info.pages}}));
-    key = db_.last_id();
+    if (key != 0)  // begun before, or taken out of use by a check: this reader may count other pages
+      LL_RETURN_IF_ERROR(db_.run("UPDATE documents SET pages = ? WHERE key = ?", {int64_t{info.pages}, key}));
+    else
+      LL_RETURN_IF_ERROR(
+          db_.run("INSERT INTO documents(id, title, author, path, pages, state) VALUES (?, ?, ?, ?, ?, 0)",
+                  {std::string_view(id), std::string_view(title), std::string_view(info.author), std::string_view(path),
+                   int64_t{info.pages}}));
+    if (key == 0) key = db_.last_id();
     return outline.ok() ? store_outline(db_, key, *outline) : Status();
   }));
   auto row = library_.document(key);
@@ -146,8 +140,11 @@ Status Import::read_pages() {
     const size_t n = std::min<size_t>(static_cast<size_t>(options_.range_pages), missing.size() - at);
     const std::vector<int> numbers(missing.begin() + static_cast<long>(at),
                                    missing.begin() + static_cast<long>(at + n));
-    const auto pages = pool_->read(numbers, kPagesEach, options_.stop,
-                                   [](DocumentReader& reader, int number) { return reader.page(number); });
+    const auto pages = pool_->read(numbers, kPagesEach, options_.stop, [](DocumentReader& reader, int number) {
+      auto page = reader.page(number);
+      // Whatever killed the worker may have been no fault of the page's.
+      return page.status().code() == Code::Io ? reader.page(number) : page;
+    });
     if (options_.stop.stop_requested()) return Status(Code::Cancelled, "The import was stopped; what was read is kept");
     LL_RETURN_IF_ERROR(store_range(numbers, pages));
     at += n;
@@ -228,28 +225,6 @@ Status Import::warn_of_scans() {
 }
 
 }  // namespace
-
-Result<std::string> file_id(const std::filesystem::path& file, std::stop_token stop) {
-  std::error_code error;
-  if (std::filesystem::is_directory(file, error))
-    return Status(Code::Invalid, file.string() + " is a folder, not a document");
-  if (std::filesystem::exists(file, error) && !std::filesystem::is_regular_file(file, error))
-    return Status(Code::Invalid, file.string() + " is not a file that can be read to its end; choose a PDF");
-  std::ifstream in(file, std::ios::binary);
-  if (!in) return Status(Code::NotFound, file.string() + " cannot be opened: " + std::strerror(errno));
-  const std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
-  EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr);
-  std::vector<char> chunk(kHashChunk);
-  while (in.read(chunk.data(), static_cast<std::streamsize>(chunk.size())), in.gcount() > 0) {
-    if (stop.stop_requested()) return Status(Code::Cancelled, "The import was stopped");
-    EVP_DigestUpdate(context.get(), chunk.data(), static_cast<size_t>(in.gcount()));
-  }
-  if (in.bad()) return Status(Code::Io, file.string() + " could not be read to its end");
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned n = 0;
-  EVP_DigestFinal_ex(context.get(), digest, &n);
-  return hexadecimal(digest, n);
-}
 
 Result<ImportReport> import_document(Library& library, const std::filesystem::path& file,
                                      const ImportOptions& options) {

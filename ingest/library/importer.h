@@ -43,7 +43,4 @@ struct ImportReport {
 // Blocks until done. Errors: DocumentReader::open's, Database's, Cancelled.
 Result<ImportReport> import_document(Library& library, const std::filesystem::path& file, const ImportOptions& options);
 
-// SHA-256 of a file's bytes, hexadecimal.
-Result<std::string> file_id(const std::filesystem::path& file, std::stop_token stop = {});
-
 }  // namespace longleaf

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <map>
 
 #include "engine/base/log.h"
+#include "ingest/library/file_id.h"
 #include "ingest/library/schema.h"
 
 namespace longleaf {
@@ -219,74 +221,91 @@ Result<uint64_t> Library::remove(int64_t document) {
   return before.ok() && after.ok() && *before > *after ? *before - *after : 0;
 }
 
-Result<CheckReport> Library::check() {
+Result<CheckReport> Library::check(bool mend) {
   CheckReport report;
-  LL_RETURN_IF_ERROR(check_file(report));
-  LL_RETURN_IF_ERROR(check_index(report));
-  LL_RETURN_IF_ERROR(check_documents(report));
+  LL_RETURN_IF_ERROR(check_file(report, mend));
+  LL_RETURN_IF_ERROR(check_index(report, mend));
+  LL_RETURN_IF_ERROR(check_documents(report, mend));
   LL_RETURN_IF_ERROR(database_->query("SELECT count(*) FROM documents", {}, [&](const Row& row) {
     return report.documents = static_cast<int>(row.integer(0)), true;
   }));
   return report;
 }
 
-Status Library::check_file(CheckReport& report) {
+Status Library::check_file(CheckReport& report, bool mend) {
   const auto problems = [&]() -> Result<std::vector<std::string>> {
     std::vector<std::string> found;
     LL_RETURN_IF_ERROR(database_->query("PRAGMA integrity_check", {}, [&](const Row& row) {
       if (row.text(0) != "ok") found.emplace_back(row.text(0));
       return true;
     }));
-    LL_RETURN_IF_ERROR(database_->query("PRAGMA foreign_key_check", {}, [&](const Row& row) {
-      return found.push_back("A row of " + std::string(row.text(0)) + " belongs to nothing"), true;
-    }));
+    std::map<std::string, int> orphans;
+    LL_RETURN_IF_ERROR(database_->query("PRAGMA foreign_key_check", {},
+                                        [&](const Row& row) { return ++orphans[std::string(row.text(0))], true; }));
+    for (const auto& [table, n] : orphans)
+      found.push_back(std::to_string(n) + " rows of " + table + " belong to nothing");
     return found;
   };
   auto before = problems();
   if (!before.ok()) return before.status();
-  if (before->empty()) return {};
+  if (!mend) report.problems.insert(report.problems.end(), before->begin(), before->end());
+  if (before->empty() || !mend) return {};
+  // Rows of nothing are of no use to anyone.
+  for (const char* sql : {"DELETE FROM blocks WHERE node NOT IN (SELECT key FROM nodes)",
+                          "DELETE FROM leaf_text WHERE key NOT IN (SELECT key FROM nodes)"})
+    if (const Status done = database_->run(sql); !done.ok()) log(LogLevel::Warning, done.message());
   // Indexes can be made anew from their tables; a damaged table cannot.
   if (const Status made = database_->run("REINDEX"); !made.ok()) log(LogLevel::Warning, made.message());
   auto after = problems();
   if (!after.ok()) return after.status();
-  if (after->empty()) report.repaired.push_back("Indexes of the library were damaged; they were made anew");
+  if (after->empty())
+    report.repaired.push_back("Indexes of the library were damaged or held rows of nothing; they were made anew");
   report.problems.insert(report.problems.end(), after->begin(), after->end());
   return {};
 }
 
-Status Library::check_index(CheckReport& report) {
-  const auto matches = [&] {
-    return database_->run("INSERT INTO leaf_index(leaf_index, rank) VALUES ('integrity-check', 1)").ok();
+Status Library::check_index(CheckReport& report, bool mend) {
+  const auto verify = [&] {
+    return database_->run("INSERT INTO leaf_index(leaf_index, rank) VALUES ('integrity-check', 1)");
   };
-  if (matches()) return {};
-  if (database_->run("INSERT INTO leaf_index(leaf_index) VALUES ('rebuild')").ok() && matches())
+  const Status verified = verify();
+  if (verified.ok() || verified.code() != Code::Corrupt) return verified;
+  if (mend && database_->run("INSERT INTO leaf_index(leaf_index) VALUES ('rebuild')").ok() && verify().ok())
     report.repaired.push_back("The search index did not match the text; it was made anew");
   else
-    report.problems.push_back("The search index does not match the text and cannot be made anew");
+    report.problems.push_back("The search index does not match the text");
   return {};
 }
 
-Status Library::check_documents(CheckReport& report) {
+Status Library::check_documents(CheckReport& report, bool mend) {
   struct Damaged {
     int64_t key;
-    std::string title, path;
+    std::string id, title, path;
   };
   std::vector<Damaged> damaged;
   LL_RETURN_IF_ERROR(
-      database_->query("SELECT key, title, path FROM documents d WHERE state = 1 AND ("
+      database_->query("SELECT key, id, title, path FROM documents d WHERE state = 1 AND ("
                        " pages <> (SELECT count(*) FROM pages p WHERE p.document = d.key)"
                        " OR NOT EXISTS (SELECT 1 FROM nodes n WHERE n.document = d.key)"
                        " OR EXISTS (SELECT 1 FROM nodes n WHERE n.document = d.key AND n.kind = 1"
-                       "  AND NOT EXISTS (SELECT 1 FROM leaf_text t WHERE t.key = n.key))"
+                       "  AND NOT EXISTS (SELECT 1 FROM leaf_text t WHERE t.key = n.key AND"
+                       "   (t.body = '' OR EXISTS (SELECT 1 FROM blocks b WHERE b.node = n.key))))"
                        " OR EXISTS (SELECT 1 FROM blocks b WHERE b.document = d.key AND length(b.words) % 14 <> 0))",
                        {}, [&](const Row& row) {
-                         damaged.push_back({row.integer(0), std::string(row.text(1)), std::string(row.text(2))});
+                         damaged.push_back({row.integer(0), std::string(row.text(1)), std::string(row.text(2)),
+                                            std::string(row.text(3))});
                          return true;
                        }));
   for (const Damaged& document : damaged) {
-    LL_RETURN_IF_ERROR(forget_content(document.key));
-    report.repaired.push_back("Parts of “" + document.title + "” were missing or damaged; import " + document.path +
-                              " again to read it anew (its conversations are kept)");
+    const std::string what = "Parts of “" + document.title + "” are missing or damaged; ";
+    const auto id = file_id(document.path);
+    if (!id.ok() || *id != document.id) {
+      report.problems.push_back(what + "what is left can be used, because " + document.path +
+                                " is not there any more or has changed; restore a backup, or import another copy");
+      continue;
+    }
+    if (mend) LL_RETURN_IF_ERROR(forget_content(document.key));
+    report.problems.push_back(what + "import " + document.path + " to read it anew (its conversations are kept)");
   }
   return {};
 }

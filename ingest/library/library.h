@@ -61,7 +61,8 @@ class Library {
   static Result<std::unique_ptr<Library>> open(const std::filesystem::path& folder);
 
   Result<std::vector<DocumentRow>> documents();
-  // By id or its prefix (4 characters at least), by exact title, by path or by the name of its file. NotFound, or Invalid when several match.
+  // By id or its prefix (4 characters at least), by exact title, by path or by the name of its file. NotFound, or
+  // Invalid when several match.
   Result<DocumentRow> find(std::string_view name);
   Result<DocumentRow> document(int64_t key);
   // Parents before children, in reading order.
@@ -77,9 +78,9 @@ class Library {
 
   // Removes everything of a document and gives the space back. Returns the bytes by which the library shrank.
   Result<uint64_t> remove(int64_t document);
-  // Verifies everything. Mends the search index; a document with missing or damaged parts is taken out of use, but for
-  // its conversations, until its file is imported again.
-  Result<CheckReport> check();
+  // Verifies everything, and mends what it can if `mend`: the search index is made anew; a document with missing parts
+  // is taken out of use, but for its conversations, until its file is imported again – if that is still there.
+  Result<CheckReport> check(bool mend = true);
   Status backup(const std::filesystem::path& to) { return database_->backup(to); }
 
   Result<std::string> setting(std::string_view key);  // "" when it was never set
@@ -91,9 +92,9 @@ class Library {
  private:
   Library() = default;
   Result<uint64_t> size_bytes();
-  Status check_file(CheckReport& report);
-  Status check_index(CheckReport& report);
-  Status check_documents(CheckReport& report);
+  Status check_file(CheckReport& report, bool mend);
+  Status check_index(CheckReport& report, bool mend);
+  Status check_documents(CheckReport& report, bool mend);
   Status forget_content(int64_t document);
   std::filesystem::path folder_;
   std::unique_ptr<Database> database_;

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "ingest/library/document_tree.h"
+#include "ingest/library/file_id.h"
 #include "ingest/reader/protocol.h"
 #include "ingest/reader/reader_pool.h"
 
@@ -22,12 +23,15 @@ class Recognition {
   Result<RecogniseReport> run() {
     const auto start = std::chrono::steady_clock::now();
     LL_ASSIGN_OR_RETURN(std::vector<int> scans, scanned_pages(library_, document_.key));
+    LL_ASSIGN_OR_RETURN(bool is_behind, tree_is_behind());  // a run before this one did not come to the tree
     report_.waiting = static_cast<int>(scans.size());
+    if (scans.empty() && !is_behind) return report_;
     LL_RETURN_IF_ERROR(open());
     LL_RETURN_IF_ERROR(read_scans(scans));
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    if (report_.pages > 0) {
+    if (report_.pages > 0)
       LL_RETURN_IF_ERROR(library_.set_setting(kRateSetting, std::to_string(seconds / report_.pages)));
+    if (report_.pages > 0 || is_behind) {
       LL_RETURN_IF_ERROR(read_the_rest());
       LL_RETURN_IF_ERROR(make_tree(library_, document_, {}, true));
     }
@@ -36,6 +40,13 @@ class Recognition {
   }
 
  private:
+  Result<bool> tree_is_behind() {
+    bool behind = false;
+    LL_RETURN_IF_ERROR(db_.query("SELECT 1 FROM pages WHERE document = ? AND recognised = 2 LIMIT 1", {document_.key},
+                                 [&](const Row&) { return behind = true, false; }));
+    return behind;
+  }
+
   Status open() {
     const auto id = file_id(document_.path, options_.stop);
     if (!id.ok()) return id.status();
@@ -55,7 +66,9 @@ class Recognition {
       const std::vector<int> numbers(scans.begin() + static_cast<long>(at),
                                      scans.begin() + static_cast<long>(std::min(at + step, scans.size())));
       const auto pages = pool_->read(numbers, 1, options_.stop, [&](DocumentReader& reader, int number) {
-        return reader.recognise(number, options_.languages);
+        auto page = reader.recognise(number, options_.languages);
+        const bool died = page.status().code() == Code::Io || page.status().code() == Code::NoMemory;
+        return died ? reader.recognise(number, options_.languages) : page;  // by a new worker
       });
       for (size_t i = 0; i < pages.size(); ++i) {
         if (pages[i].status().code() == Code::NotFound) return pages[i].status();  // no Tesseract, no language
@@ -66,14 +79,16 @@ class Recognition {
     return {};
   }
 
+  // A page is given up only when it is the page's own fault; else it stays a scan for the next time.
   Status keep(int number, const Result<PageText>& page) {
     ++(page.ok() ? report_.pages : report_.failed);
+    if (!page.ok() && page.status().code() != Code::Corrupt) return {};
     --report_.waiting;
     if (!page.ok())
       return db_.run("UPDATE pages SET recognised = 1, problem = ? WHERE document = ? AND number = ?",
                      {std::string_view(page.status().message()), document_.key, int64_t{number}});
     const std::string packed = worker::encode(*page);
-    return db_.run("UPDATE pages SET recognised = 1, has_text = ?, words = ? WHERE document = ? AND number = ?",
+    return db_.run("UPDATE pages SET recognised = 2, has_text = ?, words = ? WHERE document = ? AND number = ?",
                    {int64_t{page->words.empty() ? 0 : 1}, Blob{packed}, document_.key, int64_t{number}});
   }
 

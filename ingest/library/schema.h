@@ -6,6 +6,7 @@
 //              ├─ nodes      sections and leaves; `ordinal` is reading order, parents before children
 //              ├─ blocks     text with the box of every word; `node` is the leaf
 //              └─ chats ── messages ── citations
+//   pages.recognised         1: by text recognition; 2: so, but the tree does not have it yet
 //   queue                    files that are still to be imported
 //   leaf_text / leaf_index   what full-text search sees of a leaf: its title path and its text (FTS5, external content)
 #pragma once

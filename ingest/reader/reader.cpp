@@ -73,7 +73,7 @@ Status DocumentReader::start() {
   if (error != 0) {
     pid_ = 0;
     close(ends[0]);
-    return Status(Code::Io,
+    return Status(Code::NotFound,
                   "The reader " + program + " cannot be started: " + std::strerror(error) + "; install Longleaf again");
   }
   to_worker_ = from_worker_ = ends[0];

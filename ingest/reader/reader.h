@@ -18,7 +18,7 @@ struct ReaderOptions {
   std::string password;
   int page_timeout_ms = 30000;
   int open_timeout_ms = 60000;
-  int recognise_timeout_ms = 300000;
+  int recognise_timeout_ms = 120000;
 };
 
 class DocumentReader {

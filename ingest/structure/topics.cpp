@@ -87,7 +87,9 @@ class Stretch {
   Counts window(size_t gap, bool ahead) const {
     Counts counts;
     size_t n = 0;
-    for (size_t b = gap; n < kWindowWords && (ahead ? b < end_ : b > begin_); ahead ? ++b : --b)
+    size_t blocks = 0;  // those without words are bounded too
+    for (size_t b = gap; n < kWindowWords && blocks < kWindowWords && (ahead ? b < end_ : b > begin_);
+         ahead ? ++b : --b, ++blocks)
       for (const int number : stems_.of_block[ahead ? b : b - 1]) ++counts[number], ++n;
     return counts;
   }
@@ -97,13 +99,13 @@ class Stretch {
     std::vector<double> likeness(end_ - begin_, 1);
     for (size_t i = 1; i < likeness.size(); ++i)
       likeness[i] = cosine(window(begin_ + i, false), window(begin_ + i, true));
+    auto left = likeness, right = likeness;  // the peaks
+    for (size_t i = 2; i < likeness.size(); ++i)
+      if (likeness[i - 1] >= likeness[i]) left[i] = left[i - 1];
+    for (size_t i = likeness.size() - 1; i-- > 1;)
+      if (likeness[i + 1] >= likeness[i]) right[i] = right[i + 1];
     depth_.assign(likeness.size(), 0);
-    for (size_t i = 1; i < likeness.size(); ++i) {
-      size_t left = i, right = i;
-      while (left > 1 && likeness[left - 1] >= likeness[left]) --left;
-      while (right + 1 < likeness.size() && likeness[right + 1] >= likeness[right]) ++right;
-      depth_[i] = likeness[left] + likeness[right] - 2 * likeness[i];
-    }
+    for (size_t i = 1; i < likeness.size(); ++i) depth_[i] = left[i] + right[i] - 2 * likeness[i];
   }
 
   // The deepest gap after `from` near `wanted` tokens; the nearest one where none is near.

@@ -46,7 +46,9 @@ Result<Format> format_of(std::string_view bytes, std::string_view name) {
   if (bytes.empty()) return Status(Code::Corrupt, "The file is empty");
   const std::string ending = ending_of(name);
   const std::string_view head = bytes.substr(0, kLooked);
-  if (head.substr(0, kPdfMark).find("%PDF-") != std::string_view::npos) return Format::Pdf;
+  const size_t mark = head.substr(0, kPdfMark).find("%PDF-");
+  // A text may speak of the mark.
+  if (mark == 0 || (mark != std::string_view::npos && (ending == "pdf" || !is_text(head)))) return Format::Pdf;
   if (ending == "pdf") return Status(Code::Corrupt, "The file is not a PDF");
   const bool zip = head.starts_with("PK\x03\x04");
   if (zip && (ending == "epub" || head.substr(0, 128).find("application/epub+zip") != std::string_view::npos))

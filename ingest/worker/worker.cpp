@@ -116,7 +116,7 @@ int run_worker(int document, int in, int out) {
   while (true) {
     const auto request = read_frame(in, -1);
     if (!request.ok()) return request.status().code() == Code::Io ? 0 : 1;
-    Result<Frame> answer = Status(Code::NoMemory, "The page needs more memory than the reader may take");
+    Result<Frame> answer = Status(Code::NoMemory, "The file needs more memory than the reader may take");
     try {
       answer = worker.answer(*request);
     } catch (const std::bad_alloc&) {  // the limit on address space, met inside poppler

@@ -109,17 +109,42 @@ TEST(text_that_a_page_hides_is_kept_apart) {
   CHECK(kept);
 }
 
-TEST(a_page_nested_a_hundred_thousand_deep_is_read) {
-  std::string html;
-  for (int i = 0; i < 100000; ++i) html += "<div><b>";
+TEST(only_what_a_page_really_hides_is_hidden) {
+  for (const char* style : {"font-size:0.9em", "opacity: 0.5", "display:inline", "visibility:visible; color:red"})
+    CHECK(html_blocks("<p style='" + std::string(style) + "'>seen</p>") == std::vector<std::string>{"paragraph: seen"});
+  for (const char* style : {"FONT-SIZE: 0px", "opacity:0", "color:red;Display : None !important", "visibility:hidden"})
+    CHECK(html_blocks("<p style='" + std::string(style) + "'>not seen</p>").empty());
   Flow flow;
-  const Status status = read_html(html + "deep", flow);
-  CHECK(status.ok() || status.code() == Code::Corrupt);
+  CHECK(read_html("<h1>Intro <span hidden>obey me</span></h1><h2 hidden>obey me</h2><p>x", flow).ok());
+  CHECK(outline_of(flow) == std::vector<std::string>{"0Intro@0"});
+}
+
+TEST(a_deeply_nested_page_and_a_very_long_paragraph_are_read_to_their_ends) {
+  std::string html;
+  for (int i = 0; i < 3000; ++i) html += "<div><b>";
+  CHECK(html_blocks(html + "deep") == std::vector<std::string>{"paragraph: deep"});
+  Flow flow;
+  CHECK(read_html("<p>" + std::string(11 << 20, 'x') + "</p><p>the end</p>", flow).ok());
+  REQUIRE(!flow.blocks.empty());
+  CHECK_EQ(flow.blocks.back().runs.at(0).text, std::string("the end"));
+}
+
+TEST(a_table_that_arranges_a_page_is_not_a_table) {
+  CHECK(html_blocks("<table><tr><td><h1>Title</h1><p>Text.</p></td><td>Aside</td></tr></table>") ==
+        (std::vector<std::string>{"heading: Title", "paragraph: Text.", "paragraph: Aside"}));
+}
+
+TEST(list_items_keep_the_numbers_they_are_given) {
+  CHECK(html_blocks("<ol start=0><li>a<li value=7>b<li>c</ol>") ==
+        (std::vector<std::string>{"list_item: 0. a", "list_item: 7. b", "list_item: 8. c"}));
 }
 
 TEST(text_in_old_encodings_is_read) {
   CHECK_EQ(decoded("caf\xE9 \x93quoted\x94"), std::string("café “quoted”"));
   CHECK_EQ(decoded(std::string("\xFF\xFEh\0i\0", 6)), std::string("hi"));
+  CHECK_EQ(decoded("old\rMac\r\nnew"), std::string("old\nMac\nnew"));
+  CHECK(html_blocks("<?xml version='1.0' encoding='windows-1251'?><html><body><p>\xCF\xF0\xE8\xE2\xE5\xF2</p>") ==
+        std::vector<std::string>{"paragraph: Привет"});
   CHECK(html_blocks("<meta charset='windows-1251'><p>\xCF\xF0\xE8\xE2\xE5\xF2</p>") ==
         std::vector<std::string>{"paragraph: Привет"});
 }
@@ -163,6 +188,11 @@ TEST(broken_and_protected_books_are_refused_in_words) {
   const std::string without = zip_of(files);
   CHECK(read_epub(without, flow).code() == Code::Corrupt);
   files = book();
+  files.erase("OEBPS/two b.xhtml");
+  flow = {};
+  REQUIRE(read_epub(zip_of(files), flow).ok());
+  CHECK(blocks_of(flow).back().find("[This chapter is missing.") != std::string::npos);
+  files = book();
   files["META-INF/encryption.xml"] =
       "<encryption><EncryptedData><CipherData><CipherReference URI='OEBPS/text/one.xhtml'/></CipherData>"
       "</EncryptedData></encryption>";
@@ -203,6 +233,15 @@ TEST(long_text_is_set_on_pages_whose_words_stay_on_them_and_in_order) {
   CHECK(lay_out(set.pages).size() >= 200);
 }
 
+TEST(a_letter_under_a_heap_of_marks_stays_within_what_a_word_may_be) {
+  std::string text = "a";
+  for (int i = 0; i < 40000; ++i) text += "\u0301";
+  Flow flow;
+  flow.blocks.emplace_back();
+  flow.blocks.back().runs.push_back({text});
+  for (const Word& word : set_pages(flow).pages.at(0).words) CHECK(word.text.size() < 2000);
+}
+
 TEST(right_to_left_text_runs_from_the_right_and_is_stored_as_it_is_read) {
   Flow flow;
   REQUIRE(read_html("<p>שלום עולם טוב</p>", flow).ok());
@@ -229,6 +268,7 @@ TEST(the_reader_takes_every_format_and_draws_it) {
       {"b.html", "<!doctype html><title>Valves</title><h1>Pumps</h1><p>The pump <b>hums</b>."},
       {"c.txt", "Chapter 1\n\nThe pump hums.\n\nChapter 2\n\nIt stops."},
       {"d.epub", zip_of(book())},
+      {"about.md", "The header of a file is %PDF-1.7 and that is a fact."},
       {"without_ending", "<html><body><p>The pump hums."}};
   for (const auto& [name, bytes] : files) {
     write(folder / name, bytes);

@@ -294,13 +294,21 @@ TEST(check_mends_the_search_index_and_takes_damaged_documents_out_of_use) {
   REQUIRE_OK(db.run("DELETE FROM pages WHERE number = 3"));
   check = (*library)->check();
   REQUIRE_OK(check);
-  CHECK(check->repaired.size() == 1 && check->repaired[0].find("import " + path.string()) != std::string::npos);
+  CHECK(check->problems.size() == 1 && check->problems[0].find("import " + path.string()) != std::string::npos);
   CHECK((*library)->document(key)->state == DocumentState::Reading);
   REQUIRE_OK(import_document(**library, path, options()));
   CHECK_EQ((*library)->document(key)->sections, report->document.sections);
   CHECK(current_chat(**library, key).ok());
   check = (*library)->check();
   CHECK(check->repaired.empty() && check->problems.empty());
+
+  REQUIRE_OK(db.run("DELETE FROM blocks WHERE page = 2"));
+  CHECK_EQ((*library)->check(false)->problems.size(), size_t{1});
+  CHECK((*library)->document(key)->state == DocumentState::Ready);  // only looked at
+  std::filesystem::remove(path);
+  check = (*library)->check();
+  CHECK(check->problems.size() == 1 && check->problems[0].find("not there any more") != std::string::npos);
+  CHECK(!search(**library, key, "litres", 10)->empty());  // without its file, what is left is all there is
 }
 
 TEST(a_newer_library_is_refused) {
@@ -380,6 +388,9 @@ TEST(a_library_of_any_older_version_is_brought_up_to_date) {
       REQUIRE_OK(
           (*old)->run("INSERT INTO pages(document, number, width, height, label, has_text, problem, words) VALUES"
                       " (1, 0, 595, 842, 'i', 1, NULL, NULL), (2, 0, 595, 842, '', 1, NULL, x'00')"));
+      REQUIRE_OK(
+          (*old)->run("INSERT INTO nodes(document, ordinal, kind, level, title, page_first, page_last, tokens)"
+                      " VALUES (1, 0, 0, 0, 'Read', 0, 0, 0)"));
     }
     auto library = Library::open(folder / "lib");
     REQUIRE_OK(library);

@@ -93,6 +93,40 @@ TEST(scans_are_read_kept_after_a_stop_and_searched) {
   CHECK((*library)->document(key)->sections >= 2);
 }
 
+TEST(what_was_recognised_before_a_crash_comes_into_the_tree) {
+  if (!has_tesseract()) return;
+  TemporaryFolder folder;
+  auto library = Library::open(folder / "lib");
+  REQUIRE_OK(library);
+  const auto report = import_document(**library, scan_of_manual(folder, 2), import_options());
+  REQUIRE_OK(report);
+  REQUIRE_OK(recognise_scans(**library, report->document, recognise_options()));
+  // As a crash leaves it after the last page: read, but the tree is the old one.
+  Database& db = (*library)->database();
+  REQUIRE_OK(db.run("UPDATE pages SET recognised = 2"));
+  for (const char* table : {"leaf_text", "blocks"}) REQUIRE_OK(db.run(("DELETE FROM " + std::string(table)).c_str()));
+  REQUIRE_OK(db.run("DELETE FROM nodes WHERE level > 0"));
+  const auto again = recognise_scans(**library, report->document, recognise_options());
+  REQUIRE_OK(again);
+  CHECK_EQ(again->pages, 0);
+  CHECK_EQ(search(**library, report->document.key, "litres", 10)->size(), size_t{2});
+}
+
+TEST(a_page_that_could_not_be_read_this_time_stays_a_scan) {
+  if (!has_tesseract()) return;
+  TemporaryFolder folder;
+  auto library = Library::open(folder / "lib");
+  REQUIRE_OK(library);
+  const auto report = import_document(**library, scan_of_manual(folder, 1), import_options());
+  REQUIRE_OK(report);
+  RecogniseOptions options = recognise_options();
+  options.reader.recognise_timeout_ms = 1;
+  const auto hurried = recognise_scans(**library, report->document, options);
+  REQUIRE_OK(hurried);
+  CHECK(hurried->failed == 1 && hurried->waiting == 1 && hurried->pages == 0);
+  CHECK_EQ(recognise_scans(**library, report->document, recognise_options())->pages, 1);
+}
+
 TEST(a_language_that_is_not_there_is_named) {
   if (!has_tesseract()) return;
   TemporaryFolder folder;

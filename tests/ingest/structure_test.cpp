@@ -77,6 +77,13 @@ TEST(text_without_headings_is_cut_where_its_words_change) {
   }
 }
 
+TEST(a_long_list_of_numbers_is_cut_as_well) {  // in a time that grows with its length: a million lines exist
+  std::vector<Block> blocks;
+  for (int i = 0; i < 20000; ++i) blocks.push_back(block(i / 50, std::to_string(i * 7919 % 100000)));
+  const auto topics = with_topics(blocks, std::vector<int>(blocks.size(), 2), {});
+  CHECK(topics.size() >= 8);
+}
+
 TEST(a_long_text_without_headings_becomes_a_balanced_tree) {
   std::vector<Block> blocks;
   for (int i = 0; i < 2000; ++i) blocks.push_back(block(i / 10, kBody + " " + std::to_string(i * 7919 % 1000)));

@@ -144,6 +144,13 @@ bool is_protected(Archive& archive, const std::vector<std::string>& order) {
   });
 }
 
+// What a reader sees in place of a chapter that cannot be read.
+FlowBlock notice(const std::string& reason) {
+  FlowBlock block;
+  block.runs.push_back({"[This chapter is missing. " + reason + ".]", false, true, false, false, 0});
+  return block;
+}
+
 }  // namespace
 
 Status read_epub(std::string_view bytes, Flow& flow) {
@@ -171,6 +178,7 @@ Status read_epub(std::string_view bytes, Flow& flow) {
     const Status status = page.ok() ? read_html(*page, flow) : page.status();
     if (!status.ok() && first_problem.ok()) first_problem = status;
     read += status.ok() ? 1 : 0;
+    if (!status.ok()) flow.blocks.push_back(notice(status.message()));
     if (flow.blocks.size() == begin) continue;
     flow.blocks[begin].starts_chapter = true;
     const bool has_heading = std::any_of(flow.blocks.begin() + static_cast<long>(begin), flow.blocks.end(),

@@ -16,7 +16,7 @@
 namespace longleaf::worker {
 namespace {
 
-constexpr size_t kMostPages = 200000;
+constexpr size_t kMostText = size_t{64} << 20;  // bytes; a hundred long novels
 
 // Qt draws text only for an application; one without a screen, which needs nothing of the system.
 void need_application() {
@@ -26,7 +26,7 @@ void need_application() {
   static char* arguments[] = {name, nullptr};
   qputenv("QT_QPA_PLATFORM", "offscreen");
   qInstallMessageHandler([](QtMsgType, const QMessageLogContext&, const QString&) {});  // it misses folders by design
-  new QGuiApplication(count, arguments);  // lives as long as the process
+  new QGuiApplication(count, arguments);                                                // lives as long as the process
 }
 
 void draw(QPainter& painter, const Word& word, double width, double height) {
@@ -97,8 +97,11 @@ Result<std::unique_ptr<OpenDocument>> open_flow(std::string_view bytes, Format f
                      : format == Format::Html     ? read_html(bytes, flow)
                      : format == Format::Markdown ? read_markdown(bytes, flow)
                                                   : read_plain_text(bytes, flow));
+  size_t text = 0;
+  for (const FlowBlock& block : flow.blocks)
+    for (const FlowRun& run : block.runs) text += run.text.size();
+  if (text > kMostText) return Status(Code::Unsupported, "The document has more than 64 MB of text");
   SetPages set = set_pages(flow);
-  if (set.pages.size() > kMostPages) return Status(Code::Unsupported, "The document is too long to be read");
   return std::unique_ptr<OpenDocument>(std::make_unique<FlowDocument>(std::move(flow), std::move(set)));
 }
 

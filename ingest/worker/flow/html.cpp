@@ -1,13 +1,14 @@
 #include "ingest/worker/flow/html.h"
 
 #include <libxml/HTMLparser.h>
+#include <libxml/parserInternals.h>
 
 #include <algorithm>
 #include <array>
-#include <climits>
-#include <cstdlib>
+#include <charconv>
 #include <cstring>
 #include <memory>
+#include <optional>
 
 #include "ingest/worker/flow/plain_text.h"
 
@@ -16,6 +17,7 @@ namespace {
 
 constexpr int kDeepestList = 8;
 constexpr int kMostCells = 200;
+constexpr int kLookedInTable = 2000;  // elements
 
 enum class Role { Inline, Skip, Block, Heading, List, Item, Preformatted, Table, Row, Cell, Break };
 
@@ -62,12 +64,50 @@ std::string attribute(const xmlNode* node, const char* name) {
   return value == nullptr ? std::string() : std::string(reinterpret_cast<const char*>(value.get()));
 }
 
+// A number of an attribute or a style; nothing when there is none. A unit may follow.
+std::optional<double> number_of(std::string_view text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end != text.data() ? std::optional(value) : std::nullopt;
+}
+
+// Whether one declaration of a style, without spaces and in small letters, takes the text from sight.
+bool hides(std::string_view declaration) {
+  const size_t colon = declaration.find(':');
+  if (colon == std::string_view::npos) return false;
+  const auto property = declaration.substr(0, colon), value = declaration.substr(colon + 1);
+  if (property == "display") return value.starts_with("none");
+  if (property == "visibility") return value.starts_with("hidden") || value.starts_with("collapse");
+  if (property == "font-size" || property == "opacity") return number_of(value) == 0.0;
+  return false;
+}
+
 bool hides(const xmlNode* node) {
   if (xmlHasProp(node, reinterpret_cast<const xmlChar*>("hidden")) != nullptr) return true;
   std::string style = attribute(node, "style");
   std::erase_if(style, [](unsigned char c) { return std::isspace(c) != 0; });
-  return style.find("display:none") != std::string::npos || style.find("visibility:hidden") != std::string::npos ||
-         style.find("font-size:0") != std::string::npos || style.find("opacity:0;") != std::string::npos;
+  std::transform(style.begin(), style.end(), style.begin(), [](unsigned char c) { return std::tolower(c); });
+  for (size_t begin = 0; begin < style.size();) {
+    const size_t end = std::min(style.find(';', begin), style.size());
+    if (hides(std::string_view(style).substr(begin, end - begin))) return true;
+    begin = end + 1;
+  }
+  return false;
+}
+
+// A table that only arranges a page: it holds headings or other tables. Looks at its first elements only.
+bool arranges_a_page(xmlNode* table) {
+  int looked = 0;
+  for (xmlNode* node = table->children; node != nullptr && looked < kLookedInTable; ++looked) {
+    if (node->type == XML_ELEMENT_NODE && (role_of(node) == Role::Heading || role_of(node) == Role::Table)) return true;
+    if (node->children != nullptr && node->type == XML_ELEMENT_NODE) {
+      node = node->children;
+      continue;
+    }
+    while (node != table && node->next == nullptr) node = node->parent;
+    node = node == table ? nullptr : node->next;
+  }
+  return false;
 }
 
 // The mark beside a heading that links to itself.
@@ -106,19 +146,27 @@ class Collector {
       return false;
     }
     if (node->type != XML_ELEMENT_NODE) return false;
-    const Role role = role_of(node);
-    if (role == Role::Skip || is_permalink(node)) return false;
-    begin(node, role);
+    if (role_of(node) == Role::Skip || is_permalink(node)) return false;
+    if (role_of(node) == Role::Table) arranging_.push_back(rows_ == 0 && arranges_a_page(node));
+    begin(node, role_here(node));
     change_look(node, 1);
     return true;
   }
 
   void leave(xmlNode* node) {
     if (node->type != XML_ELEMENT_NODE) return;
-    const Role role = role_of(node);
-    if (role == Role::Skip || is_permalink(node)) return;
-    end(node, role);
+    if (role_of(node) == Role::Skip || is_permalink(node)) return;
+    end(node, role_here(node));
+    if (role_of(node) == Role::Table) arranging_.pop_back();
     change_look(node, -1);
+  }
+
+  // Rows and cells that only arrange a page are blocks.
+  Role role_here(const xmlNode* node) const {
+    const Role role = role_of(node);
+    const bool arranged =
+        (role == Role::Row || role == Role::Cell || role == Role::Table) && !arranging_.empty() && arranging_.back();
+    return arranged ? Role::Block : role;
   }
 
   void begin(const xmlNode* node, Role role) {
@@ -154,12 +202,11 @@ class Collector {
         return;
       case Role::List:
         flush();
-        lists_.push_back({name_of(node) == "ol", std::max(0, std::atoi(("0" + attribute(node, "start")).c_str()))});
-        if (lists_.back().next == 0) lists_.back().next = 1;
+        lists_.push_back({name_of(node) == "ol", count_of(node, "start", 1)});
         return;
       case Role::Item:
         flush();
-        begin_item();
+        begin_item(node);
         return;
       case Role::Block:
         flush();
@@ -168,11 +215,16 @@ class Collector {
     }
   }
 
-  void begin_item() {
+  static int count_of(const xmlNode* node, const char* name, int otherwise) {
+    return static_cast<int>(std::clamp(number_of(attribute(node, name)).value_or(otherwise), -1e9, 1e9));
+  }
+
+  void begin_item(const xmlNode* node) {
     if (lists_.empty()) lists_.push_back({false, 1});  // an item without a list
     List& list = lists_.back();
+    list.next = count_of(node, "value", list.next);
     mark_ = list.ordered ? std::to_string(list.next) + ". " : "• ";
-    if (list.next < INT_MAX) ++list.next;
+    ++list.next;
   }
 
   void end(const xmlNode* node, Role role) {
@@ -241,7 +293,8 @@ class Collector {
   Flow& flow_;
   FlowBlock block_;
   std::vector<List> lists_;
-  std::string mark_;  // of the item that has begun
+  std::vector<bool> arranging_;  // of the tables we are in: whether it only arranges the page
+  std::string mark_;             // of the item that has begun
   int bold_ = 0, italic_ = 0, fixed_ = 0, hidden_ = 0;
   int preformatted_ = 0, quotations_ = 0, rows_ = 0, tables_ = 0, cell_ = 0;
 };
@@ -259,6 +312,16 @@ std::string title_of(const xmlNode* root) {
   return text == nullptr ? std::string() : simplified(reinterpret_cast<const char*>(text.get()));
 }
 
+// What is UTF-8 is read so, whatever the page says; else an XML declaration counts, else the parser's own search.
+std::string encoding_of(std::string_view bytes) {
+  if (is_utf8(bytes)) return "UTF-8";
+  const std::string_view head = bytes.substr(0, std::min(bytes.find("?>"), size_t{200}));
+  const size_t at = head.starts_with("<?xml") ? head.find("encoding=") : std::string_view::npos;
+  if (at == std::string_view::npos || at + 10 >= head.size()) return {};
+  const auto value = head.substr(at + 10);
+  return std::string(value.substr(0, value.find(head[at + 9])));
+}
+
 }  // namespace
 
 std::string simplified(std::string_view text) {
@@ -274,10 +337,17 @@ std::string simplified(std::string_view text) {
 
 Status read_html(std::string_view bytes, Flow& flow) {
   constexpr int kOptions = HTML_PARSE_RECOVER | HTML_PARSE_NOERROR | HTML_PARSE_NOWARNING | HTML_PARSE_NONET;
-  // What is UTF-8 is read so, whatever the page says; else the parser goes by the page's own word.
-  const char* encoding = is_utf8(bytes) ? "UTF-8" : nullptr;
-  const std::unique_ptr<xmlDoc, void (*)(xmlDoc*)> document(
-      htmlReadMemory(bytes.data(), static_cast<int>(bytes.size()), nullptr, encoding, kOptions), xmlFreeDoc);
+  const std::unique_ptr<htmlParserCtxt, void (*)(htmlParserCtxt*)> parser(
+      htmlCreateMemoryParserCtxt(bytes.data(), static_cast<int>(bytes.size())), htmlFreeParserCtxt);
+  if (parser == nullptr) return Status(Code::Corrupt, "The file has no HTML that can be read");
+  htmlCtxtUseOptions(parser.get(), kOptions);
+  // Else it drops what is nested deeper than 256 or longer than 10 MB; the process has limits of its own.
+  parser->options |= XML_PARSE_HUGE;
+  if (const std::string encoding = encoding_of(bytes); !encoding.empty())
+    if (auto* handler = xmlFindCharEncodingHandler(encoding.c_str())) xmlSwitchToEncoding(parser.get(), handler);
+  htmlParseDocument(parser.get());
+  const std::unique_ptr<xmlDoc, void (*)(xmlDoc*)> document(parser->myDoc, xmlFreeDoc);
+  parser->myDoc = nullptr;
   xmlNode* root = document == nullptr ? nullptr : xmlDocGetRootElement(document.get());
   if (root == nullptr) return Status(Code::Corrupt, "The file has no HTML that can be read");
   if (flow.title.empty()) flow.title = title_of(root);

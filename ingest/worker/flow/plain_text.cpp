@@ -106,11 +106,26 @@ bool is_utf8(std::string_view bytes) {
   return !decoder.hasError();
 }
 
-std::string decoded(std::string_view bytes) {
+namespace {
+
+std::string to_utf8(std::string_view bytes) {
   if (bytes.starts_with("\xFF\xFE")) return converted(bytes.substr(2), "UTF-16LE");
   if (bytes.starts_with("\xFE\xFF")) return converted(bytes.substr(2), "UTF-16BE");
   if (bytes.starts_with("\xEF\xBB\xBF")) bytes.remove_prefix(3);
   return is_utf8(bytes) ? std::string(bytes) : converted(bytes, "WINDOWS-1252");
+}
+
+}  // namespace
+
+std::string decoded(std::string_view bytes) {
+  const std::string text = to_utf8(bytes);
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i)
+    if (text[i] != '\r')
+      out += text[i];
+    else if (i + 1 == text.size() || text[i + 1] != '\n')
+      out += '\n';  // as old Macs end a line
+  return out;
 }
 
 Status read_plain_text(std::string_view bytes, Flow& flow) {

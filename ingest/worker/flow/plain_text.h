@@ -11,7 +11,7 @@ namespace longleaf::worker {
 
 bool is_utf8(std::string_view bytes);
 
-// As UTF-8, from UTF-8, from UTF-16 behind a mark, else from Windows-1252.
+// As UTF-8 with lines that end in \n, from UTF-8, from UTF-16 behind a mark, else from Windows-1252.
 std::string decoded(std::string_view bytes);
 
 // Paragraphs are separated by empty lines; where there are none, every line is one. A form feed begins a chapter.

@@ -19,6 +19,7 @@ constexpr float kBodySize = 11, kCodeSize = 9.5f;
 constexpr std::array<float, 7> kHeadingSizes = {kBodySize, 20, 16, 14, 12.5f, 11.5f, 11};
 constexpr float kLeading = 1.35f, kParagraphGap = 7, kItemGap = 3, kRowGap = 4;
 constexpr float kIndent = 18;
+constexpr size_t kLongestPiece = 1000;               // bytes: marks without width could pile up for ever
 constexpr float kCellGap = 16, kShortestRow = 0.5f;  // a row is set smaller, down to this share, before it is wrapped
 
 // In em, near those of common book faces.
@@ -87,7 +88,8 @@ std::vector<Piece> pieces_of(const std::vector<FlowRun>& runs, float most_em) {
       }
       if (c < 0x20) continue;
       const float em = width_of(c, run.fixed_pitch) * (run.bold && !run.fixed_pitch ? 1.06f : 1.0f);
-      if (!open || breaks_anywhere(c) || pieces.back().em + em > most_em) {
+      if (!open || breaks_anywhere(c) || pieces.back().em + em > most_em ||
+          pieces.back().text.size() >= kLongestPiece) {
         const bool begins_line = pieces.empty() || pieces.back().break_after;
         pieces.push_back({{}, &run, 0, false, false, begins_line ? spaces : 0});
       }
@@ -112,7 +114,8 @@ bool reads_right_to_left(const std::vector<FlowRun>& runs) {
 
 std::string text_of(const FlowBlock& block) {
   std::string text;
-  for (const FlowRun& run : block.runs) text += run.text;
+  for (const FlowRun& run : block.runs)
+    if (!run.hidden) text += run.text;
   return simplified(text);
 }
 
