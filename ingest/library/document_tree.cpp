@@ -43,7 +43,6 @@ Status store_tree(Database& db, int64_t document, const SectionTree& tree) {
   return db.run("UPDATE documents SET state = 1 WHERE key = ?", {document});
 }
 
-// Words that only a program sees may be there to mislead it.
 Status remove_tree(Database& db, int64_t document) {
   for (const char* sql : {"DELETE FROM leaf_text WHERE document = ?", "DELETE FROM blocks WHERE document = ?",
                           "DELETE FROM nodes WHERE document = ?"})

@@ -19,16 +19,15 @@ constexpr int64_t kHiddenBytes = 40;   // less is a stray mark
 constexpr size_t kShownBytes = 80;
 
 // At most `most` bytes, never half a character.
-std::string shortened(std::string text, size_t most) {
+std::string beginning(const std::string& text, size_t most) {
   if (text.size() <= most) return text;
   while (most > 0 && (text[most] & 0xC0) == 0x80) --most;
-  return text.substr(0, most) + "…";
+  return text.substr(0, most);
 }
 
 // A title a person would recognise: the file's own unless it is empty or a producer's leftover.
 std::string title_of(const DocumentInfo& info, const std::filesystem::path& file) {
-  std::string title = info.title.substr(0, kLongestTitle);
-  while (!title.empty() && (title.back() & 0xC0) == 0x80) title.pop_back();  // never half a character
+  std::string title = beginning(info.title, kLongestTitle);
   while (!title.empty() && (title.back() == ' ' || title.back() == '\0')) title.pop_back();
   const bool leftover = title.size() < 3 || title.rfind("Microsoft Word", 0) == 0 || title.rfind("untitled", 0) == 0 ||
                         title.find(".doc") != std::string::npos || title.find(".indd") != std::string::npos ||
@@ -179,11 +178,13 @@ Status Import::store_page(int number, const Result<PageText>& page) {
        int64_t{has_text ? 1 : 0}, problem, Blob{packed}, std::string_view(hidden), double{p.picture_share}});
 }
 
+// Words that only a program sees may be there to mislead it.
 Status Import::warn_of_hidden_text() {
   return db_.query("SELECT number, hidden FROM pages WHERE document = ? AND length(hidden) >= ? ORDER BY number",
                    {report_.document.key, kHiddenBytes}, [&](const Row& row) {
                      const auto page = static_cast<int>(row.integer(0));
-                     const std::string shown = shortened(std::string(row.text(1)), kShownBytes);
+                     const std::string text(row.text(1)), start = beginning(text, kShownBytes);
+                     const std::string shown = start + (start.size() < text.size() ? "…" : "");
                      report_.warnings.push_back({"hidden_text", page,
                                                  "Page " + std::to_string(page + 1) +
                                                      " has text that no reader sees; it is left out: “" + shown + "”"});

@@ -1,7 +1,8 @@
 // The library's schema as the list of migrations that make it; PRAGMA user_version counts those applied. A released
 // migration is never edited: changes are new entries.
 //
-//   documents ─┬─ pages      one row per page; `words` holds the page as read (protocol.h) until the tree is made
+//   documents ─┬─ pages      one row per page; `words` holds the page as read (protocol.h) until the tree is made;
+//              │             of recognised pages for good
 //              ├─ outline    the file's own outline, until the tree is made
 //              ├─ nodes      sections and leaves; `ordinal` is reading order, parents before children
 //              ├─ blocks     text with the box of every word; `node` is the leaf

@@ -122,6 +122,20 @@ TEST(a_document_without_a_title_is_called_by_the_one_it_prints_and_found_by_its_
     CHECK_EQ((*library)->find(name)->key, report->document.key);
 }
 
+TEST(a_title_keeps_its_last_letter_and_is_cut_between_characters) {
+  TemporaryFolder folder;
+  auto library = Library::open(folder / "lib");
+  REQUIRE_OK(library);
+  std::string longest;
+  for (int i = 0; i < 200; ++i) longest += "é";
+  for (const std::string& title : {std::string("Le Café"), longest}) {
+    std::ofstream(folder / "page.html") << "<title>" << title << "</title><p>Some text.";
+    const auto report = import_document(**library, folder / "page.html", options());
+    REQUIRE_OK(report);
+    CHECK_EQ(report->document.title, title.substr(0, 300));
+  }
+}
+
 TEST(search_knows_diacritics_beginnings_phrases_and_scripts_without_spaces) {
   TemporaryFolder folder;
   auto library = Library::open(folder / "lib");
