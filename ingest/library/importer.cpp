@@ -17,6 +17,7 @@ constexpr int kPagesEach = 8;          // for which another reader is worth its 
 constexpr size_t kLongestTitle = 300;  // bytes
 constexpr int64_t kHiddenBytes = 40;   // less is a stray mark
 constexpr size_t kShownBytes = 80;
+constexpr size_t kShownId = 12;
 
 // At most `most` bytes, never half a character.
 std::string beginning(const std::string& text, size_t most) {
@@ -44,6 +45,7 @@ class Import {
 
  private:
   Status open_document(const std::string& id);
+  Status tell_what_became_of(int64_t key, const std::string& path);
   Status read_pages();
   Status store_range(const std::vector<int>& numbers, const std::vector<Result<PageText>>& pages);
   Status store_page(int number, const Result<PageText>& page);
@@ -85,6 +87,7 @@ Status Import::open_document(const std::string& id) {
   LL_RETURN_IF_ERROR(db_.query("SELECT key FROM documents WHERE id = ?", {std::string_view(id)},
                                [&](const Row& row) { return key = row.integer(0), false; }));
   const std::string path = file_.string();
+  LL_RETURN_IF_ERROR(tell_what_became_of(key, path));
   if (key != 0) {
     LL_RETURN_IF_ERROR(db_.run("UPDATE documents SET path = ? WHERE key = ?", {std::string_view(path), key}));
     auto row = library_.document(key);
@@ -119,6 +122,24 @@ Status Import::open_document(const std::string& id) {
   if (!row.ok()) return row.status();
   report_.document = *row;
   return {};
+}
+
+// Whether the library knows these bytes from a place where they are no more, or this place with other bytes.
+Status Import::tell_what_became_of(int64_t key, const std::string& path) {
+  return db_.query(
+      "SELECT key, path, title, id FROM documents WHERE (key = ?1 AND path <> ?2) OR (key <> ?1 AND path = ?2)",
+      {key, std::string_view(path)}, [&](const Row& row) {
+        const std::string known(row.text(1)), title(row.text(2)), id(row.text(3));
+        std::error_code error;
+        if (row.integer(0) != key)
+          report_.warnings.push_back({"changed", -1,
+                                      "The file has changed since it was imported before; what was read then stays in "
+                                      "the library as “" +
+                                          title + "” (" + id.substr(0, kShownId) + ")"});
+        else if (!std::filesystem::exists(known, error))
+          report_.warnings.push_back({"moved", -1, "The file was at " + known + " before; its new place is kept"});
+        return true;
+      });
 }
 
 Status Import::read_pages() {

@@ -14,7 +14,7 @@
 namespace longleaf {
 
 struct ImportWarning {
-  std::string code;  // "page_failed", "scanned_pages", "no_text", "hidden_text"
+  std::string code;  // "page_failed", "scanned_pages", "no_text", "hidden_text", "moved", "changed"
   int page = -1;     // from 0; -1: the document
   std::string message;
 };

@@ -122,6 +122,26 @@ TEST(a_document_without_a_title_is_called_by_the_one_it_prints_and_found_by_its_
     CHECK_EQ((*library)->find(name)->key, report->document.key);
 }
 
+TEST(moved_and_changed_files_are_told_from_new_ones) {
+  TemporaryFolder folder;
+  auto library = Library::open(folder / "lib");
+  REQUIRE_OK(library);
+  const auto code_of = [&](const char* name) {
+    const auto report = import_document(**library, folder / name, options());
+    return report.ok() && !report->warnings.empty() ? report->warnings[0].code : std::string();
+  };
+  std::ofstream(folder / "a.md") << "# One\n\nSome text.";
+  CHECK_EQ(code_of("a.md"), std::string());
+  std::filesystem::copy_file(folder / "a.md", folder / "copy.md");
+  CHECK_EQ(code_of("copy.md"), std::string());  // both are there: not moved
+  std::filesystem::rename(folder / "copy.md", folder / "b.md");
+  CHECK_EQ(code_of("b.md"), std::string("moved"));
+  CHECK_EQ(code_of("b.md"), std::string());
+  std::ofstream(folder / "b.md") << "# Two\n\nOther text.";
+  CHECK_EQ(code_of("b.md"), std::string("changed"));
+  CHECK_EQ((*library)->documents()->size(), size_t{2});
+}
+
 TEST(a_title_keeps_its_last_letter_and_is_cut_between_characters) {
   TemporaryFolder folder;
   auto library = Library::open(folder / "lib");
