@@ -69,7 +69,7 @@ void ImportController::runRecognition(qint64 document, const QString& languages,
     waitWhilePaused(stop);
   };
   const auto result = recognise_scans(**library, *row, options);
-  if (!result.ok()) return home([this, file, text = toSentence(result.status())] { emit failed(file, text); });
+  if (!result.ok()) return tellFailure(file, result.status());
   QString summary = tr("The text of %n scanned page(s) was read.", nullptr, result->pages);
   if (result->failed > 0) summary += tr(" %n could not be read.", nullptr, result->failed);
   if (result->waiting > 0) summary += tr(" %n are left; start again to go on.", nullptr, result->waiting);
@@ -164,13 +164,7 @@ bool ImportController::run(Library& library, ImportQueue& queue, const QString& 
     });
     return ended.ok();
   }
-  const bool locked = result.status().code() == Code::Locked && !result.status().message().starts_with("The library");
-  home([this, file, locked, text = toSentence(result.status())] {
-    if (locked)
-      emit passwordNeeded(file, text);
-    else
-      emit failed(file, text);
-  });
+  tellFailure(file, result.status());
   return ended.ok() && result.status().code() != Code::NoMemory;  // on a full disk the next file fares no better
 }
 
@@ -181,6 +175,16 @@ void ImportController::report(const QString& what, const ImportProgress& p, Cloc
   if (done > 0) job.secondsLeft = seconds / done * (p.pages - p.pages_done);
   job.paused = isPaused();
   home([this, job] { emit progress(job); });
+}
+
+void ImportController::tellFailure(const QString& file, const Status& status) {
+  const bool locked = status.code() == Code::Locked && !status.message().starts_with("The library");
+  home([this, file, locked, text = toSentence(status)] {
+    if (locked)
+      emit passwordNeeded(file, text);
+    else
+      emit failed(file, text);
+  });
 }
 
 bool ImportController::isPaused() {

@@ -61,6 +61,7 @@ class ImportController final : public QObject {
   bool run(Library& library, ImportQueue& queue, const QString& file, int waiting, std::stop_token stop);
   void report(const QString& what, const ImportProgress& progress, std::chrono::steady_clock::time_point start,
               int firstPage);
+  void tellFailure(const QString& file, const Status& status);
   bool isPaused();
   void waitWhilePaused(std::stop_token stop);
   void home(std::function<void()> done);
