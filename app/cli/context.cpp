@@ -106,7 +106,7 @@ Result<ImportReport> Context::import(const std::filesystem::path& file, bool nam
   LL_RETURN_IF_ERROR(report.status().code() == Code::Cancelled ? queue.drop(file) : queue.end(file, report.status()));
   if (report.ok())
     log(LogLevel::Info, "imported " + report->document.id + " in " + std::to_string(report->seconds) + " s");
-  if (!report.ok() && report.status().code() == Code::Locked && !report.status().message().starts_with("The library"))
+  if (!report.ok() && report.status().code() == Code::Locked && !is_of_library(report.status()))
     return Status(Code::Locked, file.string() + ": " + report.status().message() + "; give it with --password-stdin");
   return report;
 }

@@ -165,7 +165,7 @@ bool ImportController::run(Library& library, ImportQueue& queue, const QString& 
     return ended.ok();
   }
   tellFailure(file, result.status());
-  return ended.ok() && result.status().code() != Code::NoMemory;  // on a full disk the next file fares no better
+  return ended.ok() && !is_of_library(result.status());  // on a full disk the next file fares no better
 }
 
 void ImportController::report(const QString& what, const ImportProgress& p, Clock::time_point start, int firstPage) {
@@ -178,7 +178,7 @@ void ImportController::report(const QString& what, const ImportProgress& p, Cloc
 }
 
 void ImportController::tellFailure(const QString& file, const Status& status) {
-  const bool locked = status.code() == Code::Locked && !status.message().starts_with("The library");
+  const bool locked = status.code() == Code::Locked && !is_of_library(status);
   home([this, file, locked, text = toSentence(status)] {
     if (locked)
       emit passwordNeeded(file, text);

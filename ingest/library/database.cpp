@@ -33,6 +33,8 @@ struct Using {
 
 }  // namespace
 
+bool is_of_library(const Status& status) { return status.message().starts_with("The library "); }
+
 int64_t Row::integer(int column) const { return sqlite3_column_int64(statement_, column); }
 double Row::real(int column) const { return sqlite3_column_double(statement_, column); }
 bool Row::is_null(int column) const { return sqlite3_column_type(statement_, column) == SQLITE_NULL; }
@@ -97,7 +99,7 @@ Status Database::error(int code) const {
     case SQLITE_CONSTRAINT:
       return Status(Code::Locked, name + " was changed by another program at the same time; try again");
     case SQLITE_NOMEM:
-      return Status(Code::NoMemory, "There is not enough memory for the library");
+      return Status(Code::NoMemory, "The library needs more memory than there is");
     case SQLITE_CANTOPEN:
     case SQLITE_READONLY:
     case SQLITE_PERM:

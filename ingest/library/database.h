@@ -37,6 +37,9 @@ class Row {
   sqlite3_stmt* statement_;
 };
 
+// Whether `status` tells of the library itself (full disk, in use, damaged), not of what was to be read into it.
+bool is_of_library(const Status& status);
+
 class Database {
  public:
   // Opens or creates `file` in WAL mode with foreign keys on, and applies the migrations it lacks.

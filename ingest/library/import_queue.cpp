@@ -113,8 +113,7 @@ Status ImportQueue::end(const std::filesystem::path& file, const Status& outcome
   const bool broke_off = outcome.code() == Code::Io || outcome.code() == Code::Timeout;
   if (broke_off) return {};
   // Stopped, or nothing the file can help: a full disk, a busy library.
-  if (outcome.code() == Code::Cancelled || outcome.code() == Code::NoMemory ||
-      outcome.message().starts_with("The library"))
+  if (outcome.code() == Code::Cancelled || is_of_library(outcome))
     return db_.run("UPDATE queue SET attempts = 0 WHERE path = ?", {std::string_view(key)});
   return drop(file);
 }

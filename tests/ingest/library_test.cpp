@@ -468,6 +468,8 @@ TEST(a_file_that_broke_its_import_twice_is_set_aside_until_it_is_named) {
   CHECK(queue.set_aside()->size() == 1 && !*queue.next());
   REQUIRE_OK(queue.add({"/books/bad.pdf"}, true));
   REQUIRE_OK(queue.begin("/books/bad.pdf"));
+  REQUIRE_OK(queue.end("/books/bad.pdf", Status(Code::NoMemory, "The library x cannot grow: the disk is full")));
+  CHECK(queue.set_aside()->empty() && queue.next()->value() == "/books/bad.pdf");  // no fault of the file's
 }
 
 TEST(an_import_that_gets_further_each_time_is_never_set_aside) {
