@@ -7,7 +7,7 @@
 
 namespace longleaf {
 
-// pages  every page of the document, in order
-std::vector<Block> lay_out(const std::vector<PageText>& pages);
+// pages  every page of the document, in order; hand them over, and their words are freed as they are used
+std::vector<Block> lay_out(std::vector<PageText> pages);
 
 }  // namespace longleaf

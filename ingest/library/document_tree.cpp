@@ -74,7 +74,7 @@ Status make_tree(Library& library, const DocumentRow& document, std::stop_token 
         return true;
       }));
   LL_RETURN_IF_ERROR(bad);
-  std::vector<Block> blocks = lay_out(pages);
+  std::vector<Block> blocks = lay_out(std::move(pages));
   std::vector<OutlineEntry> outline;
   LL_RETURN_IF_ERROR(db.query("SELECT level, title, page, top FROM outline WHERE document = ? ORDER BY ordinal",
                               {document.key}, [&](const Row& row) {

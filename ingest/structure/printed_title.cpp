@@ -5,6 +5,9 @@
 #include <cmath>
 #include <map>
 
+#include "ingest/structure/numbering.h"
+#include "ingest/structure/type_headings.h"
+
 namespace longleaf {
 namespace {
 
@@ -47,6 +50,8 @@ std::optional<PrintedTitle> printed_title(const std::vector<Block>& blocks) {
          looks_like(at(title.end), at(best)) && may_be_title(at(title.end)))
     title.text += (title.text.empty() ? "" : " ") + at(title.end++).text;
   if (title.text.size() < kShortest || title.text.size() > kLongest) return std::nullopt;
+  // A file that begins with its contents or in the middle of a book does not say what it is.
+  if (names_contents(title.text) || numbering_of(title.text).kind == NumberKind::Named) return std::nullopt;
   return title;
 }
 

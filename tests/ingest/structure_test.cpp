@@ -232,6 +232,8 @@ TEST(the_title_of_a_document_is_its_largest_text_of_several_words_on_the_first_p
   CHECK(title->first == 1 && title->end == 3);
   CHECK(!printed_title({block(0, "Only slightly larger", 12), block(0, kBody)}).has_value());
   CHECK(!printed_title({}).has_value());
+  for (const char* none : {"Table of Contents", "Chapter 3 The Pump"})
+    CHECK(!printed_title({block(0, none, 30), block(0, kBody)}).has_value());
 }
 
 TEST(an_outline_with_wrong_targets_is_mended_by_the_text) {
