@@ -14,7 +14,7 @@ QString sourceLink(const SourceItem& source, int message, int index) {
   return QStringLiteral(" <a href=\"source:%1:%2\" title=\"%3\">[%4]</a>")
       .arg(message)
       .arg(index)
-      .arg(source.quote.toHtmlEscaped(), tr("page %1").arg(label.toHtmlEscaped()));
+      .arg(source.quote.toHtmlEscaped(), (label.startsWith(u'§') ? label : tr("page %1").arg(label)).toHtmlEscaped());
 }
 
 }  // namespace

@@ -53,6 +53,11 @@ class ChatViewTest : public QObject {
     QVERIFY(!chat_->transcript().contains(QStringLiteral("word")));
     QVERIFY(chat_->transcript().contains(QStringLiteral("All said. [page 12]")));
     QVERIFY(!chat_->isAnswering());
+    SourceItem inText = source(QStringLiteral("Told."));  // of a document without pages of its own
+    inText.pageLabel = QStringLiteral("§3 ¶12");
+    chat_->beginAnswer(QStringLiteral("Q"));
+    chat_->finishAnswer({QStringLiteral("Q"), QStringLiteral("Told."), {inText}});
+    QVERIFY(chat_->transcript().contains(QStringLiteral("Told. [§3 ¶12]")));
   }
 
   void stopAndEscapeAskToStop() {
