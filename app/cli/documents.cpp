@@ -140,9 +140,11 @@ int runTree(Context& context, const std::string& name) {
 int runText(Context& context, const std::string& name, const std::string& pages) {
   int first = 1, last = 1 << 30;
   if (!pages.empty()) {
-    const int n = std::sscanf(pages.c_str(), "%d-%d", &first, &last);
-    if (n == 1) last = first;
-    if (n < 1 || first < 1 || last < first)
+    int used_one = 0, used_both = 0;
+    std::sscanf(pages.c_str(), "%d%n-%d%n", &first, &used_one, &last, &used_both);
+    const auto all = static_cast<int>(pages.size());
+    if (used_one == all) last = first;
+    if ((used_one != all && used_both != all) || first < 1 || last < first)
       return context.failed(Status(Code::Invalid, "Pages are given as A-B, for example 3-7"));
   }
   LL_TRY(const DocumentRow document, context.document(name));

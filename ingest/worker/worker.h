@@ -1,4 +1,4 @@
-// The inside of longleaf-pdf: the only code that parses an untrusted PDF, and the only user of poppler.
+// The inside of longleaf-pdf: the only code that parses an untrusted file, and the only user of the libraries for it.
 #pragma once
 
 namespace longleaf::worker {
@@ -11,11 +11,11 @@ int run_worker(int document, int in, int out);
 void limit_this_process();
 
 struct Sandbox {
-  bool files = false;  // Landlock: only fonts and character maps can be read (kernel 5.13 or later)
-  bool calls = false;  // seccomp: no sockets, no processes, no writing
+  bool files = false;  // Landlock: only fonts, character maps and languages can be read (kernel 5.13 or later)
+  bool calls = false;  // seccomp: no sockets, no processes, no writing; on Windows the job
 };
 
-// Gives up, for ever, what reading a handed-in PDF does not need. Linux only.
+// Gives up, for ever, what reading a handed-in PDF does not need.
 Sandbox enter_sandbox();
 
 }  // namespace longleaf::worker

@@ -208,6 +208,7 @@ TEST(every_mistake_gets_a_sentence_and_its_exit_status) {
   expect("ask " + rig.pdf + " question --evidence magic", 2, "choose auto");
   expect("ask " + rig.pdf + " question --evidence memory_tokens", 1, "adapter");
   expect("text " + rig.pdf + " --pages 9-3", 2, "A-B");
+  expect("text " + rig.pdf + " --pages 1-abc", 2, "A-B");
   expect("ask " + rig.pdf + " ''", 2, "empty");
   expect("eval retrieval --questions /no/file --documents /tmp", 1, "cannot be opened");
   const std::string nowhere = program("longleaf-cli").string() + " --library /proc/nowhere list 2>/dev/null";
