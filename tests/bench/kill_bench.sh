@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Kills imports at random moments, the program or one of its readers, and checks the library after each.
-# kill_bench.sh BIN TIMES FILE… (BIN: the folder of the programs). Exit status 1 when the library was damaged, when the
+# [SEED=N] kill_bench.sh BIN TIMES FILE… (BIN: the folder of the programs). Exit status 1 when the library was damaged, when the
 # import did not complete afterwards as it does undisturbed, or when a reader was left behind.
 set -u
 bin=$1 times=$2
 shift 2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-RANDOM=7
+RANDOM=${SEED:-7}
 cli() { "$bin/longleaf-cli" --library "$1" "${@:2}"; }
 facts() { cli "$1" list --json | grep -E '"(id|pages|sections|leaves|ready)"'; }
 
