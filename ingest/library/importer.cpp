@@ -96,11 +96,6 @@ Status Import::open_document(const std::string& id) {
     if (row->state == DocumentState::Ready) return {};
   }
   LL_ASSIGN_OR_RETURN(pool_, ReaderPool::open(file_, options_.reader, options_.readers));
-  int64_t pages_read = 0;
-  LL_RETURN_IF_ERROR(db_.query("SELECT count(*) FROM pages WHERE document = ?", {key},
-                               [&](const Row& row) { return pages_read = row.integer(0), false; }));
-  if (key != 0 && pages_read > 0) return {};
-
   const DocumentInfo& info = pool_->first().info();
   const std::string title = title_of(info, file_);
   const auto outline = pool_->first().outline();  // a broken outline is no reason to refuse the text
@@ -160,11 +155,8 @@ Status Import::read_pages() {
     const size_t n = std::min<size_t>(static_cast<size_t>(options_.range_pages), missing.size() - at);
     const std::vector<int> numbers(missing.begin() + static_cast<long>(at),
                                    missing.begin() + static_cast<long>(at + n));
-    const auto pages = pool_->read(numbers, kPagesEach, options_.stop, [](DocumentReader& reader, int number) {
-      auto page = reader.page(number);
-      // Whatever killed the worker may have been no fault of the page's.
-      return page.status().code() == Code::Io ? reader.page(number) : page;
-    });
+    const auto pages = pool_->read(numbers, kPagesEach, options_.stop,
+                                   [](DocumentReader& reader, int number) { return reader.page(number); });
     if (options_.stop.stop_requested()) return Status(Code::Cancelled, "The import was stopped; what was read is kept");
     LL_RETURN_IF_ERROR(store_range(numbers, pages));
     at += n;

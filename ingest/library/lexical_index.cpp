@@ -16,12 +16,12 @@ namespace longleaf {
 namespace {
 
 constexpr double kSaturation = 1.2, kLengthShare = 0.9;  // k1 and b of BM25
-constexpr float kTitleWeight = 4;  // of 1 to 7 tried, 3 to 7 are alike and better
-constexpr double kPageShare = 0.5;      // of its page's score that a leaf gets
-constexpr double kPairBonus = 1.0;      // for two words of the question that follow each other
-constexpr double kContentsShare = 0.3;  // of their score, for leaves of a table of contents
-constexpr double kSamePage = 0.5;       // of its score, for each better leaf of the page
-constexpr double kNamedPage = 20;       // for a leaf on a page that the question names
+constexpr float kTitleWeight = 4;                        // of 1 to 7 tried, 3 to 7 are alike and better
+constexpr double kPageShare = 0.5;                       // of its page's score that a leaf gets
+constexpr double kPairBonus = 1.0;                       // for two words of the question that follow each other
+constexpr double kContentsShare = 0.3;                   // of their score, for leaves of a table of contents
+constexpr double kSamePage = 0.5;                        // of its score, for each better leaf of the page
+constexpr double kNamedPage = 20;                        // for a leaf on a page that the question names
 constexpr int kFunctionWord = -1;
 constexpr size_t kHeaderRows = 2;  // of a table, known to all leaves that have rows of it
 

@@ -310,12 +310,13 @@ Status Library::check_documents(CheckReport& report, bool mend) {
   return {};
 }
 
-// As if the import had just begun.
+// As if the import had just begun; but what text recognition took hours for is kept.
 Status Library::forget_content(int64_t document) {
   return database_->transaction([&]() -> Status {
-    for (const char* sql : {"DELETE FROM leaf_text WHERE document = ?", "DELETE FROM blocks WHERE document = ?",
-                            "DELETE FROM nodes WHERE document = ?", "DELETE FROM pages WHERE document = ?",
-                            "DELETE FROM outline WHERE document = ?", "UPDATE documents SET state = 0 WHERE key = ?"})
+    for (const char* sql :
+         {"DELETE FROM leaf_text WHERE document = ?", "DELETE FROM blocks WHERE document = ?",
+          "DELETE FROM nodes WHERE document = ?", "DELETE FROM pages WHERE document = ? AND recognised = 0",
+          "DELETE FROM outline WHERE document = ?", "UPDATE documents SET state = 0 WHERE key = ?"})
       LL_RETURN_IF_ERROR(database_->run(sql, {document}));
     return {};
   });

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
+#include <set>
 
 #include "ingest/library/document_tree.h"
 #include "ingest/library/file_id.h"
@@ -66,9 +68,7 @@ class Recognition {
       const std::vector<int> numbers(scans.begin() + static_cast<long>(at),
                                      scans.begin() + static_cast<long>(std::min(at + step, scans.size())));
       const auto pages = pool_->read(numbers, 1, options_.stop, [&](DocumentReader& reader, int number) {
-        auto page = reader.recognise(number, options_.languages);
-        const bool died = page.status().code() == Code::Io || page.status().code() == Code::NoMemory;
-        return died ? reader.recognise(number, options_.languages) : page;  // by a new worker
+        return reader.recognise(number, options_.languages);
       });
       for (size_t i = 0; i < pages.size(); ++i) {
         if (pages[i].status().code() == Code::NotFound) return pages[i].status();  // no Tesseract, no language
@@ -92,18 +92,24 @@ class Recognition {
                    {int64_t{page->words.empty() ? 0 : 1}, Blob{packed}, document_.key, int64_t{number}});
   }
 
-  // The tree is made of all pages, and those with text were dropped when it was made first.
+  // The tree is made of all pages, and those with text were dropped when it was made first. One that was read then and
+  // cannot be read now must not lose its text: the old tree stays, and the next time goes on here.
   Status read_the_rest() {
     std::vector<int> missing;
-    LL_RETURN_IF_ERROR(
-        db_.query("SELECT number FROM pages WHERE document = ? AND words IS NULL", {document_.key},
-                  [&](const Row& row) { return missing.push_back(static_cast<int>(row.integer(0))), true; }));
+    std::set<int> failed_before;
+    LL_RETURN_IF_ERROR(db_.query("SELECT number, problem FROM pages WHERE document = ? AND words IS NULL",
+                                 {document_.key}, [&](const Row& row) {
+                                   missing.push_back(static_cast<int>(row.integer(0)));
+                                   if (!row.is_null(1)) failed_before.insert(missing.back());
+                                   return true;
+                                 }));
     for (size_t at = 0; at < missing.size(); at += kRange) {
       const std::vector<int> numbers(missing.begin() + static_cast<long>(at),
                                      missing.begin() + static_cast<long>(std::min(at + kRange, missing.size())));
       const auto pages = pool_->read(numbers, 8, {}, [](DocumentReader& reader, int n) { return reader.page(n); });
       LL_RETURN_IF_ERROR(db_.transaction([&]() -> Status {
         for (size_t i = 0; i < pages.size(); ++i) {
+          if (!pages[i].ok() && failed_before.count(numbers[i]) == 0) return pages[i].status();
           const std::string packed =
               worker::encode(pages[i].ok() ? *pages[i] : PageText{numbers[i], 612, 792, "", 0, {}, {}});
           LL_RETURN_IF_ERROR(db_.run("UPDATE pages SET words = ? WHERE document = ? AND number = ?",

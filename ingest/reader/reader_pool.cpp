@@ -34,7 +34,8 @@ std::vector<Result<PageText>> ReaderPool::read(const std::vector<int>& numbers, 
   std::atomic<size_t> next{0};
   const auto work = [&](DocumentReader& reader) {
     for (size_t i = next++; i < numbers.size() && !stop.stop_requested(); i = next++)
-      pages[i] = read(reader, numbers[i]);
+      if (pages[i] = read(reader, numbers[i]); pages[i].status().code() == Code::Io)
+        pages[i] = read(reader, numbers[i]);
   };
   std::vector<std::thread> threads;
   for (size_t r = 1; r < readers_.size(); ++r) threads.emplace_back([&, r] { work(*readers_[r]); });

@@ -22,7 +22,8 @@ class ReaderPool {
   int size() const { return most_; }
 
   // `read` for each of `numbers`, in any order, on all workers; results in the order of `numbers`. What was not begun
-  // when `stop` was asked for is Cancelled.
+  // when `stop` was asked for is Cancelled. Where a worker died, which may have been no fault of the page's, a new one
+  // tries once more.
   //   pages_each  a further worker is only started for so many pages
   using Read = std::function<Result<PageText>(DocumentReader&, int number)>;
   std::vector<Result<PageText>> read(const std::vector<int>& numbers, int pages_each, std::stop_token stop,

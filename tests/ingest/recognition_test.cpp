@@ -112,6 +112,37 @@ TEST(what_was_recognised_before_a_crash_comes_into_the_tree) {
   CHECK_EQ(search(**library, report->document.key, "litres", 10)->size(), size_t{2});
 }
 
+TEST(recognised_text_outlives_a_check_that_takes_the_document_out_of_use) {
+  if (!has_tesseract()) return;
+  TemporaryFolder folder;
+  auto library = Library::open(folder / "lib");
+  REQUIRE_OK(library);
+  const auto report = import_document(**library, scan_of_manual(folder, 2), import_options());
+  REQUIRE_OK(report);
+  REQUIRE_OK(recognise_scans(**library, report->document, recognise_options()));
+  REQUIRE_OK((*library)->database().run("DELETE FROM blocks"));
+  CHECK_EQ((*library)->check()->problems.size(), size_t{1});
+  REQUIRE_OK(import_document(**library, folder / "scan.pdf", import_options()));
+  CHECK_EQ(search(**library, report->document.key, "litres", 10)->size(), size_t{2});
+}
+
+TEST(a_page_that_cannot_be_read_again_does_not_lose_its_text) {
+  if (!has_tesseract()) return;
+  TemporaryFolder folder;
+  auto library = Library::open(folder / "lib");
+  REQUIRE_OK(library);
+  const auto report = import_document(**library, scan_of_manual(folder, 1), import_options());
+  REQUIRE_OK(report);
+  // A page with text that the file does not have: reading it again fails.
+  Database& db = (*library)->database();
+  REQUIRE_OK(db.run("INSERT INTO pages(document, number, width, height, label, has_text) VALUES (?, 7, 1, 1, '', 1)",
+                    {report->document.key}));
+  CHECK(!recognise_scans(**library, report->document, recognise_options()).ok());
+  REQUIRE_OK(db.run("DELETE FROM pages WHERE number = 7"));
+  REQUIRE_OK(recognise_scans(**library, report->document, recognise_options()));  // what was recognised is not lost
+  CHECK_EQ(search(**library, report->document.key, "litres", 10)->size(), size_t{1});
+}
+
 TEST(a_page_that_could_not_be_read_this_time_stays_a_scan) {
   if (!has_tesseract()) return;
   TemporaryFolder folder;
