@@ -250,7 +250,7 @@ TEST(right_to_left_text_runs_from_the_right_and_is_stored_as_it_is_read) {
   const SetPages set = set_pages(flow);
   const auto& words = set.pages[0].words;
   REQUIRE(words.size() == 3);
-  CHECK(words[0].box.x0 > words[1].box.x1 && words[0].box.x1 > 0.9f);
+  CHECK(words[0].box.x0 > words[1].box.x1 && words[0].box.x1 > 0.9f && words[0].box.x0 < words[0].box.x1);
   CHECK(blocks_of(flow)[0] == "paragraph: שלום עולם טוב");
 }
 

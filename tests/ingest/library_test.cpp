@@ -146,13 +146,13 @@ TEST(a_title_keeps_its_last_letter_and_is_cut_between_characters) {
   TemporaryFolder folder;
   auto library = Library::open(folder / "lib");
   REQUIRE_OK(library);
-  std::string longest;
+  std::string longest = "a";  // so that byte 300 is in the middle of a letter
   for (int i = 0; i < 200; ++i) longest += "é";
   for (const std::string& title : {std::string("Le Café"), longest}) {
     std::ofstream(folder / "page.html") << "<title>" << title << "</title><p>Some text.";
     const auto report = import_document(**library, folder / "page.html", options());
     REQUIRE_OK(report);
-    CHECK_EQ(report->document.title, title.substr(0, 300));
+    CHECK_EQ(report->document.title, title.substr(0, 299));
   }
 }
 
