@@ -60,6 +60,7 @@ class Context {
 // Commands register themselves; each sets `run` when it was chosen.
 using Run = std::function<int()>;
 void addDocumentCommands(CLI::App& app, Context& context, Run& run);
+void addUpkeepCommands(CLI::App& app, Context& context, Run& run);
 void addQuestionCommands(CLI::App& app, Context& context, Run& run);
 void addModelCommands(CLI::App& app, Context& context, Run& run);
 void addEvalCommand(CLI::App& app, Context& context, Run& run);

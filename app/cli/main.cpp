@@ -13,6 +13,7 @@ int main(int argc, char** argv) {
   context.addOptions(app);
   Run run;
   addDocumentCommands(app, context, run);
+  addUpkeepCommands(app, context, run);
   addQuestionCommands(app, context, run);
   addModelCommands(app, context, run);
   addEvalCommand(app, context, run);
