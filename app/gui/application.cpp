@@ -52,7 +52,10 @@ void Application::connectWindow() {
   connect(&window_, &ui::MainWindow::documentSelected, &library_, &LibraryController::openDocument);
   connect(&window_, &ui::MainWindow::deleteRequested, &library_, &LibraryController::remove);
   connect(&window_, &ui::MainWindow::newChatRequested, this, [this] {
-    if (document() != 0) library_.newChat(document());
+    if (document() == 0) return;
+    engine_.stopAnswer();
+    window_.chat()->setMessages({});
+    library_.newChat(document());
   });
   connect(&window_, &ui::MainWindow::modelOpened, &engine_, &EngineController::openModel);
   connect(&window_, &ui::MainWindow::modelClosed, &engine_, &EngineController::closeModel);
@@ -169,14 +172,19 @@ void Application::showDocuments(const QList<ui::LibraryItem>& documents) {
   offerSample_ = false;
 }
 
+// A document that is read anew while its reader waits for an answer keeps that answer: its text is already the new one.
 void Application::showDocument(const OpenedDocument& document) {
-  engine_.stopAnswer();
-  const int page = document.row.key == document_.row.key ? window_.pages()->currentPage() : 0;
+  const bool again = document.row.key == document_.row.key;
+  const bool answering = again && window_.chat()->isAnswering();
+  const int page = again ? window_.pages()->currentPage() : 0;
   document_ = document;
   const QString file = QString::fromStdString(document.row.path.string());
   pages_.setDocument(document.row.path, document.row.id, passwords_.value(file));
   window_.setDocument(QString::fromStdString(document.row.title), document.sections, document.pages);
-  window_.chat()->setMessages(document.messages);
+  if (!answering) {
+    engine_.stopAnswer();
+    window_.chat()->setMessages(document.messages);
+  }
   if (page > 0) window_.pages()->showPage(page);
   if (document.row.state != DocumentState::Ready)
     window_.chat()->setAskingEnabled(false, tr("This document has not been read to its end yet"));

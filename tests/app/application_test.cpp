@@ -120,6 +120,20 @@ class ApplicationTest : public QObject {
     QVERIFY(window().chat()->transcript().contains(QStringLiteral("no source found")));
   }
 
+  void anAnswerOutlivesItsDocumentBeingReadAnew() {
+    openEverything();
+    QSignalSpy text(engine(), &EngineController::textCame);
+    ask(QStringLiteral("How many litres per minute does pump number 7 deliver?"));
+    QTRY_VERIFY_WITH_TIMEOUT(text.count() > 2, 120000);
+    QSignalSpy shown(window().sections(), &QAbstractItemModel::modelReset);
+    emit window().documentSelected(application_->document());
+    QTRY_VERIFY_WITH_TIMEOUT(shown.count() > 0, 120000);
+    QVERIFY(window().chat()->isAnswering());
+    QVERIFY(window().chat()->transcript().contains(QStringLiteral("pump number 7")));
+    emit window().newChatRequested();
+    QVERIFY(!window().chat()->isAnswering());
+  }
+
   void stopEndsALongAnswer() {
     openEverything();
     QSignalSpy text(engine(), &EngineController::textCame);
