@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "kernels/dequantize_blocks.h"
+#include "kernels/blocks.h"
 #include "kernels/simd.h"
 
 namespace longleaf::kernels::LONGLEAF_ISA {

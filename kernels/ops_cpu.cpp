@@ -4,7 +4,7 @@
 #include <cmath>
 #include <vector>
 
-#include "kernels/dequantize_blocks.h"
+#include "kernels/blocks.h"
 
 namespace longleaf::kernels::twin {
 namespace {
@@ -14,7 +14,7 @@ const uint8_t* bytes(DevicePtr p) { return reinterpret_cast<const uint8_t*>(p); 
 // Start of the (kPageTokens, head_dim) tile of K (or V) of `head` that holds key `key`.
 uint8_t* kv_tile(const KvView& kv, int key, int head, bool value) {
   auto* const* pages = reinterpret_cast<uint8_t* const*>(kv.page_table);
-  const size_t element = static_cast<size_t>(block_size(kv.type).bytes);
+  const size_t element = static_cast<size_t>(format_of(kv.type).bytes);
   const size_t tile = static_cast<size_t>(kPageTokens) * static_cast<size_t>(kv.head_dim) * element;
   const auto index = static_cast<size_t>((value ? kv.n_kv_heads : 0) + head);
   return pages[key / kPageTokens] + kv.layer_offset + index * tile;
@@ -22,12 +22,12 @@ uint8_t* kv_tile(const KvView& kv, int key, int head, bool value) {
 
 uint8_t* kv_row(const KvView& kv, int key, int head, bool value) {
   const auto slot = static_cast<size_t>(key % kPageTokens);
-  return kv_tile(kv, key, head, value) + slot * static_cast<size_t>(kv.head_dim * block_size(kv.type).bytes);
+  return kv_tile(kv, key, head, value) + slot * static_cast<size_t>(kv.head_dim * format_of(kv.type).bytes);
 }
 
 void convert_row(const uint8_t* from, DType from_type, uint8_t* to, DType to_type, int n) {
   if (from_type == to_type) {
-    std::memcpy(to, from, static_cast<size_t>(n * block_size(to_type).bytes));
+    std::memcpy(to, from, static_cast<size_t>(n * format_of(to_type).bytes));
   } else if (to_type == DType::F32) {
     dequantize_row(from_type, from, n, reinterpret_cast<float*>(to));
   } else {
@@ -126,7 +126,7 @@ void rope(const RopeArgs& a, int first, int last) {
 }
 
 void kv_write(const KvRowsArgs& a) {
-  const auto stride = static_cast<size_t>(a.kv.head_dim * block_size(a.type).bytes);
+  const auto stride = static_cast<size_t>(a.kv.head_dim * format_of(a.type).bytes);
   for (int t = 0; t < a.n_tokens; ++t) {
     for (int h = 0; h < a.kv.n_kv_heads; ++h) {
       const size_t from = static_cast<size_t>(t * a.kv.n_kv_heads + h) * stride;
@@ -137,7 +137,7 @@ void kv_write(const KvRowsArgs& a) {
 }
 
 void kv_read(const KvRowsArgs& a) {
-  const auto stride = static_cast<size_t>(a.kv.head_dim * block_size(a.type).bytes);
+  const auto stride = static_cast<size_t>(a.kv.head_dim * format_of(a.type).bytes);
   auto* k = reinterpret_cast<uint8_t*>(a.k);
   auto* v = reinterpret_cast<uint8_t*>(a.v);
   for (int t = 0; t < a.n_tokens; ++t) {

@@ -33,7 +33,7 @@ struct KvView {
 
 constexpr size_t kv_page_layer_bytes(DType type, int n_kv_heads, int head_dim) {
   return 2 * static_cast<size_t>(n_kv_heads) * kPageTokens * static_cast<size_t>(head_dim) *
-         static_cast<size_t>(block_size(type).bytes);
+         static_cast<size_t>(format_of(type).bytes);
 }
 
 struct SpanAttentionArgs {

@@ -15,61 +15,50 @@ inline DevicePtr at(DevicePtr p, size_t bytes) {
   return reinterpret_cast<DevicePtr>(reinterpret_cast<uintptr_t>(p) + bytes);
 }
 
-enum class DType : uint8_t { F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q5_K, Q6_K };
+enum class DType : uint8_t {
+  F32,
+  F16,
+  BF16,
+  Q8_0,
+  Q4_0,
+  Q4_1,
+  Q5_0,
+  Q5_1,
+  Q2_K,
+  Q3_K,
+  Q4_K,
+  Q5_K,
+  Q6_K,
+  IQ4_NL,
+  IQ4_XS,
+  MXFP4
+};
 
-// A row of `DType` is a run of blocks; each block holds `values` numbers in `bytes` bytes.
-struct BlockSize {
+// A row of a format is a run of blocks; each block holds `values` numbers in `bytes` bytes.
+struct Format {
+  DType type;
+  const char* name;
+  uint32_t ggml_id;  // the number that stands for it in GGUF files
   int values;
   int bytes;
 };
 
-constexpr BlockSize block_size(DType type) {
-  switch (type) {
-    case DType::F32:
-      return {1, 4};
-    case DType::F16:
-      return {1, 2};
-    case DType::BF16:
-      return {1, 2};
-    case DType::Q8_0:
-      return {32, 34};
-    case DType::Q4_0:
-      return {32, 18};
-    case DType::Q4_K:
-      return {256, 144};
-    case DType::Q5_K:
-      return {256, 176};
-    case DType::Q6_K:
-      return {256, 210};
-  }
-  return {1, 4};
-}
+// In the order of DType.
+inline constexpr Format kFormats[] = {
+    {DType::F32, "F32", 0, 1, 4},        {DType::F16, "F16", 1, 1, 2},          {DType::BF16, "BF16", 30, 1, 2},
+    {DType::Q8_0, "Q8_0", 8, 32, 34},    {DType::Q4_0, "Q4_0", 2, 32, 18},      {DType::Q4_1, "Q4_1", 3, 32, 20},
+    {DType::Q5_0, "Q5_0", 6, 32, 22},    {DType::Q5_1, "Q5_1", 7, 32, 24},      {DType::Q2_K, "Q2_K", 10, 256, 84},
+    {DType::Q3_K, "Q3_K", 11, 256, 110}, {DType::Q4_K, "Q4_K", 12, 256, 144},   {DType::Q5_K, "Q5_K", 13, 256, 176},
+    {DType::Q6_K, "Q6_K", 14, 256, 210}, {DType::IQ4_NL, "IQ4_NL", 20, 32, 18}, {DType::IQ4_XS, "IQ4_XS", 23, 256, 136},
+    {DType::MXFP4, "MXFP4", 39, 32, 17},
+};
 
-constexpr const char* name_of(DType type) {
-  switch (type) {
-    case DType::F32:
-      return "F32";
-    case DType::F16:
-      return "F16";
-    case DType::BF16:
-      return "BF16";
-    case DType::Q8_0:
-      return "Q8_0";
-    case DType::Q4_0:
-      return "Q4_0";
-    case DType::Q4_K:
-      return "Q4_K";
-    case DType::Q5_K:
-      return "Q5_K";
-    case DType::Q6_K:
-      return "Q6_K";
-  }
-  return "?";
-}
+constexpr const Format& format_of(DType type) { return kFormats[static_cast<size_t>(type)]; }
+constexpr const char* name_of(DType type) { return format_of(type).name; }
 
 // REQUIRES: cols is a multiple of the block's values.
 constexpr size_t row_bytes(DType type, int64_t cols) {
-  return static_cast<size_t>(cols / block_size(type).values) * static_cast<size_t>(block_size(type).bytes);
+  return static_cast<size_t>(cols / format_of(type).values) * static_cast<size_t>(format_of(type).bytes);
 }
 
 // A matrix of weights on a device: `rows` outputs, `cols` inputs, row-major blocks.

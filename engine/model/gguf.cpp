@@ -139,13 +139,13 @@ GgufTensor read_tensor_info(Reader& r) {
 
 // Bytes of a tensor, or -1 when the shape is impossible (also for overflow).
 int64_t tensor_bytes(const GgufTensor& tensor, kernels::DType type) {
-  const auto block = kernels::block_size(type);
+  const kernels::Format& format = kernels::format_of(type);
   int64_t values = 1;
   for (int64_t n : tensor.shape)
     if (n <= 0 || __builtin_mul_overflow(values, n, &values)) return -1;
-  if (tensor.shape.empty() || tensor.shape[0] % block.values != 0) return -1;
+  if (tensor.shape.empty() || tensor.shape[0] % format.values != 0) return -1;
   int64_t bytes = 0;
-  return __builtin_mul_overflow(values / block.values, int64_t{block.bytes}, &bytes) ? -1 : bytes;
+  return __builtin_mul_overflow(values / format.values, int64_t{format.bytes}, &bytes) ? -1 : bytes;
 }
 
 std::string reason(const std::string& name, const std::string& what) {
@@ -155,31 +155,11 @@ std::string reason(const std::string& name, const std::string& what) {
 }  // namespace
 
 Result<kernels::DType> dtype_of(uint32_t ggml_type) {
-  using kernels::DType;
-  switch (ggml_type) {
-    case 0:
-      return DType::F32;
-    case 1:
-      return DType::F16;
-    case 2:
-      return DType::Q4_0;
-    case 8:
-      return DType::Q8_0;
-    case 12:
-      return DType::Q4_K;
-    case 13:
-      return DType::Q5_K;
-    case 14:
-      return DType::Q6_K;
-    case 30:
-      return DType::BF16;
-    default:
-      break;
-  }
+  for (const auto& format : kernels::kFormats)
+    if (format.ggml_id == ggml_type) return format.type;
   static const std::map<uint32_t, const char*> others = {
-      {3, "Q4_1"},    {6, "Q5_0"},     {7, "Q5_1"},   {10, "Q2_K"},   {11, "Q3_K"},  {16, "IQ2_XXS"},
-      {17, "IQ2_XS"}, {18, "IQ3_XXS"}, {19, "IQ1_S"}, {20, "IQ4_NL"}, {21, "IQ3_S"}, {22, "IQ2_S"},
-      {23, "IQ4_XS"}, {29, "IQ1_M"},   {34, "TQ1_0"}, {35, "TQ2_0"},  {39, "MXFP4"}};
+      {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"}, {19, "IQ1_S"}, {21, "IQ3_S"},
+      {22, "IQ2_S"},   {29, "IQ1_M"},  {34, "TQ1_0"},   {35, "TQ2_0"}, {40, "NVFP4"}};
   const auto known = others.find(ggml_type);
   return Status(Code::Unsupported, "weights in the format " +
                                        (known != others.end() ? known->second : "number " + std::to_string(ggml_type)) +

@@ -105,7 +105,7 @@ TEST(matmul_agrees_with_its_twin_for_every_format_and_remainder) {
          {DType::F32, DType::F16, DType::BF16, DType::Q8_0, DType::Q4_0, DType::Q4_K, DType::Q5_K, DType::Q6_K}) {
       for (int rows : {1, 3, 16, 37}) {
         for (int tokens : {1, 2, 4, 7}) {
-          const int cols = block_size(type).values == 1 ? 67 : 256 * 2;
+          const int cols = format_of(type).values == 1 ? 67 : 256 * 2;
           auto bytes = random_weight(type, rows, cols);
           const Weight w{type, rows, cols, ptr(bytes)};
           auto x = random_floats(static_cast<size_t>(tokens * cols)), bias = random_floats(static_cast<size_t>(rows));
@@ -225,7 +225,7 @@ TEST(kv_rows_come_back_as_they_went_in) {
     Store other(type, 2, 8, 100);
     twin::kv_write({other.view, ptr(k), ptr(v), type, 50, 7});
     twin::kv_read({other.view, ptr(k2), ptr(v2), type, 50, 7});
-    const size_t bytes = 50 * 16 * static_cast<size_t>(block_size(type).bytes);
+    const size_t bytes = 50 * 16 * static_cast<size_t>(format_of(type).bytes);
     CHECK(std::memcmp(k.data(), k2.data(), bytes) == 0);
     CHECK(std::memcmp(v.data(), v2.data(), bytes) == 0);
   }
