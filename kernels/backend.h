@@ -19,6 +19,12 @@ struct MemoryInfo {
   size_t total_bytes = 0;  // of the device
 };
 
+struct Product {
+  PackedWeight w;
+  DevicePtr bias = nullptr;  // f32 (w.rows), or nullptr
+  DevicePtr out = nullptr;   // f32 (n_tokens, w.rows)
+};
+
 struct RopeArgs {
   DevicePtr x = nullptr;          // (n_tokens, n_heads, head_dim) f32, rotated in place
   DevicePtr positions = nullptr;  // i32 (n_tokens)
@@ -26,6 +32,7 @@ struct RopeArgs {
   int n_tokens = 0, n_heads = 0, head_dim = 0;
   int rope_dims = 0;
   RopeStyle style = RopeStyle::Adjacent;
+  float magnitude = 1;  // that rotated numbers are scaled by
 };
 
 // A table of functions, filled by a device (cpu_backend.cpp). `self` is the device's own state.
@@ -49,18 +56,30 @@ struct Backend {
   Status (*embed)(void* self, const Weight& table, DevicePtr ids, int n_tokens, DevicePtr out);
   // out = x / sqrt(mean(x²) + eps) * weight, row by row; weight f32 (cols). In place allowed.
   Status (*rms_norm)(void* self, DevicePtr x, DevicePtr weight, float eps, int rows, int cols, DevicePtr out);
-  // out (n_tokens, w.rows) = x (n_tokens, w.cols) · wᵀ + bias (f32 (w.rows), or nullptr).
-  // Each output is summed in the same order whatever n_tokens is: batching changes no bit.
-  Status (*matmul)(void* self, const Weight& w, DevicePtr bias, DevicePtr x, int n_tokens, DevicePtr out);
+  // Bytes that `pack` fills for a weight of this shape; `rows.data` is not looked at.
+  size_t (*packed_bytes)(void* self, const Weight& rows);
+  // Turns a weight in host memory into what matmul reads, at `to`.
+  Status (*pack)(void* self, const Weight& rows, DevicePtr to);
+  // For every product p: p.out (n_tokens, p.w.rows) = x (n_tokens, cols) · p.wᵀ + p.bias. All have the same cols.
+  // For weights in block formats, x is first rounded to 8 bits: per token and block of 32 columns, to multiples of
+  // max|x|/127. Each output is summed in the same order whatever n_tokens is: batching changes no bit.
+  Status (*matmul)(void* self, std::span<const Product> products, DevicePtr x, int n_tokens);
   Status (*rope)(void* self, const RopeArgs& args);
   Status (*kv_write)(void* self, const KvRowsArgs& args);
   Status (*kv_read)(void* self, const KvRowsArgs& args);
   // Batching changes no bit here either; nor does how adjacent spans of equal shift are cut, after merging.
   Status (*span_attention)(void* self, const SpanAttentionArgs& args);
-  // gate = gate / (1 + exp(-gate)) * up, in place; n values.
-  Status (*silu_mul)(void* self, DevicePtr gate, DevicePtr up, int64_t n);
-  // x += y, in place; n values.
-  Status (*add)(void* self, DevicePtr x, DevicePtr y, int64_t n);
+  // gate = activation(gate) * up, in place; n values.
+  Status (*gate)(void* self, Activation activation, DevicePtr gate, DevicePtr up, int64_t n);
+  // x += scale * y, in place; n values.
+  Status (*add)(void* self, DevicePtr x, DevicePtr y, float scale, int64_t n);
+  // x *= factor, in place; n values.
+  Status (*scale)(void* self, DevicePtr x, float factor, int64_t n);
+  // out (n, cols) = rows of x named by ids i32 (n).
+  Status (*gather_rows)(void* self, DevicePtr x, DevicePtr ids, int n, int cols, DevicePtr out);
+  // x[ids[i]] += weights[i] * rows[i] for i = 0 … n-1, in place: rows (n, cols), ids i32 (n) all different,
+  // weights f32 (n).
+  Status (*scatter_add)(void* self, DevicePtr rows, DevicePtr ids, DevicePtr weights, int n, int cols, DevicePtr x);
   // out (cols) = mean of rows [0, rows) of x (rows, cols). REQUIRES: rows > 0.
   Status (*mean_rows)(void* self, DevicePtr x, int rows, int cols, DevicePtr out);
 };

@@ -11,14 +11,16 @@
 #include "engine/base/thread_pool.h"
 #include "kernels/fast_cpu.h"
 #include "kernels/ops_cpu.h"
+#include "kernels/panels.h"
 
 namespace longleaf::kernels {
 namespace {
 
-constexpr size_t kAlignment = 64;  // a cache line, and the widest vector
-constexpr int kRowTile = 16;       // weight rows unpacked at a time: 16 x 4096 f32 stay in a 256 KiB cache half
-constexpr int kRowTileDecode = 4;
-constexpr int kQueryTile = 8;  // query tokens that share one reading of K and V
+constexpr size_t kAlignment = 64;    // a cache line, and the widest vector
+constexpr int kPanelsPacked = 8;     // at a time, by one thread
+constexpr int kPiecesPerThread = 8;  // of a matrix product: what the fastest thread may take over from the slowest
+constexpr int kTokensWritten = 16;   // to a KV store at a time, by one thread
+constexpr int kRowsNormed = 16;
 constexpr int64_t kElementTile = 1 << 14;
 
 struct Cpu {
@@ -28,6 +30,7 @@ struct Cpu {
   std::vector<std::vector<float>> scratch;  // one per thread
   std::unordered_map<DevicePtr, size_t> sizes;
   MemoryInfo memory;
+  std::vector<float> codes, plain;  // activations of the product under way: quantized, and as they are
   size_t limit_bytes;
   const FastOps* ops = nullptr;  // nullptr: the twins
 
@@ -89,29 +92,80 @@ Status embed(void*, const Weight& table, DevicePtr ids, int n_tokens, DevicePtr 
 }
 
 Status rms_norm(void* self, DevicePtr x, DevicePtr weight, float eps, int rows, int cols, DevicePtr out) {
-  cpu(self).pool.parallel_for(rows, 16, [&](int first, int last, int) {
+  const auto norm = cpu(self).ops == nullptr ? twin::rms_norm : cpu(self).ops->rms_norm;
+  cpu(self).pool.parallel_for(rows, kRowsNormed, [&](int first, int last, int) {
     const int64_t offset = int64_t{first} * cols;
-    twin::rms_norm(floats(x) + offset, floats(weight), eps, last - first, cols, floats(out) + offset);
+    norm(floats(x) + offset, floats(weight), eps, last - first, cols, floats(out) + offset);
   });
   return {};
 }
 
-Status matmul(void* self, const Weight& w, DevicePtr bias, DevicePtr x, int n_tokens, DevicePtr out) {
-  if (n_tokens == 0) return {};
+size_t packed_bytes(void* self, const Weight& rows) {
+  return cpu(self).ops == nullptr ? row_bytes(rows.type, rows.cols) * static_cast<size_t>(rows.rows)
+                                  : panel_bytes(rows);
+}
+
+Status pack(void* self, const Weight& rows, DevicePtr to) {
+  if (cpu(self).ops == nullptr) return upload(self, to, rows.data, packed_bytes(self, rows));
+  const size_t stride = panel_sections(rows.type, rows.cols).bytes;
+  auto* panels = reinterpret_cast<uint8_t*>(to);
+  cpu(self).pool.parallel_for(panel_count(rows.rows), kPanelsPacked, [&](int begin, int end, int) {
+    for (int i = begin; i < end; ++i) pack_panel(rows, i, panels + static_cast<size_t>(i) * stride);
+  });
+  return {};
+}
+
+// The activations of the product under way, for weights of one kind.
+Activations prepare(Cpu& c, const float* x, int cols, int n_tokens, bool quantized) {
+  const auto n = static_cast<size_t>(n_tokens) * static_cast<size_t>(cols);
+  const size_t blocks = n / kBlockCols;
+  std::vector<float>& memory = quantized ? c.codes : c.plain;
+  const size_t needed = quantized ? n / 4 + 4 * blocks : n;
+  if (memory.size() < needed) memory.resize(needed);
+  Activations a;
+  if (quantized) {
+    a.scales = memory.data();
+    a.sums = a.scales + blocks;
+    a.half_sums = a.sums + blocks;
+    a.codes = reinterpret_cast<int8_t*>(a.half_sums + 2 * blocks);
+  } else {
+    a.floats = memory.data();
+  }
+  const int tile = c.ops->tile_tokens, tiles = (n_tokens + tile - 1) / tile;
+  c.pool.parallel_for(tiles, 1, [&](int begin, int end, int) {
+    c.ops->prepare_activations(x, cols, begin * tile, std::min(n_tokens, end * tile), quantized, a);
+  });
+  return a;
+}
+
+// Panels of all products, one after another: one loop for all threads.
+void multiply_panels(Cpu& c, std::span<const Product> products, const Activations& a, int n_tokens) {
+  int panels = 0;
+  for (const Product& p : products) panels += panel_count(p.w.rows);
+  const int grain = std::max(1, panels / (c.pool.n_threads() * kPiecesPerThread));
+  c.pool.parallel_for(panels, grain, [&](int begin, int end, int) {
+    for (const Product& p : products) {
+      const int own = panel_count(p.w.rows), last = std::min(end, own);
+      if (begin < last) c.ops->matmul_panels(p.w, floats(p.bias), a, n_tokens, floats(p.out), std::max(begin, 0), last);
+      begin -= own;
+      end -= own;
+    }
+  });
+}
+
+Status matmul(void* self, std::span<const Product> products, DevicePtr x, int n_tokens) {
+  if (n_tokens == 0 || products.empty()) return {};
   Cpu& c = cpu(self);
   if (c.ops == nullptr) {
-    twin::matmul(w, floats(bias), floats(x), n_tokens, floats(out));
+    for (const Product& p : products) twin::matmul(p.w, floats(p.bias), floats(x), n_tokens, floats(p.out));
     return {};
   }
-  const int tile = n_tokens < 4 ? kRowTileDecode : kRowTile;
-  const int tiles = (w.rows + tile - 1) / tile;
-  const int grain = std::max(1, tiles / (c.pool.n_threads() * 8));
-  c.pool.parallel_for(tiles, grain, [&](int begin, int end, int thread) {
-    float* scratch = c.scratch_for(thread, static_cast<size_t>(tile) * static_cast<size_t>(w.cols));
-    for (int i = begin; i < end; ++i)
-      c.ops->matmul_rows(w, floats(bias), floats(x), n_tokens, floats(out), i * tile, std::min(w.rows, (i + 1) * tile),
-                         scratch);
-  });
+  Activations a;
+  bool has_codes = false, has_floats = false;
+  for (const Product& p : products) (is_quantized(p.w.type) ? has_codes : has_floats) = true;
+  if (has_codes) a = prepare(c, floats(x), products[0].w.cols, n_tokens, true);
+  if (has_floats) a.floats = prepare(c, floats(x), products[0].w.cols, n_tokens, false).floats;
+  multiply_panels(c, products, a, n_tokens);
   return {};
 }
 
@@ -120,8 +174,9 @@ Status rope(void* self, const RopeArgs& args) {
   return {};
 }
 
-Status kv_write(void*, const KvRowsArgs& args) {
-  twin::kv_write(args);
+Status kv_write(void* self, const KvRowsArgs& args) {
+  cpu(self).pool.parallel_for(args.n_tokens, kTokensWritten,
+                              [&](int first, int last, int) { twin::kv_write(args, first, last); });
   return {};
 }
 
@@ -136,34 +191,58 @@ Status span_attention(void* self, const SpanAttentionArgs& args) {
     twin::span_attention(args);
     return {};
   }
-  const int blocks = (args.n_tokens + kQueryTile - 1) / kQueryTile;
+  const int tile = attention_tile(args), blocks = (args.n_tokens + tile - 1) / tile;
   c.pool.parallel_for(blocks * args.kv.n_kv_heads, 1, [&](int begin, int end, int thread) {
-    float* scratch = c.scratch_for(thread, attention_scratch(args, kQueryTile));
+    float* scratch = c.scratch_for(thread, attention_scratch(args, tile));
     for (int i = begin; i < end; ++i) {
-      const int first = i / args.kv.n_kv_heads * kQueryTile;
-      c.ops->attend(args, i % args.kv.n_kv_heads, first, std::min(args.n_tokens, first + kQueryTile), scratch);
+      const int first = i / args.kv.n_kv_heads * tile;
+      c.ops->attend(args, i % args.kv.n_kv_heads, first, std::min(args.n_tokens, first + tile), scratch);
     }
   });
   return {};
 }
 
-Status silu_mul(void* self, DevicePtr gate, DevicePtr up, int64_t n) {
-  Cpu& c = cpu(self);
-  if (c.ops == nullptr) {
-    twin::silu_mul(floats(gate), floats(up), n);
-    return {};
-  }
+// Calls run(first, last) for pieces of [0, n).
+template <typename Run>
+void over_elements(Cpu& c, int64_t n, const Run& run) {
   const auto tiles = static_cast<int>((n + kElementTile - 1) / kElementTile);
-  c.pool.parallel_for(tiles, 1, [&](int begin, int end, int) {
-    c.ops->silu_mul(floats(gate), floats(up), begin * kElementTile, std::min(n, end * kElementTile));
+  c.pool.parallel_for(tiles, 1,
+                      [&](int begin, int end, int) { run(begin * kElementTile, std::min(n, end * kElementTile)); });
+}
+
+Status gate(void* self, Activation activation, DevicePtr gate, DevicePtr up, int64_t n) {
+  Cpu& c = cpu(self);
+  if (c.ops == nullptr)
+    twin::gate(activation, floats(gate), floats(up), n);
+  else
+    over_elements(c, n,
+                  [&](int64_t first, int64_t last) { c.ops->gate(activation, floats(gate), floats(up), first, last); });
+  return {};
+}
+
+Status add(void* self, DevicePtr x, DevicePtr y, float scale, int64_t n) {
+  Cpu& c = cpu(self);
+  if (c.ops == nullptr)
+    twin::add(floats(x), floats(y), scale, n);
+  else
+    over_elements(c, n, [&](int64_t first, int64_t last) { c.ops->add(floats(x), floats(y), scale, first, last); });
+  return {};
+}
+
+Status scale(void* self, DevicePtr x, float factor, int64_t n) {
+  over_elements(cpu(self), n, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) floats(x)[i] *= factor;
   });
   return {};
 }
 
-Status add(void*, DevicePtr x, DevicePtr y, int64_t n) {
-  float* to = floats(x);
-  const float* from = floats(y);
-  for (int64_t i = 0; i < n; ++i) to[i] += from[i];
+Status gather_rows(void*, DevicePtr x, DevicePtr ids, int n, int cols, DevicePtr out) {
+  twin::gather_rows(floats(x), reinterpret_cast<const int32_t*>(ids), n, cols, floats(out));
+  return {};
+}
+
+Status scatter_add(void*, DevicePtr rows, DevicePtr ids, DevicePtr weights, int n, int cols, DevicePtr x) {
+  twin::scatter_add(floats(rows), reinterpret_cast<const int32_t*>(ids), floats(weights), n, cols, floats(x));
   return {};
 }
 
@@ -176,9 +255,11 @@ const FastOps* ops_for(Isa isa) {
 #ifdef LONGLEAF_X86
   const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+                          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+                          __builtin_cpu_supports("avx512vnni") && has_avx2;
   if (has_avx512 && (isa == Isa::Best || isa == Isa::Avx512)) return &avx512::fast_ops();
   if (has_avx2 && (isa == Isa::Best || isa == Isa::Avx2)) return &avx2::fast_ops();
+  if (__builtin_cpu_supports("sse4.2") && (isa == Isa::Best || isa == Isa::Sse42)) return &sse42::fast_ops();
 #endif
   return isa == Isa::Best || isa == Isa::Baseline ? &baseline::fast_ops() : nullptr;
 }
@@ -205,13 +286,18 @@ BackendPtr make(const CpuOptions& options, const FastOps* ops) {
   backend->memory = memory;
   backend->embed = embed;
   backend->rms_norm = rms_norm;
+  backend->packed_bytes = packed_bytes;
+  backend->pack = pack;
   backend->matmul = matmul;
   backend->rope = rope;
   backend->kv_write = kv_write;
   backend->kv_read = kv_read;
   backend->span_attention = span_attention;
-  backend->silu_mul = silu_mul;
+  backend->gate = gate;
   backend->add = add;
+  backend->scale = scale;
+  backend->gather_rows = gather_rows;
+  backend->scatter_add = scatter_add;
   backend->mean_rows = mean_rows;
   return backend;
 }

@@ -6,34 +6,63 @@
 
 namespace longleaf::kernels {
 
+// A matrix product's input, in tiles of tokens: within a tile, block by block (or column by column), token by token.
+// Quantized: int8 codes in blocks of kBlockCols, x ≈ scale * code, and what minima need. Or plain floats.
+struct Activations {
+  int8_t* codes = nullptr;     // n_tokens * cols
+  float* scales = nullptr;     // n_tokens * cols / 32
+  float* sums = nullptr;       // likewise: -scale * the sum of the block's codes
+  float* half_sums = nullptr;  // n_tokens * cols / 16: the same for half blocks
+  float* floats = nullptr;     // n_tokens * cols
+};
+
 struct FastOps {
   const char* isa;  // for people
-  // Rows [first, last) of the product. scratch: f32 (last - first, w.cols), the thread's own.
-  void (*matmul_rows)(const Weight& w, const float* bias, const float* x, int n_tokens, float* out, int first, int last,
-                      float* scratch);
+  // Turns tokens [first, last) of x (n_tokens, cols) into `to`. REQUIRES: first is a multiple of tile_tokens, and
+  // last is one or the number of tokens.
+  int tile_tokens;
+  void (*prepare_activations)(const float* x, int cols, int first, int last, bool quantized, const Activations& to);
+  // Rows of panels [begin, end) of the product; see panels.h.
+  void (*matmul_panels)(const PackedWeight& w, const float* bias, const Activations& x, int n_tokens, float* out,
+                        int begin, int end);
   // Query tokens [first, last) of the heads of KV head `kv_head`. scratch: attention_scratch() floats, the thread's
   // own.
   void (*attend)(const SpanAttentionArgs& args, int kv_head, int first, int last, float* scratch);
-  void (*silu_mul)(float* gate, const float* up, int64_t first, int64_t last);
+  void (*rms_norm)(const float* x, const float* weight, float eps, int rows, int cols, float* out);
+  void (*gate)(Activation activation, float* gate, const float* up, int64_t first, int64_t last);
+  void (*add)(float* x, const float* y, float scale, int64_t first, int64_t last);
 };
 
-// Floats of scratch for `attend` over `tokens` query tokens.
-inline size_t attention_scratch(const SpanAttentionArgs& args, int tokens) {
-  const auto rows = static_cast<size_t>(tokens) * static_cast<size_t>(args.n_heads / args.kv.n_kv_heads);
-  const auto d = static_cast<size_t>(args.kv.head_dim);
-  return rows * (2 * d + 2) + 2 * kPageTokens * d + kPageTokens;  // queries, sums, (max, total); K, V; scores
+// Query tokens whose heads fill the registers of an attention tile.
+static inline int attention_tile(const SpanAttentionArgs& args) {
+  constexpr int kRows = 64;
+  const int heads = args.n_heads / args.kv.n_kv_heads;
+  return heads >= kRows ? 1 : kRows / heads;
 }
 
-namespace baseline {
-const FastOps& fast_ops();
+// Floats of scratch for `attend` over `tokens` query tokens: queries and sums, four numbers per row, scores; K, V.
+static inline size_t attention_scratch(const SpanAttentionArgs& args, int tokens) {
+  constexpr size_t kWidest = 16;
+  const auto d = static_cast<size_t>(args.kv.head_dim);
+  const size_t rows = static_cast<size_t>(tokens) * static_cast<size_t>(args.n_heads / args.kv.n_kv_heads);
+  return (rows + kWidest) * (2 * d + 4 + kPageTokens) + 2 * kPageTokens * d;
 }
+
+#define LONGLEAF_FAST_OPS(isa)                                                                                    \
+  namespace isa {                                                                                                 \
+  void prepare_activations(const float* x, int cols, int first, int last, bool quantized, const Activations& to); \
+  void matmul_panels(const PackedWeight& w, const float* bias, const Activations& x, int n_tokens, float* out,    \
+                     int begin, int end);                                                                         \
+  extern const int kTileTokens;                                                                                   \
+  void attend(const SpanAttentionArgs& args, int kv_head, int first, int last, float* scratch);                   \
+  const FastOps& fast_ops();                                                                                      \
+  }
+LONGLEAF_FAST_OPS(baseline)
 #ifdef LONGLEAF_X86
-namespace avx2 {
-const FastOps& fast_ops();
-}
-namespace avx512 {
-const FastOps& fast_ops();
-}
+LONGLEAF_FAST_OPS(sse42)
+LONGLEAF_FAST_OPS(avx2)
+LONGLEAF_FAST_OPS(avx512)
 #endif
+#undef LONGLEAF_FAST_OPS
 
 }  // namespace longleaf::kernels

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 #include <vector>
 
 #include "kernels/blocks.h"
@@ -37,6 +38,15 @@ void convert_row(const uint8_t* from, DType from_type, uint8_t* to, DType to_typ
   }
 }
 
+constexpr size_t kActivationBlock = 32;
+
+void round_to_8_bits(const float* x, double* out) {
+  float top = 0;
+  for (size_t i = 0; i < kActivationBlock; ++i) top = std::max(top, std::abs(x[i]));
+  const float scale = top / 127.0f, inverse = top > 0 ? 127.0f / top : 0.0f;
+  for (size_t i = 0; i < kActivationBlock; ++i) out[i] = double{scale} * double{std::nearbyint(x[i] * inverse)};
+}
+
 struct RowSoftmax {
   std::vector<double> scores;
   std::vector<std::vector<float>> values;
@@ -61,11 +71,14 @@ RowSoftmax gather(const SpanAttentionArgs& a, int token, int head) {
                 a.rope_style);
     for (int key = spans[s].key_begin; key < spans[s].key_begin + spans[s].length; ++key) {
       if (spans[s].causal != 0 && key > a.first_key + token) break;
+      const int position = spans[s].position + key - spans[s].key_begin;
+      if (a.window > 0 && reinterpret_cast<const int32_t*>(a.positions)[token] - position >= a.window) continue;
       read_row(a.kv, key, kv_head, false, key_row);
       read_row(a.kv, key, kv_head, true, value_row);
       double dot = 0;
       for (size_t i = 0; i < query.size(); ++i) dot += double{query[i]} * double{key_row[i]};
-      row.scores.push_back(dot * double{a.scale});
+      const double score = dot * double{a.scale}, cap = double{a.soft_cap};
+      row.scores.push_back(cap > 0 ? cap * std::tanh(score / cap) : score);
       row.values.push_back(value_row);
     }
   }
@@ -90,44 +103,71 @@ void rms_norm(const float* x, const float* weight, float eps, int rows, int cols
   }
 }
 
-void matmul(const Weight& w, const float* bias, const float* x, int n_tokens, float* out) {
-  std::vector<float> row(static_cast<size_t>(w.cols));
+void matmul(const PackedWeight& w, const float* bias, const float* x, int n_tokens, float* out) {
+  const auto cols = static_cast<size_t>(w.cols);
+  std::vector<float> row(cols);
+  std::vector<double> input(cols * static_cast<size_t>(n_tokens));
+  for (size_t i = 0; i < input.size(); ++i) input[i] = double{x[i]};
+  if (format_of(w.type).values > 1)
+    for (size_t i = 0; i < input.size(); i += kActivationBlock) round_to_8_bits(x + i, input.data() + i);
   for (int r = 0; r < w.rows; ++r) {
     dequantize_row(w.type, bytes(w.data) + static_cast<size_t>(r) * row_bytes(w.type, w.cols), w.cols, row.data());
     for (int t = 0; t < n_tokens; ++t) {
       double sum = bias != nullptr ? double{bias[r]} : 0.0;
-      for (int c = 0; c < w.cols; ++c) sum += double{row[static_cast<size_t>(c)]} * double{x[int64_t{t} * w.cols + c]};
+      for (size_t c = 0; c < cols; ++c) sum += double{row[c]} * input[static_cast<size_t>(t) * cols + c];
       out[int64_t{t} * w.rows + r] = static_cast<float>(sum);
     }
   }
 }
 
-void rotate_head(float* head, double position, const float* inv_freq, int rope_dims, RopeStyle style) {
-  if (position == 0) return;
-  const int pairs = rope_dims / 2;
-  for (int i = 0; i < pairs; ++i) {
+namespace {
+
+// cos and sin of every pair's angle at one position.
+void angles(double position, const float* inv_freq, int pairs, float magnitude, std::vector<float>& cosines,
+            std::vector<float>& sines) {
+  cosines.resize(static_cast<size_t>(pairs));
+  sines.resize(static_cast<size_t>(pairs));
+  for (size_t i = 0; i < cosines.size(); ++i) {
     const double angle = position * double{inv_freq[i]};
-    const auto c = static_cast<float>(std::cos(angle)), s = static_cast<float>(std::sin(angle));
+    cosines[i] = static_cast<float>(std::cos(angle)) * magnitude;
+    sines[i] = static_cast<float>(std::sin(angle)) * magnitude;
+  }
+}
+
+void rotate(float* head, const std::vector<float>& cosines, const std::vector<float>& sines, RopeStyle style) {
+  const size_t pairs = cosines.size();
+  for (size_t i = 0; i < pairs; ++i) {
     float& a = style == RopeStyle::Adjacent ? head[2 * i] : head[i];
     float& b = style == RopeStyle::Adjacent ? head[2 * i + 1] : head[i + pairs];
-    const float rotated = a * c - b * s;
-    b = a * s + b * c;
+    const float rotated = a * cosines[i] - b * sines[i];
+    b = a * sines[i] + b * cosines[i];
     a = rotated;
   }
+}
+
+}  // namespace
+
+void rotate_head(float* head, double position, const float* inv_freq, int rope_dims, RopeStyle style) {
+  if (position == 0) return;
+  std::vector<float> cosines, sines;
+  angles(position, inv_freq, rope_dims / 2, 1.0f, cosines, sines);
+  rotate(head, cosines, sines, style);
 }
 
 void rope(const RopeArgs& a, int first, int last) {
   const auto* positions = reinterpret_cast<const int32_t*>(a.positions);
   const auto* inv_freq = reinterpret_cast<const float*>(a.inv_freq);
-  auto* x = reinterpret_cast<float*>(a.x);
-  for (int t = first; t < last; ++t)
+  std::vector<float> cosines, sines;
+  for (int t = first; t < last; ++t) {
+    angles(positions[t], inv_freq, a.rope_dims / 2, a.magnitude, cosines, sines);
     for (int h = 0; h < a.n_heads; ++h)
-      rotate_head(x + (int64_t{t} * a.n_heads + h) * a.head_dim, positions[t], inv_freq, a.rope_dims, a.style);
+      rotate(reinterpret_cast<float*>(a.x) + (int64_t{t} * a.n_heads + h) * a.head_dim, cosines, sines, a.style);
+  }
 }
 
-void kv_write(const KvRowsArgs& a) {
+void kv_write(const KvRowsArgs& a, int first, int last) {
   const auto stride = static_cast<size_t>(a.kv.head_dim * format_of(a.type).bytes);
-  for (int t = 0; t < a.n_tokens; ++t) {
+  for (int t = first; t < last; ++t) {
     for (int h = 0; h < a.kv.n_kv_heads; ++h) {
       const size_t from = static_cast<size_t>(t * a.kv.n_kv_heads + h) * stride;
       convert_row(bytes(a.k) + from, a.type, kv_row(a.kv, a.first_key + t, h, false), a.kv.type, a.kv.head_dim);
@@ -168,8 +208,26 @@ void span_attention(const SpanAttentionArgs& a) {
   }
 }
 
-void silu_mul(float* gate, const float* up, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) gate[i] = gate[i] / (1.0f + std::exp(-gate[i])) * up[i];
+void gate(Activation activation, float* gate, const float* up, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    const double x = double{gate[i]};
+    const double u = std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x);
+    const double exponent = activation == Activation::Silu ? x : 2 * u;
+    gate[i] = static_cast<float>(x / (1 + std::exp(-exponent)) * double{up[i]});
+  }
+}
+
+void add(float* x, const float* y, float scale, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) x[i] += scale * y[i];
+}
+
+void gather_rows(const float* x, const int32_t* ids, int n, int cols, float* out) {
+  for (int i = 0; i < n; ++i) std::copy_n(x + int64_t{ids[i]} * cols, cols, out + int64_t{i} * cols);
+}
+
+void scatter_add(const float* rows, const int32_t* ids, const float* weights, int n, int cols, float* x) {
+  for (int i = 0; i < n; ++i)
+    for (int c = 0; c < cols; ++c) x[int64_t{ids[i]} * cols + c] += weights[i] * rows[int64_t{i} * cols + c];
 }
 
 void mean_rows(const float* x, int rows, int cols, float* out) {

@@ -8,12 +8,16 @@ namespace longleaf::kernels::twin {
 
 void embed(const Weight& table, const int32_t* ids, int n_tokens, float* out);
 void rms_norm(const float* x, const float* weight, float eps, int rows, int cols, float* out);
-void matmul(const Weight& w, const float* bias, const float* x, int n_tokens, float* out);
-void rope(const RopeArgs& args, int first, int last);  // tokens [first, last)
-void kv_write(const KvRowsArgs& args);
+// REQUIRES: w.data is not packed, but rows as files store them.
+void matmul(const PackedWeight& w, const float* bias, const float* x, int n_tokens, float* out);
+void rope(const RopeArgs& args, int first, int last);        // tokens [first, last)
+void kv_write(const KvRowsArgs& args, int first, int last);  // tokens [first, last)
 void kv_read(const KvRowsArgs& args);
 void span_attention(const SpanAttentionArgs& args);
-void silu_mul(float* gate, const float* up, int64_t n);
+void gate(Activation activation, float* gate, const float* up, int64_t n);
+void add(float* x, const float* y, float scale, int64_t n);
+void gather_rows(const float* x, const int32_t* ids, int n, int cols, float* out);
+void scatter_add(const float* rows, const int32_t* ids, const float* weights, int n, int cols, float* x);
 void mean_rows(const float* x, int rows, int cols, float* out);
 
 // Rotates one head by `position` (any sign). Angles in double, so that rotations compose.

@@ -1,10 +1,16 @@
-// One vector type per instruction set, through GCC/Clang vector extensions: no intrinsics, one source for all.
+// One vector type per instruction set, through GCC/Clang vector extensions; intrinsics only for what they cannot say.
 // Compiled once per instruction set (LONGLEAF_ISA), so nothing here or in its users may be an ordinary inline
 // function or a std template: the linker would merge the copies and an old processor could meet new instructions.
 #pragma once
 
+#ifdef LONGLEAF_X86
+#include <immintrin.h>
+#endif
+
 #include <cstdint>
 #include <cstring>
+
+#include "kernels/half.h"
 
 namespace longleaf::kernels::LONGLEAF_ISA {
 
@@ -12,9 +18,98 @@ constexpr int kWidth = LONGLEAF_SIMD_BYTES / 4;
 typedef float Vf __attribute__((vector_size(LONGLEAF_SIMD_BYTES), aligned(4), may_alias));
 typedef int32_t Vi __attribute__((vector_size(LONGLEAF_SIMD_BYTES), aligned(4), may_alias));
 
+typedef int8_t Vb __attribute__((vector_size(LONGLEAF_SIMD_BYTES), aligned(1), may_alias));
+typedef uint16_t Vhalf __attribute__((vector_size(LONGLEAF_SIMD_BYTES / 2), aligned(2), may_alias));
+typedef int8_t Vquarter __attribute__((vector_size(LONGLEAF_SIMD_BYTES / 4), aligned(1), may_alias));
+typedef uint8_t Vuquarter __attribute__((vector_size(LONGLEAF_SIMD_BYTES / 4), aligned(1), may_alias));
+
 static inline Vf load(const float* p) { return *reinterpret_cast<const Vf*>(p); }
 static inline void store(float* p, Vf v) { *reinterpret_cast<Vf*>(p) = v; }
 static inline Vf splat(float x) { return Vf{} + x; }
+
+static inline Vb load_bytes(const uint8_t* p) { return *reinterpret_cast<const Vb*>(p); }
+static inline Vf load_int8(const uint8_t* p) {
+  return __builtin_convertvector(__builtin_convertvector(*reinterpret_cast<const Vquarter*>(p), Vi), Vf);
+}
+static inline Vf load_uint8(const uint8_t* p) {
+  return __builtin_convertvector(__builtin_convertvector(*reinterpret_cast<const Vuquarter*>(p), Vi), Vf);
+}
+
+static inline Vf load_bfloat(const uint8_t* p) {
+  const Vi bits = __builtin_convertvector(*reinterpret_cast<const Vhalf*>(p), Vi) << 16;
+  Vf values;
+  std::memcpy(&values, &bits, sizeof values);
+  return values;
+}
+
+static inline Vf load_half(const uint8_t* p) {
+#if defined(__AVX512F__)
+  return (Vf)_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+#elif defined(__F16C__)
+  return (Vf)_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+#else
+  uint16_t halves[kWidth];
+  std::memcpy(halves, p, sizeof halves);
+  float values[kWidth];
+  for (int i = 0; i < kWidth; ++i) values[i] = half_to_float(halves[i]);
+  return load(values);
+#endif
+}
+
+// a*b + c, rounded once where the instruction set can; the same everywhere within one instruction set.
+static inline Vf fma(Vf a, Vf b, Vf c) {
+#if defined(__AVX512F__)
+  return (Vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__FMA__)
+  return (Vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+  return a * b + c;
+#endif
+}
+
+// Whether dot4 wants its repeated bytes as code + 128, unsigned: the instruction multiplies unsigned by signed.
+#ifdef __AVX512VNNI__
+constexpr bool kBiasedDot = true;
+#else
+constexpr bool kBiasedDot = false;
+#endif
+
+// sum[i] += x[0..3] · w[4i..4i+3]: the four bytes at x against every lane. REQUIRES: x within [-127, 127].
+static inline Vi dot4(Vi sum, const int8_t* x, Vb w) {
+  int32_t four;
+  std::memcpy(&four, x, 4);
+#if defined(__AVX512VNNI__)
+  return (Vi)_mm512_dpbusd_epi32((__m512i)sum, _mm512_set1_epi32(four), (__m512i)w);
+#elif defined(__AVX2__)
+  const __m256i signedX = _mm256_sign_epi8(_mm256_set1_epi32(four), (__m256i)w);
+  const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8((__m256i)w), signedX);
+  return sum + (Vi)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+#elif defined(__SSSE3__)
+  const __m128i signedX = _mm_sign_epi8(_mm_set1_epi32(four), (__m128i)w);
+  const __m128i pairs = _mm_maddubs_epi16(_mm_abs_epi8((__m128i)w), signedX);
+  return sum + (Vi)_mm_madd_epi16(pairs, _mm_set1_epi16(1));
+#else
+  for (int i = 0; i < kWidth; ++i)
+    for (int k = 0; k < 4; ++k) sum[i] += int32_t{x[k]} * int32_t{w[4 * i + k]};
+  return sum;
+#endif
+}
+
+// table[index[i]] for indexes 0..15.
+static inline Vb look_up(const int8_t* table, Vb index) {
+#if defined(__AVX512BW__)
+  const __m128i row = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+  return (Vb)_mm512_shuffle_epi8(_mm512_broadcast_i32x4(row), (__m512i)index);
+#elif defined(__AVX2__)
+  const __m128i row = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+  return (Vb)_mm256_shuffle_epi8(_mm256_broadcastsi128_si256(row), (__m256i)index);
+#elif defined(__SSSE3__)
+  return (Vb)_mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table)), (__m128i)index);
+#else
+  for (int i = 0; i < LONGLEAF_SIMD_BYTES; ++i) index[i] = table[index[i]];
+  return index;
+#endif
+}
 
 static inline float horizontal_sum(Vf v) {
   float lanes[kWidth];
@@ -27,7 +122,7 @@ static inline float horizontal_sum(Vf v) {
 static inline float dot(const float* a, const float* b, int n) {
   Vf sum = {};
   int i = 0;
-  for (; i + kWidth <= n; i += kWidth) sum += load(a + i) * load(b + i);
+  for (; i + kWidth <= n; i += kWidth) sum = fma(load(a + i), load(b + i), sum);
   float tail = 0;
   for (; i < n; ++i) tail += a[i] * b[i];
   return horizontal_sum(sum) + tail;
@@ -39,14 +134,14 @@ static inline Vf exp_nonpositive(Vf x) {
   const Vi underflow = x < -87.0f;
   const Vf clamped = underflow ? splat(-87.0f) : x;
   const Vf shifter = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
-  const Vf n = (clamped * 1.44269504f + shifter) - shifter;
-  const Vf r = (clamped - n * 0.693359375f) + n * 2.12194440e-4f;
+  const Vf n = fma(clamped, splat(1.44269504f), shifter) - shifter;
+  const Vf r = fma(n, splat(2.12194440e-4f), fma(n, splat(-0.693359375f), clamped));
   Vf p = splat(1.3888889e-3f);
-  p = p * r + 8.3333333e-3f;
-  p = p * r + 4.1666667e-2f;
-  p = p * r + 1.6666667e-1f;
-  p = p * r + 0.5f;
-  p = p * r * r + r + 1.0f;
+  p = fma(p, r, splat(8.3333333e-3f));
+  p = fma(p, r, splat(4.1666667e-2f));
+  p = fma(p, r, splat(1.6666667e-1f));
+  p = fma(p, r, splat(0.5f));
+  p = fma(p * r, r, r) + 1.0f;
   const Vi exponent = (__builtin_convertvector(n, Vi) + 127) << 23;
   Vf power;
   std::memcpy(&power, &exponent, sizeof power);

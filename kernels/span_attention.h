@@ -1,7 +1,7 @@
 // Span attention: every query row attends, with one softmax, to the union of disjoint key spans that its plan names.
 // DESIGN: the engine's one idea. Online softmax: Milakov & Gimelshein, arXiv 1805.02867.
 //
-//   out[t,h] = softmax over visible keys of ( scale * <R(-shift) q[t,h], k[key,h/G]> ) · v[key,h/G]
+//   out[t,h] = softmax over visible keys of soft_cap( scale * <R(-shift) q[t,h], k[key,h/G]> ) · v[key,h/G]
 //
 // Keys lie rotated at the position where they were read; a span that now stands `rope_shift` positions further on is
 // served by rotating the query back, once per distinct shift.
@@ -19,6 +19,7 @@ struct Span {
   int32_t length = 0;
   int32_t rope_shift = 0;  // new position minus the position at which the keys were rotated
   int32_t causal = 0;      // 1: a query sees keys up to and including its own index; 0: all keys of the span
+  int32_t position = 0;    // where the first key stands now, behind the shift; looked at only where there is a window
   bool operator==(const Span&) const = default;
 };
 
@@ -51,6 +52,9 @@ struct SpanAttentionArgs {
   int rope_dims = 0;             // leading numbers of a head that are rotated; even
   RopeStyle rope_style = RopeStyle::Adjacent;
   float scale = 1.0f;
+  float soft_cap = 0;             // > 0: scores become cap * tanh(score / cap) (Gemma 2, arXiv 2408.00118)
+  int window = 0;                 // > 0: a query sees only keys less than this many positions before it
+  DevicePtr positions = nullptr;  // i32 (n_tokens), of the queries; needed where there is a window
 };
 
 // Writes rows of K and V of one layer into the store, or reads them back without change of value.

@@ -1,4 +1,5 @@
 // Number formats of tensors, as GGUF files store them, and opaque device addresses.
+// Functions are static because fast_*.cpp compile them once per instruction set; see simd.h.
 #pragma once
 
 #include <cstddef>
@@ -53,20 +54,34 @@ inline constexpr Format kFormats[] = {
     {DType::MXFP4, "MXFP4", 39, 32, 17},
 };
 
-constexpr const Format& format_of(DType type) { return kFormats[static_cast<size_t>(type)]; }
-constexpr const char* name_of(DType type) { return format_of(type).name; }
+static inline constexpr const Format& format_of(DType type) { return kFormats[static_cast<size_t>(type)]; }
+static inline constexpr const char* name_of(DType type) { return format_of(type).name; }
 
 // REQUIRES: cols is a multiple of the block's values.
-constexpr size_t row_bytes(DType type, int64_t cols) {
+static inline constexpr size_t row_bytes(DType type, int64_t cols) {
   return static_cast<size_t>(cols / format_of(type).values) * static_cast<size_t>(format_of(type).bytes);
 }
 
-// A matrix of weights on a device: `rows` outputs, `cols` inputs, row-major blocks.
+// A matrix of weights as files store it: `rows` outputs, `cols` inputs, row-major blocks.
 struct Weight {
   DType type = DType::F32;
   int rows = 0;
   int cols = 0;
   DevicePtr data = nullptr;
+};
+
+// A matrix of weights in the layout that its device multiplies with; made by Backend::pack, good for nothing else.
+struct PackedWeight {
+  DType type = DType::F32;
+  int rows = 0;
+  int cols = 0;
+  DevicePtr data = nullptr;
+};
+
+// What gates the feed-forward part.
+enum class Activation : int32_t {
+  Silu,  // x / (1 + e^-x): SwiGLU (Shazeer, arXiv 2002.05202)
+  Gelu,  // x / (1 + e^-2u) with u = sqrt(2/pi) (x + 0.044715 x^3), the tanh form (Hendrycks and Gimpel, 1606.08415)
 };
 
 // Which two numbers of a head form a rotated pair.

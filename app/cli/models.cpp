@@ -16,7 +16,7 @@ Json factsJson(const ModelFacts& facts) {
   const ModelConfig& c = facts.config;
   return {{"path", facts.path},
           {"title", c.title},
-          {"architecture", c.architecture},
+          {"architecture", std::string(c.architecture->name)},
           {"quantisation", c.weight_format},
           {"layers", c.n_layers},
           {"width", c.d_model},
@@ -33,8 +33,8 @@ void printFacts(const ModelFacts& facts) {
   std::printf(
       "%s\n  %s, %s, %d layers, width %d, context %d tokens, chat form %s\n  weights %.1f MiB; about %.1f MiB of "
       "memory to answer here\n",
-      facts.path.c_str(), c.architecture.c_str(), c.weight_format.c_str(), c.n_layers, c.d_model, c.context_tokens,
-      name_of(facts.chat_form), static_cast<double>(c.weight_bytes) / (1 << 20),
+      facts.path.c_str(), std::string(c.architecture->name).c_str(), c.weight_format.c_str(), c.n_layers, c.d_model,
+      c.context_tokens, name_of(facts.chat_form), static_cast<double>(c.weight_bytes) / (1 << 20),
       static_cast<double>(facts.needed_bytes) / (1 << 20));
 }
 

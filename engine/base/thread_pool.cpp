@@ -1,8 +1,38 @@
 #include "engine/base/thread_pool.h"
 
 #include <algorithm>
+#include <chrono>
+
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
 
 namespace longleaf {
+namespace {
+
+// Longer than the pause between two loops of one forward pass, and short enough not to be seen as load.
+constexpr auto kSpin = std::chrono::microseconds(100);
+
+void relax() {
+#ifdef __x86_64__
+  _mm_pause();
+#endif
+}
+
+// Spins until `value` is not `old` any more, then sleeps until it is not.
+template <typename T>
+void wait_while(const std::atomic<T>& value, T old) {
+  const auto give_up = std::chrono::steady_clock::now() + kSpin;
+  while (value.load(std::memory_order_acquire) == old) {
+    for (int i = 0; i < 64; ++i) {
+      relax();
+      if (value.load(std::memory_order_acquire) != old) return;
+    }
+    if (std::chrono::steady_clock::now() >= give_up) return value.wait(old, std::memory_order_acquire);
+  }
+}
+
+}  // namespace
 
 ThreadPool::ThreadPool(int n_threads) {
   if (n_threads <= 0) n_threads = std::max(1u, std::thread::hardware_concurrency());
@@ -10,11 +40,9 @@ ThreadPool::ThreadPool(int n_threads) {
 }
 
 ThreadPool::~ThreadPool() {
-  {
-    std::lock_guard lock(mutex_);
-    stopping_ = true;
-  }
-  wake_.notify_all();
+  stopping_ = true;
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
   for (auto& worker : workers_) worker.join();
 }
 
@@ -24,19 +52,16 @@ void ThreadPool::parallel_for(int count, int grain, const std::function<void(int
     for (int begin = 0; begin < count; begin += grain) body(begin, std::min(count, begin + grain), 0);
     return;
   }
-  {
-    std::lock_guard lock(mutex_);
-    count_ = count;
-    grain_ = grain;
-    body_ = &body;
-    next_ = 0;
-    busy_ = static_cast<int>(workers_.size());
-    ++generation_;
-  }
-  wake_.notify_all();
+  count_ = count;
+  grain_ = grain;
+  body_ = &body;
+  next_.store(0, std::memory_order_relaxed);
+  busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
   take_pieces(0);
-  std::unique_lock lock(mutex_);
-  done_.wait(lock, [this] { return busy_ == 0; });
+  for (int busy = busy_.load(std::memory_order_acquire); busy > 0; busy = busy_.load(std::memory_order_acquire))
+    wait_while(busy_, busy);
 }
 
 void ThreadPool::take_pieces(int thread) {
@@ -45,17 +70,11 @@ void ThreadPool::take_pieces(int thread) {
 }
 
 void ThreadPool::work(int thread) {
-  long seen = 0;
-  while (true) {
-    {
-      std::unique_lock lock(mutex_);
-      wake_.wait(lock, [&] { return stopping_ || generation_ != seen; });
-      if (stopping_) return;
-      seen = generation_;
-    }
+  for (uint32_t seen = 0;; ++seen) {
+    wait_while(generation_, seen);
+    if (stopping_) return;
     take_pieces(thread);
-    std::lock_guard lock(mutex_);
-    if (--busy_ == 0) done_.notify_one();
+    if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) busy_.notify_one();
   }
 }
 

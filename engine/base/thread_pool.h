@@ -1,11 +1,10 @@
 // A fixed set of threads that share loops. One loop at a time: the owner calls, every thread helps, the call returns
-// when all is done. Idle threads sleep. Not thread-safe: one thread owns it.
+// when all is done. Between loops that follow each other closely threads spin, since waking one takes longer than many
+// of the loops; after that they sleep. Not thread-safe: one thread owns it.
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <functional>
-#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -13,7 +12,7 @@ namespace longleaf {
 
 class ThreadPool {
  public:
-  // n_threads counts the calling thread; 0 means one per processor.
+  // n_threads counts the calling thread; 0 means one per processor that this process may use.
   explicit ThreadPool(int n_threads = 0);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -30,12 +29,10 @@ class ThreadPool {
   void take_pieces(int thread);
 
   std::vector<std::thread> workers_;
-  std::mutex mutex_;
-  std::condition_variable wake_, done_;
-  long generation_ = 0;    // guarded by mutex_
-  int busy_ = 0;           // guarded by mutex_: workers still inside the current loop
-  bool stopping_ = false;  // guarded by mutex_
+  std::atomic<uint32_t> generation_{0};  // one more for every loop
+  std::atomic<int> busy_{0};             // workers still inside the current loop
   std::atomic<int> next_{0};
+  bool stopping_ = false;  // written before generation_ moves on
   int count_ = 0, grain_ = 1;
   const std::function<void(int, int, int)>* body_ = nullptr;
 };

@@ -28,19 +28,38 @@ AttentionPlan SpanStrategy::attend(int, Phase, QueryBlock queries, const KvStore
   return plan;
 }
 
-std::vector<Span> merge_spans(std::vector<Span> spans, int first_query_key) {
+namespace {
+
+// Keys from `begin` on whose positions follow each other.
+int run_length(std::span<const int32_t> positions, int begin, int most) {
+  int n = 1;
+  const auto at = static_cast<size_t>(begin);
+  while (n < most && positions[at + static_cast<size_t>(n)] == positions[at] + n) ++n;
+  return n;
+}
+
+}  // namespace
+
+std::vector<Span> merge_spans(std::vector<Span> spans, int first_query_key, std::span<const int32_t> positions) {
   std::sort(spans.begin(), spans.end(), [](const Span& a, const Span& b) { return a.key_begin < b.key_begin; });
   std::vector<Span> merged;
-  for (Span span : spans) {
-    if (span.length <= 0) continue;
-    if (span.key_begin + span.length <= first_query_key) span.causal = 1;
+  const auto add = [&](const Span& span) {
     Span* last = merged.empty() ? nullptr : &merged.back();
     assert(last == nullptr || last->key_begin + last->length <= span.key_begin);
     if (last != nullptr && last->key_begin + last->length == span.key_begin && last->rope_shift == span.rope_shift &&
-        last->causal == span.causal)
+        last->causal == span.causal && (positions.empty() || last->position + last->length == span.position))
       last->length += span.length;
     else
       merged.push_back(span);
+  };
+  for (Span span : spans) {
+    if (span.key_begin + span.length <= first_query_key) span.causal = 1;
+    for (int rest = span.length; rest > 0; rest -= span.length) {
+      span.length = positions.empty() ? rest : run_length(positions, span.key_begin, rest);
+      span.position = positions.empty() ? 0 : positions[static_cast<size_t>(span.key_begin)] + span.rope_shift;
+      add(span);
+      span.key_begin += span.length;
+    }
   }
   return merged;
 }

@@ -60,6 +60,9 @@ class SpanStrategy : public Strategy {
 
 // Joins neighbours that can be read as one (same shift), so that how a plan was cut never changes a result.
 // A span that lies wholly before the first query is causal by nature and is marked so.
-std::vector<kernels::Span> merge_spans(std::vector<kernels::Span> spans, int first_query_key);
+//   positions  of all keys of the store, where a window needs them: every span is then told where its keys stand, and
+//              cut where their positions do not follow each other; may be empty
+std::vector<kernels::Span> merge_spans(std::vector<kernels::Span> spans, int first_query_key,
+                                       std::span<const int32_t> positions);
 
 }  // namespace longleaf

@@ -1,8 +1,10 @@
-// The forward pass of a llama-style decoder: RMSNorm, rotary attention with grouped heads, SwiGLU.
+// The forward pass of every decoder there is an Architecture for: RMSNorm, rotary attention with grouped heads, gated
+// feed-forward part or a mixture of experts.
 // Not thread-safe: one thread owns it.
 #pragma once
 
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <span>
 #include <stop_token>
@@ -52,12 +54,19 @@ class Transformer {
   Status run_layers(std::span<const TokenId> tokens, int first_key, KvStore& store, const Strategy& strategy,
                     std::stop_token stop, const LayerTap& tap);
   Status layer(int index, int n_tokens, int first_key, KvStore& store, const Strategy& strategy);
+  Status norm_before(kernels::DevicePtr weight, int n_tokens);
+  Status add_to_hidden(kernels::DevicePtr weight, int n_tokens);
+  Status feed_forward(const LayerWeights& w, int n_tokens);
+  Status experts(const LayerWeights& w, int n_tokens);
+  Status finish_heads(kernels::Buffer& heads, kernels::DevicePtr weight, int n_heads, RopeKind kind, int n_tokens);
   Status attention(int index, int n_tokens, int first_key, KvStore& store, const Strategy& strategy);
-  Status upload_plan(const AttentionPlan& plan, int first_key);
+  Status multiply(std::initializer_list<kernels::Product> products, const kernels::Buffer& x, int n_tokens);
+  Status upload_plan(const AttentionPlan& plan, int first_key, std::span<const int32_t> positions);
   Status read_logits(int n_tokens, Want want, std::vector<float>& logits);
 
   std::shared_ptr<const Model> model_;
   kernels::Buffer ids_, positions_, hidden_, normed_, q_, k_, v_, heads_, gate_, up_, logits_, spans_, groups_;
+  kernels::Buffer expert_in_, expert_out_, expert_rows_, expert_weights_;  // one expert's share; allocated when used
   size_t n_groups_ = 1;
 };
 

@@ -4,6 +4,7 @@
 #include <limits>
 #include <random>
 
+#include "kernels/blocks.h"
 #include "kernels/cpu_backend.h"
 #include "kernels/ops_cpu.h"
 #include "tests/support/check.h"
@@ -41,7 +42,7 @@ double worst(const std::vector<float>& a, const std::vector<float>& b, const std
 
 std::vector<BackendPtr> backends() {
   std::vector<BackendPtr> all;
-  for (Isa isa : {Isa::Baseline, Isa::Avx2, Isa::Avx512})
+  for (Isa isa : {Isa::Baseline, Isa::Sse42, Isa::Avx2, Isa::Avx512})
     if (auto backend = make_cpu_backend({.isa = isa, .n_threads = 2, .limit_bytes = 0}))
       all.push_back(std::move(backend));
   return all;
@@ -55,10 +56,68 @@ std::vector<uint8_t> random_weight(DType type, int rows, int cols) {
     return bytes;
   }
   for (auto& b : bytes) b = static_cast<uint8_t>(rng());
-  // Halves in random bytes may be infinite or NaN: give every 16-bit word a modest exponent.
-  for (size_t i = 1; i < bytes.size(); i += 2) bytes[i] = static_cast<uint8_t>((bytes[i] & 0x83) | 0x30);
+  // Halves in random bytes may be infinite or NaN: give them a modest exponent, and the exponents of MXFP4 too.
+  const Format& format = format_of(type);
+  const auto tame = [&](size_t at) { bytes[at + 1] = static_cast<uint8_t>((bytes[at + 1] & 0x83) | 0x30); };
+  for (size_t at = 0; at < bytes.size(); at += static_cast<size_t>(format.bytes)) {
+    if (type == DType::MXFP4) bytes[at] = static_cast<uint8_t>(120 + bytes[at] % 16);
+    if (type == DType::MXFP4) continue;
+    const bool at_end = type == DType::Q6_K || type == DType::Q3_K || type == DType::Q2_K;
+    const bool two =
+        type == DType::Q2_K || type == DType::Q4_K || type == DType::Q5_K || type == DType::Q4_1 || type == DType::Q5_1;
+    const size_t first = at + (at_end ? static_cast<size_t>(format.bytes) - (two ? 4 : 2) : 0);
+    tame(first);
+    if (two) tame(first + 2);
+  }
   return bytes;
 }
+
+// A random weight: as stored, and packed for a backend.
+struct Matrix {
+  Matrix(const Backend& backend, DType type, int n_rows, int n_cols)
+      : stored(random_weight(type, n_rows, n_cols)), rows(n_rows), cols(n_cols) {
+    const Weight w{type, rows, cols, ptr(stored)};
+    memory = std::move(*Buffer::allocate(backend, backend.packed_bytes(backend.self, w)));
+    CHECK(backend.pack(backend.self, w, memory.data()).ok());
+    packed = {type, rows, cols, memory.data()};
+  }
+
+  // (2 * cols + 4) * unit * sum of what is added up, the standard bound of a sum whose terms are products of up to
+  // three factors; a code and its minimum are terms of their own.
+  std::vector<double> bounds(const std::vector<float>& x, const std::vector<float>& bias, int tokens) const {
+    std::vector<double> bound, size(static_cast<size_t>(cols));
+    bound.resize(static_cast<size_t>(tokens * rows));
+    const Format& format = format_of(packed.type);
+    const size_t stride = row_bytes(packed.type, cols);
+    std::vector<float> values(static_cast<size_t>(cols));
+    for (int r = 0; r < rows; ++r) {
+      const uint8_t* row = stored.data() + static_cast<size_t>(r) * stride;
+      dequantize_row(packed.type, row, cols, values.data());
+      for (int c = 0; c < cols; ++c) size[static_cast<size_t>(c)] = std::abs(double{values[static_cast<size_t>(c)]});
+      for (int first = 0; format.values > 1 && first < cols; first += format.values, row += format.bytes) {
+        Block block;
+        unpack_block(packed.type, row, block);
+        for (int i = 0; i < format.values; ++i)
+          size[static_cast<size_t>(first + i)] += 2 * std::abs(double{block.dmin} * block.min[i / kGroupValues]);
+      }
+      for (int t = 0; t < tokens; ++t) {
+        double sum = std::abs(double{bias[static_cast<size_t>(r)]}) + 1e-30, top = 0;
+        for (int c = 0; c < cols; ++c) {
+          const double input = std::abs(double{x[static_cast<size_t>(t * cols + c)]});
+          top = std::max(top, input);
+          sum += size[static_cast<size_t>(c)] * (input + (format.values > 1 ? top / 127 : 0));
+        }
+        bound[static_cast<size_t>(t * rows + r)] = (2 * cols + 4) * kUnit * sum;
+      }
+    }
+    return bound;
+  }
+
+  std::vector<uint8_t> stored;
+  int rows, cols;
+  Buffer memory;
+  PackedWeight packed;
+};
 
 // A KV store of one layer over `n_keys` keys with random contents.
 struct Store {
@@ -69,7 +128,7 @@ struct Store {
     view = {ptr(pages), 0, type, n_kv_heads, head_dim};
     auto k = random_floats(static_cast<size_t>(n_keys * n_kv_heads * head_dim)), v = k;
     for (auto& x : v) x = x * 0.5f + 0.1f;
-    twin::kv_write({view, ptr(k), ptr(v), DType::F32, n_keys, 0});
+    twin::kv_write({view, ptr(k), ptr(v), DType::F32, n_keys, 0}, 0, n_keys);
   }
   std::vector<std::vector<uint8_t>> memory;
   std::vector<DevicePtr> pages;
@@ -89,7 +148,7 @@ TEST(rms_norm_twin_matches_a_row_worked_out_by_hand) {
 TEST(attention_twin_matches_a_row_worked_out_by_hand) {
   Store store(DType::F32, 1, 2, 2);
   std::vector<float> k = {1, 0, 0, 1}, v = {10, 0, 0, 20}, q = {std::log(3.0f), 0}, out = {kNaN, kNaN};
-  twin::kv_write({store.view, ptr(k), ptr(v), DType::F32, 2, 0});
+  twin::kv_write({store.view, ptr(k), ptr(v), DType::F32, 2, 0}, 0, 2);
   std::vector<Span> spans = {{0, 2, 0, 0}};
   std::vector<int32_t> groups = {0, 1};
   std::vector<float> inv_freq = {1};
@@ -99,52 +158,79 @@ TEST(attention_twin_matches_a_row_worked_out_by_hand) {
   CHECK(std::abs(out[1] - 5.0f) < 1e-5f);
 }
 
+TEST(matmul_twin_matches_a_row_worked_out_by_hand) {
+  // One block: scale 1 (0x3c00), codes 1, -2, 0 …; the input 127, 63.5 … rounds to 127, 64 (half to even).
+  std::vector<uint8_t> block(34, 0);
+  block[1] = 0x3c;
+  block[2] = 1;
+  block[3] = static_cast<uint8_t>(-2);
+  std::vector<float> x(32, 0.0f), out = {kNaN};
+  x[0] = 127;
+  x[1] = 63.5f;
+  twin::matmul({DType::Q8_0, 1, 32, ptr(block)}, nullptr, x.data(), 1, out.data());
+  CHECK_EQ(out[0], 127.0f - 128.0f);
+}
+
 TEST(matmul_agrees_with_its_twin_for_every_format_and_remainder) {
   for (auto& backend : backends()) {
-    for (DType type :
-         {DType::F32, DType::F16, DType::BF16, DType::Q8_0, DType::Q4_0, DType::Q4_K, DType::Q5_K, DType::Q6_K}) {
+    for (const Format& format : kFormats) {
       for (int rows : {1, 3, 16, 37}) {
-        for (int tokens : {1, 2, 4, 7}) {
-          const int cols = format_of(type).values == 1 ? 67 : 256 * 2;
-          auto bytes = random_weight(type, rows, cols);
-          const Weight w{type, rows, cols, ptr(bytes)};
+        for (int tokens : {1, 2, 4, 7, 16, 37}) {
+          const int cols = format.values == 1 ? 67 : format.values == 32 ? 96 : 512;
+          Matrix m(*backend, format.type, rows, cols);
           auto x = random_floats(static_cast<size_t>(tokens * cols)), bias = random_floats(static_cast<size_t>(rows));
           std::vector<float> expected(static_cast<size_t>(tokens * rows)), got(expected.size(), kNaN);
-          twin::matmul(w, bias.data(), x.data(), tokens, expected.data());
-          CHECK(backend->matmul(backend->self, w, ptr(bias), ptr(x), tokens, ptr(got)).ok());
-          // |error| <= (cols + 2) * unit * sum |w x|, the standard bound of a sum; the sum by the twin on |w|, |x|.
-          std::vector<float> row(static_cast<size_t>(cols));
-          std::vector<double> bound(expected.size());
-          std::vector<float> identity(static_cast<size_t>(cols) * static_cast<size_t>(cols), 0.0f),
-              dense(static_cast<size_t>(cols * rows));
-          for (int c = 0; c < cols; ++c) identity[static_cast<size_t>(c * cols + c)] = 1;
-          twin::matmul(w, nullptr, identity.data(), cols, dense.data());
-          for (int t = 0; t < tokens; ++t)
-            for (int r = 0; r < rows; ++r) {
-              double sum = std::abs(bias[static_cast<size_t>(r)]) + 1e-30;
-              for (int c = 0; c < cols; ++c)
-                sum += std::abs(double{dense[static_cast<size_t>(c * rows + r)]} *
-                                double{x[static_cast<size_t>(t * cols + c)]});
-              bound[static_cast<size_t>(t * rows + r)] = (cols + 2) * kUnit * sum;
-            }
-          CHECK(worst(expected, got, bound) <= 1.0);
+          twin::matmul({format.type, rows, cols, ptr(m.stored)}, bias.data(), x.data(), tokens, expected.data());
+          const Product product{m.packed, ptr(bias), ptr(got)};
+          CHECK(backend->matmul(backend->self, {&product, 1}, ptr(x), tokens).ok());
+          const double ratio = worst(expected, got, m.bounds(x, bias, tokens));
+          if (!(ratio <= 1.0))
+            std::printf("%s %s %d rows %d tokens: %g\n", backend->name.c_str(), format.name, rows, tokens, ratio);
+          CHECK(ratio <= 1.0);
         }
       }
     }
   }
 }
 
+TEST(products_of_one_input_are_the_same_together_and_alone) {
+  for (auto& backend : backends()) {
+    const int cols = 512, tokens = 5;
+    const DType types[] = {DType::Q4_K, DType::F16, DType::Q6_K};
+    auto x = random_floats(tokens * cols);
+    std::vector<Matrix> weights;
+    std::vector<std::vector<float>> together, alone;
+    for (int i = 0; i < 3; ++i) {
+      weights.emplace_back(*backend, types[i], 20 + 30 * i, cols);
+      together.emplace_back(static_cast<size_t>(tokens * (20 + 30 * i)), kNaN);
+    }
+    alone = together;
+    std::vector<Product> products;
+    for (size_t i = 0; i < 3; ++i) products.push_back({weights[i].packed, nullptr, ptr(together[i])});
+    CHECK(backend->matmul(backend->self, products, ptr(x), tokens).ok());
+    for (size_t i = 0; i < 3; ++i) {
+      products[i].out = ptr(alone[i]);
+      CHECK(backend->matmul(backend->self, {&products[i], 1}, ptr(x), tokens).ok());
+    }
+    CHECK(together == alone);
+  }
+}
+
 TEST(matmul_gives_the_same_bits_alone_and_in_a_batch) {
   for (auto& backend : backends()) {
-    const int rows = 70, cols = 200, tokens = 9;
-    auto bytes = random_weight(DType::F16, rows, cols);
-    const Weight w{DType::F16, rows, cols, ptr(bytes)};
-    auto x = random_floats(tokens * cols);
-    std::vector<float> together(tokens * rows, kNaN), alone(tokens * rows, kNaN);
-    CHECK(backend->matmul(backend->self, w, nullptr, ptr(x), tokens, ptr(together)).ok());
-    for (size_t t = 0; t < tokens; ++t)
-      CHECK(backend->matmul(backend->self, w, nullptr, at(ptr(x), t * cols * 4), 1, at(ptr(alone), t * rows * 4)).ok());
-    CHECK(together == alone);
+    for (const Format& format : kFormats) {
+      const int rows = 70, cols = 256, tokens = 25;
+      Matrix m(*backend, format.type, rows, cols);
+      auto x = random_floats(tokens * cols);
+      std::vector<float> together(tokens * rows, kNaN), alone(tokens * rows, kNaN);
+      Product product{m.packed, nullptr, ptr(together)};
+      CHECK(backend->matmul(backend->self, {&product, 1}, ptr(x), tokens).ok());
+      for (size_t t = 0; t < tokens; ++t) {
+        product.out = at(ptr(alone), t * rows * 4);
+        CHECK(backend->matmul(backend->self, {&product, 1}, at(ptr(x), t * cols * 4), 1).ok());
+      }
+      CHECK(together == alone);
+    }
   }
 }
 
@@ -162,9 +248,16 @@ TEST(span_attention_agrees_with_its_twin) {
             {0, 3, 0, 0}, {40, 60, 17, 0}, {130, keys - 130, -5, 1}, {2, 7, 0, 0}, {100, keys - 100, 0, 1}};
         std::vector<int32_t> groups = {0, 3, 5};
         std::vector<float> expected(q.size(), kNaN), got(q.size(), kNaN);
-        for (RopeStyle style : {RopeStyle::Adjacent, RopeStyle::Halves}) {
+        std::vector<int32_t> positions(tokens);
+        for (int t = 0; t < tokens; ++t) positions[static_cast<size_t>(t)] = first_key + t + 9;
+        for (size_t s = 0; s < spans.size(); ++s) spans[s].position = spans[s].key_begin + static_cast<int>(s);
+        for (int variant = 0; variant < 4; ++variant) {
+          const RopeStyle style = variant % 2 == 0 ? RopeStyle::Adjacent : RopeStyle::Halves;
           SpanAttentionArgs args{ptr(q), ptr(expected), store.view, tokens, heads, first_key, ptr(spans), ptr(groups),
                                  2,      ptr(inv_freq), head_dim,   style,  0.125f};
+          args.positions = ptr(positions);
+          args.soft_cap = variant >= 2 ? 2.0f : 0.0f;
+          args.window = variant >= 2 ? 80 : 0;
           twin::span_attention(args);
           args.out = ptr(got);
           CHECK(backend->span_attention(backend->self, args).ok());
@@ -223,7 +316,7 @@ TEST(kv_rows_come_back_as_they_went_in) {
     std::vector<uint8_t> k(50 * 16 * 4, 1), v(k.size(), 2), k2(k.size(), 3), v2(k.size(), 4);
     twin::kv_read({store.view, ptr(k), ptr(v), type, 50, 30});
     Store other(type, 2, 8, 100);
-    twin::kv_write({other.view, ptr(k), ptr(v), type, 50, 7});
+    twin::kv_write({other.view, ptr(k), ptr(v), type, 50, 7}, 0, 50);
     twin::kv_read({other.view, ptr(k2), ptr(v2), type, 50, 7});
     const size_t bytes = 50 * 16 * static_cast<size_t>(format_of(type).bytes);
     CHECK(std::memcmp(k.data(), k2.data(), bytes) == 0);
@@ -231,18 +324,55 @@ TEST(kv_rows_come_back_as_they_went_in) {
   }
 }
 
-TEST(silu_agrees_with_its_twin_at_every_remainder_and_at_the_ends) {
+TEST(gates_agree_with_their_twins_at_every_remainder_and_at_the_ends) {
   for (auto& backend : backends()) {
-    for (size_t n : {1u, 15u, 16u, 17u, 1000u, 40000u}) {
-      auto gate = random_floats(n, 20.0f), up = random_floats(n), expected = gate;
-      gate[0] = expected[0] = -1000;
-      twin::silu_mul(expected.data(), up.data(), static_cast<int64_t>(n));
-      CHECK(backend->silu_mul(backend->self, ptr(gate), ptr(up), static_cast<int64_t>(n)).ok());
-      std::vector<double> bound(n);
-      for (size_t i = 0; i < n; ++i) bound[i] = 16 * kUnit * std::abs(double{expected[i]}) + 1e-30;
-      gate[0] = expected[0];  // x * e^-1000: zero in f32 either way, by different roads
-      CHECK(worst(expected, gate, bound) <= 1.0);
+    for (Activation activation : {Activation::Silu, Activation::Gelu}) {
+      for (size_t n : {1u, 15u, 16u, 17u, 1000u, 40000u}) {
+        auto gate = random_floats(n, 4.0f), up = random_floats(n), expected = gate;
+        gate[0] = expected[0] = -1000;
+        const auto input = gate;
+        twin::gate(activation, expected.data(), up.data(), static_cast<int64_t>(n));
+        CHECK(backend->gate(backend->self, activation, ptr(gate), ptr(up), static_cast<int64_t>(n)).ok());
+        std::vector<double> bound(n);
+        for (size_t i = 0; i < n; ++i) {
+          // The exponent (x, or 2u of Gelu) is off by a few units of its own size, the rest by some units.
+          const double x = std::abs(double{input[i]}), exponent = 1 + x + 0.08 * x * x * x;
+          bound[i] = (16 + 8 * exponent) * kUnit * std::abs(double{expected[i]}) + 1e-30;
+        }
+        gate[0] = expected[0];  // x * e^-1000: zero in f32 either way, by different roads
+        CHECK(worst(expected, gate, bound) <= 1.0);
+      }
     }
+  }
+}
+
+TEST(rms_norm_agrees_with_its_twin) {
+  for (auto& backend : backends()) {
+    for (int cols : {1, 15, 16, 17, 64, 576}) {
+      const int rows = 37;
+      auto x = random_floats(static_cast<size_t>(rows * cols)), weight = random_floats(static_cast<size_t>(cols));
+      std::vector<float> expected(x.size()), got(x.size(), kNaN);
+      twin::rms_norm(x.data(), weight.data(), 1e-5f, rows, cols, expected.data());
+      CHECK(backend->rms_norm(backend->self, ptr(x), ptr(weight), 1e-5f, rows, cols, ptr(got)).ok());
+      std::vector<double> bound(x.size());  // half the sum's relative error, and five roundings
+      for (size_t i = 0; i < x.size(); ++i) bound[i] = (cols / 2.0 + 6) * kUnit * std::abs(double{expected[i]}) + 1e-30;
+      CHECK(worst(expected, got, bound) <= 1.0);
+    }
+  }
+}
+
+TEST(rows_go_to_experts_and_come_back) {
+  for (auto& backend : backends()) {
+    auto x = random_floats(5 * 3), total = std::vector<float>(5 * 3, 0.0f);
+    std::vector<int32_t> ids = {4, 1};
+    std::vector<float> picked(6, kNaN), weights = {0.5f, 2.0f};
+    CHECK(backend->gather_rows(backend->self, ptr(x), ptr(ids), 2, 3, ptr(picked)).ok());
+    CHECK(backend->scatter_add(backend->self, ptr(picked), ptr(ids), ptr(weights), 2, 3, ptr(total)).ok());
+    for (size_t c = 0; c < 3; ++c) CHECK(total[4 * 3 + c] == 0.5f * x[4 * 3 + c] && total[3 + c] == 2 * x[3 + c]);
+    CHECK(total[0] == 0 && total[2 * 3] == 0);
+    CHECK(backend->add(backend->self, ptr(total), ptr(x), 2.0f, 15).ok());
+    CHECK(backend->scale(backend->self, ptr(total), 0.5f, 15).ok());
+    CHECK(total[0] == x[0] && std::abs(total[12] - 1.25f * x[12]) <= 2 * kUnit * std::abs(x[12]));
   }
 }
 

@@ -1,0 +1,98 @@
+#include "kernels/blocks.h"
+#include "kernels/panels.h"
+
+namespace longleaf::kernels {
+namespace {
+
+template <typename T>
+void copy_columns(const Weight& rows, int first, int n_rows, uint8_t* panel) {
+  const auto* from = reinterpret_cast<const T*>(rows.data) + int64_t{first} * rows.cols;
+  auto* to = reinterpret_cast<T*>(panel);
+  for (int c = 0; c < rows.cols; ++c)
+    for (int r = 0; r < n_rows; ++r) to[c * kPanelRows + r] = from[int64_t{r} * rows.cols + c];
+}
+
+// A stored code, which `bits` bits can hold.
+uint8_t stored_code(DType type, const PanelFormat& format, int8_t code) {
+  if (!format.has_table) return static_cast<uint8_t>(code + format.offset);
+  const int8_t* table = type == DType::MXFP4 ? kFp4Values : kIq4Values;
+  uint8_t index = 0;
+  while (table[index] != code) ++index;
+  return index;
+}
+
+// Puts the 32 codes of one row of one block into the block's bit planes: four codes at a time.
+void put_codes(const PanelFormat& format, const uint8_t* stored, int row, uint8_t* block) {
+  uint32_t words[8];
+  std::memcpy(words, stored, sizeof words);
+  const auto put = [&](int plane_words, int bits, int shift) {
+    const uint32_t mask = 0x01010101u * ((1u << bits) - 1);
+    for (int i = 0; i < plane_words; ++i) {
+      uint32_t word = 0;
+      for (int j = i; j < 8; j += plane_words) word |= ((words[j] >> shift) & mask) << (j / plane_words * bits);
+      std::memcpy(block + i * 64 + 4 * row, &word, 4);
+    }
+    block += plane_words * 64;
+  };
+  int shift = 0;
+  if (format.bits == 8) return put(8, 8, 0);
+  if (format.bits >= 4) put(4, 4, 0), shift = 4;
+  if (format.bits - shift >= 2) put(2, 2, shift), shift += 2;
+  if (format.bits - shift == 1) put(1, 1, shift);
+}
+
+uint16_t scale_bits(const PanelFormat& format, float scale) {
+  return format.bfloat_scales ? static_cast<uint16_t>(float_to_bits(scale) >> 16) : float_to_half(scale);
+}
+
+struct PanelWriter {
+  DType type;
+  PanelFormat format = panel_format(type);
+  PanelSections sections;
+  uint8_t* panel;
+
+  void half(size_t at, int index, int row, float value) const {
+    const uint16_t bits = scale_bits(format, value);
+    std::memcpy(panel + at + static_cast<size_t>(index * kPanelRows + row) * 2, &bits, 2);
+  }
+
+  // Block number `index` of `row`, taken apart.
+  void put(const Block& block, int index, int row) const {
+    const int values = format_of(type).values, first = index * values;
+    uint8_t stored[kMaxBlock];
+    for (int i = 0; i < values; ++i) stored[i] = stored_code(type, format, block.code[i]);
+    for (int c = 0; c < values; c += kBlockCols)
+      put_codes(format, stored + c, row, panel + static_cast<size_t>((first + c) / kBlockCols * format.bits) * 64);
+    half(sections.scales, index, row, block.d);
+    if (format.has_min) half(sections.minima, index, row, block.dmin);
+    if (format.scale_cols == kBlockCols) return;
+    for (int c = 0; c < values; c += format.group) {
+      const auto at = static_cast<size_t>((first + c) / format.group * kPanelRows + row);
+      panel[sections.factors + at] = static_cast<uint8_t>(block.scale[c / kGroupValues]);
+      if (format.has_min) panel[sections.min_factors + at] = block.min[c / kGroupValues];
+    }
+  }
+};
+
+}  // namespace
+
+void pack_panel(const Weight& rows, int index, uint8_t* panel) {
+  const PanelSections sections = panel_sections(rows.type, rows.cols);
+  const int first = index * kPanelRows, n_rows = rows.rows - first < kPanelRows ? rows.rows - first : kPanelRows;
+  std::memset(panel, 0, sections.bytes);
+  if (rows.type == DType::F32) return copy_columns<uint32_t>(rows, first, n_rows, panel);
+  if (!is_quantized(rows.type)) return copy_columns<uint16_t>(rows, first, n_rows, panel);
+  const Format& format = format_of(rows.type);
+  const PanelWriter writer{.type = rows.type, .sections = sections, .panel = panel};
+  Block block;
+  for (int r = 0; r < n_rows; ++r) {
+    const auto* from =
+        reinterpret_cast<const uint8_t*>(rows.data) + static_cast<size_t>(first + r) * row_bytes(rows.type, rows.cols);
+    for (int i = 0; i < rows.cols / format.values; ++i) {
+      unpack_block(rows.type, from + static_cast<size_t>(i) * static_cast<size_t>(format.bytes), block);
+      writer.put(block, i, r);
+    }
+  }
+}
+
+}  // namespace longleaf::kernels
