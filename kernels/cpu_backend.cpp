@@ -1,5 +1,6 @@
 #include "kernels/cpu_backend.h"
 
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,7 +17,8 @@
 namespace longleaf::kernels {
 namespace {
 
-constexpr size_t kAlignment = 64;    // a cache line, and the widest vector
+constexpr size_t kAlignment = 64;  // a cache line, and the widest vector
+constexpr size_t kHugePage = size_t{2} << 20;
 constexpr int kPanelsPacked = 8;     // at a time, by one thread
 constexpr int kPiecesPerThread = 8;  // of a matrix product: what the fastest thread may take over from the slowest
 constexpr int kTokensWritten = 16;   // to a KV store at a time, by one thread
@@ -44,11 +46,21 @@ struct Cpu {
 Cpu& cpu(void* self) { return *static_cast<Cpu*>(self); }
 float* floats(DevicePtr p) { return reinterpret_cast<float*>(p); }
 
+void* allocate_aligned(size_t alignment, size_t bytes) {
+  void* memory = nullptr;
+  if (posix_memalign(&memory, alignment, bytes) != 0) return nullptr;
+#ifdef MADV_HUGEPAGE
+  if (alignment == kHugePage) madvise(memory, bytes, MADV_HUGEPAGE);  // a hint: weights are read from end to end
+#endif
+  return memory;
+}
+
 Result<DevicePtr> allocate(void* self, size_t bytes) {
   Cpu& c = cpu(self);
+  const size_t alignment = bytes >= kHugePage ? kHugePage : kAlignment;
   const size_t rounded = (std::max<size_t>(bytes, 1) + kAlignment - 1) / kAlignment * kAlignment;
   const bool over = c.limit_bytes != 0 && c.memory.used_bytes + rounded > c.limit_bytes;
-  void* memory = over || rounded < bytes ? nullptr : std::aligned_alloc(kAlignment, rounded);
+  void* memory = over || rounded < bytes ? nullptr : allocate_aligned(alignment, rounded);
   if (memory == nullptr)
     return Status(Code::NoMemory, "There is not enough memory for another " + std::to_string(bytes >> 20) +
                                       " MiB; close other programs or choose a smaller model");
@@ -107,7 +119,7 @@ size_t packed_bytes(void* self, const Weight& rows) {
 
 Status pack(void* self, const Weight& rows, DevicePtr to) {
   if (cpu(self).ops == nullptr) return upload(self, to, rows.data, packed_bytes(self, rows));
-  const size_t stride = panel_sections(rows.type, rows.cols).bytes;
+  const size_t stride = bytes_per_panel(rows.type, rows.cols);
   auto* panels = reinterpret_cast<uint8_t*>(to);
   cpu(self).pool.parallel_for(panel_count(rows.rows), kPanelsPacked, [&](int begin, int end, int) {
     for (int i = begin; i < end; ++i) pack_panel(rows, i, panels + static_cast<size_t>(i) * stride);
@@ -120,14 +132,16 @@ Activations prepare(Cpu& c, const float* x, int cols, int n_tokens, bool quantiz
   const auto n = static_cast<size_t>(n_tokens) * static_cast<size_t>(cols);
   const size_t blocks = n / kBlockCols;
   std::vector<float>& memory = quantized ? c.codes : c.plain;
-  const size_t needed = quantized ? n / 4 + 4 * blocks : n;
+  const size_t needed = quantized ? n / 4 + 7 * blocks : n;
   if (memory.size() < needed) memory.resize(needed);
   Activations a;
   if (quantized) {
     a.scales = memory.data();
-    a.sums = a.scales + blocks;
-    a.half_sums = a.sums + blocks;
-    a.codes = reinterpret_cast<int8_t*>(a.half_sums + 2 * blocks);
+    a.sums = reinterpret_cast<int32_t*>(a.scales + blocks);
+    a.minima = a.scales + 2 * blocks;
+    a.half_minima = a.scales + 3 * blocks;
+    a.half_sums = a.sums + 4 * blocks;
+    a.codes = reinterpret_cast<int8_t*>(a.scales + 7 * blocks);
   } else {
     a.floats = memory.data();
   }
@@ -142,11 +156,13 @@ Activations prepare(Cpu& c, const float* x, int cols, int n_tokens, bool quantiz
 void multiply_panels(Cpu& c, std::span<const Product> products, const Activations& a, int n_tokens) {
   int panels = 0;
   for (const Product& p : products) panels += panel_count(p.w.rows);
-  const int grain = std::max(1, panels / (c.pool.n_threads() * kPiecesPerThread));
-  c.pool.parallel_for(panels, grain, [&](int begin, int end, int) {
+  const int grain = std::max(2, panels / (c.pool.n_threads() * kPiecesPerThread) / 2 * 2);  // pairs stay together
+  c.pool.parallel_for(panels, grain, [&](int begin, int end, int thread) {
+    auto* scratch = reinterpret_cast<uint8_t*>(c.scratch_for(thread, matmul_scratch(products[0].w.cols) / 4));
     for (const Product& p : products) {
       const int own = panel_count(p.w.rows), last = std::min(end, own);
-      if (begin < last) c.ops->matmul_panels(p.w, floats(p.bias), a, n_tokens, floats(p.out), std::max(begin, 0), last);
+      if (begin < last)
+        c.ops->matmul_panels(p.w, floats(p.bias), a, n_tokens, floats(p.out), std::max(begin, 0), last, scratch);
       begin -= own;
       end -= own;
     }

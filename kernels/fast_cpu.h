@@ -9,11 +9,13 @@ namespace longleaf::kernels {
 // A matrix product's input, in tiles of tokens: within a tile, block by block (or column by column), token by token.
 // Quantized: int8 codes in blocks of kBlockCols, x ≈ scale * code, and what minima need. Or plain floats.
 struct Activations {
-  int8_t* codes = nullptr;     // n_tokens * cols
-  float* scales = nullptr;     // n_tokens * cols / 32
-  float* sums = nullptr;       // likewise: -scale * the sum of the block's codes
-  float* half_sums = nullptr;  // n_tokens * cols / 16: the same for half blocks
-  float* floats = nullptr;     // n_tokens * cols
+  int8_t* codes = nullptr;       // n_tokens * cols
+  float* scales = nullptr;       // n_tokens * cols / 32
+  int32_t* sums = nullptr;       // likewise: minus the sum of the block's codes
+  float* minima = nullptr;       // likewise: the sums times the scales
+  int32_t* half_sums = nullptr;  // n_tokens * cols / 16: the same for half blocks
+  float* half_minima = nullptr;
+  float* floats = nullptr;  // n_tokens * cols
 };
 
 struct FastOps {
@@ -22,9 +24,9 @@ struct FastOps {
   // last is one or the number of tokens.
   int tile_tokens;
   void (*prepare_activations)(const float* x, int cols, int first, int last, bool quantized, const Activations& to);
-  // Rows of panels [begin, end) of the product; see panels.h.
+  // Rows of panels [begin, end) of the product; see panels.h. scratch: matmul_scratch() bytes, the thread's own.
   void (*matmul_panels)(const PackedWeight& w, const float* bias, const Activations& x, int n_tokens, float* out,
-                        int begin, int end);
+                        int begin, int end, uint8_t* scratch);
   // Query tokens [first, last) of the heads of KV head `kv_head`. scratch: attention_scratch() floats, the thread's
   // own.
   void (*attend)(const SpanAttentionArgs& args, int kv_head, int first, int last, float* scratch);
@@ -32,6 +34,10 @@ struct FastOps {
   void (*gate)(Activation activation, float* gate, const float* up, int64_t first, int64_t last);
   void (*add)(float* x, const float* y, float scale, int64_t first, int64_t last);
 };
+
+// Two panels of one matrix, unpacked: 32 columns take a byte per code, and two scales and two minima per row.
+constexpr int kExpandedPanelBlock = 32 * 16 + 4 * 16 * 4;
+static inline size_t matmul_scratch(int cols) { return 2 * static_cast<size_t>(cols / 32) * kExpandedPanelBlock; }
 
 // Query tokens whose heads fill the registers of an attention tile.
 static inline int attention_tile(const SpanAttentionArgs& args) {
@@ -52,7 +58,7 @@ static inline size_t attention_scratch(const SpanAttentionArgs& args, int tokens
   namespace isa {                                                                                                 \
   void prepare_activations(const float* x, int cols, int first, int last, bool quantized, const Activations& to); \
   void matmul_panels(const PackedWeight& w, const float* bias, const Activations& x, int n_tokens, float* out,    \
-                     int begin, int end);                                                                         \
+                     int begin, int end, uint8_t* scratch);                                                       \
   extern const int kTileTokens;                                                                                   \
   void attend(const SpanAttentionArgs& args, int kv_head, int first, int last, float* scratch);                   \
   const FastOps& fast_ops();                                                                                      \

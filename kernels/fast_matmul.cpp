@@ -13,38 +13,36 @@ namespace longleaf::kernels::LONGLEAF_ISA {
 namespace {
 
 constexpr int kSlices = kPanelRows / kWidth;               // vectors that make up a panel's rows
-constexpr int kTile = LONGLEAF_SIMD_BYTES >= 64 ? 16 : 4;  // tokens whose sums stay in registers
+constexpr int kTile = LONGLEAF_SIMD_BYTES >= 64 ? 12 : 4;  // tokens whose sums stay in registers
 constexpr int kWords = 8;                                  // of 64 bytes, in a block of 32 columns
-constexpr int8_t kBias[4] = {-128, -128, -128, -128};      // 128 as unsigned bytes
+constexpr int kFewTokens = 4;
+static_assert(kExpandedPanelBlock == kBlockCols * kPanelRows + 4 * kPanelRows * 4);
 
 // Tokens of the tile that begins with `rest` tokens left.
-inline int tile_size(int rest) { return rest >= kTile ? kTile : rest >= 4 ? 4 : 1; }
+inline int tile_size(int rest) { return rest >= kTile ? kTile : rest >= kFewTokens ? kFewTokens : 1; }
 
 // --- activations ---
 
 // One token's block of 32 as int8: codes = round(x * 127/max|x|), half to even.
-inline void quantize_block(const float* x, int8_t* codes, float& scale, float* half_sums) {
+inline void quantize_block(const float* x, int8_t* codes, float& scale, int32_t* half_sums) {
   constexpr int kVectors = kBlockCols / kWidth;
   Vf top = {};
   for (int i = 0; i < kVectors; ++i) {
     const Vf v = load(x + i * kWidth), magnitude = v < 0.0f ? -v : v;
     top = magnitude > top ? magnitude : top;
   }
-  float largest = 0;
-  for (int i = 0; i < kWidth; ++i) largest = top[i] > largest ? top[i] : largest;
+  const float largest = largest_lane(top);
   scale = largest / 127.0f;
   const float inverse = largest > 0 ? 127.0f / largest : 0.0f;
   const Vf shifter = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
-  int32_t values[kBlockCols];
+  Vi sums[2] = {};
   for (int i = 0; i < kVectors; ++i) {
     const Vi rounded = __builtin_convertvector((load(x + i * kWidth) * inverse + shifter) - shifter, Vi);
-    std::memcpy(values + i * kWidth, &rounded, sizeof rounded);
+    store_int8(codes + i * kWidth, rounded);
+    sums[2 * i / kVectors] -= rounded;
   }
-  int sums[2] = {0, 0};
-  for (int i = 0; i < kBlockCols; ++i) sums[i / 16] += values[i];
-  for (int i = 0; i < kBlockCols; ++i) codes[i] = static_cast<int8_t>(values[i] + (kBiasedDot ? 128 : 0));
-  half_sums[0] = scale * static_cast<float>(sums[0]);
-  half_sums[1] = scale * static_cast<float>(sums[1]);
+  half_sums[0] = sum_lanes(sums[0]);
+  half_sums[1] = sum_lanes(sums[1]);
 }
 
 void prepare_quantized(const float* x, int cols, int first, int size, const Activations& to) {
@@ -53,12 +51,16 @@ void prepare_quantized(const float* x, int cols, int first, int size, const Acti
   for (int b = 0; b < blocks; ++b) {
     for (int t = 0; t < size; ++t) {
       const int64_t at = base + int64_t{b} * size + t;
-      float half_sums[2];
+      int32_t half_sums[2];
       quantize_block(x + int64_t{first + t} * cols + b * kBlockCols, to.codes + at * kBlockCols, to.scales[at],
                      half_sums);
-      to.sums[at] = -(half_sums[0] + half_sums[1]);
-      to.half_sums[2 * base + (int64_t{2 * b}) * size + t] = -half_sums[0];
-      to.half_sums[2 * base + (int64_t{2 * b} + 1) * size + t] = -half_sums[1];
+      to.sums[at] = half_sums[0] + half_sums[1];
+      to.minima[at] = to.scales[at] * static_cast<float>(to.sums[at]);
+      for (int half = 0; half < 2; ++half) {
+        const int64_t place = 2 * base + (int64_t{2 * b} + half) * size + t;
+        to.half_sums[place] = half_sums[half];
+        to.half_minima[place] = to.scales[at] * static_cast<float>(half_sums[half]);
+      }
     }
   }
 }
@@ -71,18 +73,25 @@ void prepare_floats(const float* x, int cols, int first, int size, const Activat
 
 // --- quantized weights ---
 
-struct Panel {
-  const uint8_t *codes, *scales, *minima, *factors, *min_factors;
+struct CodeTable {
+  int8_t of[16];
 };
 
+// What codes stand for, with the offset where dot4 wants them unsigned.
+constexpr CodeTable table_of(const int8_t* values) {
+  CodeTable table{};
+  for (int i = 0; i < 16; ++i) table.of[i] = static_cast<int8_t>(values[i] + (kUnsignedCodes ? 128 : 0));
+  return table;
+}
+constexpr CodeTable kIq4Table = table_of(kIq4Values), kFp4Table = table_of(kFp4Values);
+
+// Word `j` of a block: the codes of columns 4j … 4j+3, as dot4 wants them.
 template <DType kType>
-inline void load_codes(const uint8_t* block, Vb (&w)[kWords]) {
+inline Vb load_word(const uint8_t* block, int j) {
   constexpr PanelFormat f = panel_format(kType);
+  constexpr int8_t kTaken = kUnsignedCodes || f.has_table ? 0 : static_cast<int8_t>(f.offset);
   const auto word = [&](int i) { return load_bytes(block + 64 * i); };
-  if constexpr (f.bits == 8) {
-    for (int j = 0; j < kWords; ++j) w[j] = word(j);
-    return;
-  }
+  if constexpr (f.bits == 8) return kTaken == 0 ? word(j) : word(j) - kTaken;
   // Shifts of whole 16-bit lanes: what crosses a byte is masked away.
   typedef uint16_t Vw __attribute__((vector_size(LONGLEAF_SIMD_BYTES)));
   const auto bits = [](Vb v, int shift, int mask) { return (Vb)((Vw)v >> shift) & static_cast<int8_t>(mask); };
@@ -91,16 +100,12 @@ inline void load_codes(const uint8_t* block, Vb (&w)[kWords]) {
   constexpr int kHigh = kNibbles ? f.bits - 4 : f.bits;  // bits above the nibbles
   constexpr int kHighAt = kNibbles ? 4 : 0, kPairWords = kNibbles ? 4 : 0;
   constexpr int kBitWord = kPairWords + (kHigh >= 2 ? 2 : 0), kBitAt = kHighAt + (kHigh >= 2 ? 2 : 0);
-#pragma GCC unroll 8
-  for (int j = 0; j < kWords; ++j) {
-    Vb code = {};
-    if constexpr (kNibbles) code = bits(word(j % 4), j / 4 * 4, 15);
-    if constexpr (kHigh >= 2) code |= raised(bits(word(kPairWords + j % 2), j / 2 * 2, 3), kHighAt);
-    if constexpr (kHigh % 2 == 1) code |= raised(bits(word(kBitWord), j, 1), kBitAt);
-    if constexpr (f.offset != 0) code -= static_cast<int8_t>(f.offset);
-    if constexpr (f.has_table) code = look_up(kType == DType::MXFP4 ? kFp4Values : kIq4Values, code);
-    w[j] = code;
-  }
+  Vb code = {};
+  if constexpr (kNibbles) code = bits(word(j % 4), j / 4 * 4, 15);
+  if constexpr (kHigh >= 2) code |= raised(bits(word(kPairWords + j % 2), j / 2 * 2, 3), kHighAt);
+  if constexpr (kHigh % 2 == 1) code |= raised(bits(word(kBitWord), j, 1), kBitAt);
+  if constexpr (f.has_table) return look_up(kType == DType::MXFP4 ? kFp4Table.of : kIq4Table.of, code);
+  return kTaken == 0 ? code : code - kTaken;
 }
 
 template <DType kType>
@@ -111,47 +116,206 @@ inline Vf load_scale(const uint8_t* p) {
     return load_half(p);
 }
 
-// The scale (or minimum) of group `group` of the panel's row.
+// The scales (or minima) of a group of columns: 16-bit floats, times the group's factors where there are two levels.
 template <DType kType, bool kSigned>
-inline Vf group_scale(const uint8_t* scales, const uint8_t* factors, int group) {
-  constexpr PanelFormat f = panel_format(kType);
-  const Vf d = load_scale<kType>(scales + int64_t{group} * f.group / f.scale_cols * kPanelRows * 2);
-  if constexpr (f.scale_cols == kBlockCols) return d;
-  const uint8_t* factor = factors + int64_t{group} * kPanelRows;
-  return d * (kSigned ? load_int8(factor) : load_uint8(factor));
+inline Vf group_scale(const uint8_t* scales, const uint8_t* factors) {
+  const Vf d = load_scale<kType>(scales);
+  if constexpr (panel_format(kType).scale_cols == kBlockCols) return d;
+  return d * (kSigned ? load_int8(factors) : load_uint8(factors));
 }
 
-template <DType kType, int T>
-inline void quantized_tile(const Panel& p, const Activations& x, int64_t base, int blocks, Vf (&sums)[T]) {
+// The offset of all codes times minus the sum of a group of activations: where their dot product begins.
+template <DType kType>
+inline Vi start_of(const int32_t* minus_sum) {
+  constexpr int kOffset = kUnsignedCodes ? panel_format(kType).offset : 0;
+  static_assert((kOffset & (kOffset - 1)) == 0);
+  if constexpr (kOffset == 0) return Vi{};
+  return settle(splat4(minus_sum)) << __builtin_ctz(kOffset + (kOffset == 0));
+}
+
+constexpr int kAhead = 4096;  // bytes that weights are fetched ahead of their use: panels lie one behind the other
+
+// Where the codes, scales and sums of a tile of activations stand.
+struct Inputs {
+  const int8_t* codes;
+  const float* scales;
+  const int32_t* minus_sums;  // of whole or half blocks: what the format's groups are
+  const float* minima;        // the same times the scales
+};
+
+// dots[t][r] += words [first, last) of a block; `load(r, j)` gives word j of panel r, as dot4 wants it.
+template <int R, int T, typename Load>
+inline void dot_words(const Load& load_code, const int8_t* codes, int first, int last, Vi (&dots)[T][R]) {
+#pragma GCC unroll 8
+  for (int j = first; j < last; ++j) {
+    Vb w[R];
+#pragma GCC unroll 2
+    for (int r = 0; r < R; ++r) w[r] = load_code(r, j);
+#pragma GCC unroll 16
+    for (int t = 0; t < T; ++t) {
+      const Vi four = splat4(codes + t * kBlockCols + 4 * j);
+#pragma GCC unroll 2
+      for (int r = 0; r < R; ++r) dots[t][r] = dot4(dots[t][r], four, w[r]);
+    }
+  }
+}
+
+// What a block adds to the sums: fma(Σ_g scale_g * dot_g, the activations' scale, …), then the minima.
+template <int R, int T, int kGroups>
+inline void add_dots(const Vi (&dots)[kGroups][T][R], const Vf (&scales)[kGroups][R], const float* own,
+                     Vf (&sums)[T][R]) {
+#pragma GCC unroll 16
+  for (int t = 0; t < T; ++t) {
+#pragma GCC unroll 2
+    for (int r = 0; r < R; ++r) {
+      Vf term = __builtin_convertvector(dots[0][t][r], Vf) * scales[0][r];
+      if constexpr (kGroups == 2) term = fma(__builtin_convertvector(dots[1][t][r], Vf), scales[1][r], term);
+      sums[t][r] = fma(term, splat(own[t]), sums[t][r]);
+    }
+  }
+}
+
+template <int R, int T>
+inline void add_minima(const Vf (&minima)[R], const float* own, Vf (&sums)[T][R]) {
+#pragma GCC unroll 16
+  for (int t = 0; t < T; ++t)
+#pragma GCC unroll 2
+    for (int r = 0; r < R; ++r) sums[t][r] = fma(minima[r], splat(own[t]), sums[t][r]);
+}
+
+// The scales and minima of group `group` of the unit at `unit`; `lane`: the panel's first row in this vector.
+template <DType kType>
+inline Vf unit_scale(const uint8_t* unit, int group, int lane) {
   constexpr PanelFormat f = panel_format(kType);
-  constexpr int kGroups = kBlockCols / f.group, kGroupWords = kWords / kGroups;
-  const int8_t* codes = x.codes + base * kBlockCols;
-  const float* scales = x.scales + base;
-  const float* minima = kGroups == 1 ? x.sums + base : x.half_sums + 2 * base;
+  constexpr PanelUnit u = panel_unit(kType);
+  const int at = u.blocks == 2 ? 32 * group : 0;  // two blocks with a scale each, one group per block
+  return group_scale<kType, true>(
+      unit + at + 2 * lane, f.scale_cols > kBlockCols ? unit + u.factors_at + group * kPanelRows + lane : nullptr);
+}
+
+template <DType kType>
+inline Vf unit_minimum(const uint8_t* unit, int group, int lane) {
+  return group_scale<kType, false>(unit + 32 + 2 * lane,
+                                   unit + panel_unit(kType).min_factors_at + group * kPanelRows + lane);
+}
+
+// sums[t][r] += the products of T tokens and the R panels whose first units are at `unit`.
+template <DType kType, int R, int T>
+inline void packed_tile(const uint8_t* (&unit)[R], int lane, Inputs x, int blocks, Vf (&sums)[T][R]) {
+  constexpr PanelFormat f = panel_format(kType);
+  constexpr PanelUnit u = panel_unit(kType);
+  constexpr int kGroups = kBlockCols / f.group;
   for (int b = 0; b < blocks; ++b) {
-    Vb w[kWords];
-    load_codes<kType>(p.codes + int64_t{b} * f.bits * 64, w);
+    const int own = b % u.blocks;  // within the unit
+    const uint8_t* block[R];
+#pragma GCC unroll 2
+    for (int r = 0; r < R; ++r) block[r] = unit[r] + u.header + static_cast<size_t>(own) * u.block + 4 * lane;
+    if constexpr (T == 1)
+      for (int r = 0; r < R; ++r)
+        for (size_t i = 0; i < u.bytes / static_cast<size_t>(u.blocks); i += 64)
+          __builtin_prefetch(block[r] + i + kAhead);
+    Vi dots[kGroups][T][R];
+    Vf scales[kGroups][R];
 #pragma GCC unroll 2
     for (int g = 0; g < kGroups; ++g) {
-      const Vf scale = group_scale<kType, true>(p.scales, p.factors, b * kGroups + g);
-      Vf min = {};
-      if constexpr (f.has_min) min = group_scale<kType, false>(p.minima, p.min_factors, b * kGroups + g);
-      Vi start = {};
-      if constexpr (kBiasedDot) {
-#pragma GCC unroll 8
-        for (int j = 0; j < kGroupWords; ++j) start = dot4(start, kBias, w[g * kGroupWords + j]);
-        start = -start;
-      }
 #pragma GCC unroll 16
-      for (int t = 0; t < T; ++t) {
-        const int8_t* own = codes + (int64_t{b} * T + t) * kBlockCols + g * f.group;
-        Vi dot = start;
-#pragma GCC unroll 8
-        for (int j = 0; j < kGroupWords; ++j) dot = dot4(dot, own + 4 * j, w[g * kGroupWords + j]);
-        sums[t] = fma(__builtin_convertvector(dot, Vf), scale * scales[int64_t{b} * T + t], sums[t]);
-        if constexpr (f.has_min) sums[t] = fma(min, splat(minima[(int64_t{b} * kGroups + g) * T + t]), sums[t]);
+      for (int t = 0; t < T; ++t)
+#pragma GCC unroll 2
+        for (int r = 0; r < R; ++r) dots[g][t][r] = start_of<kType>(x.minus_sums + g * T + t);
+      const auto word = [&](int r, int j) { return load_word<kType>(block[r], j); };
+      dot_words<R, T>(word, x.codes, g * kWords / kGroups, (g + 1) * kWords / kGroups, dots[g]);
+#pragma GCC unroll 2
+      for (int r = 0; r < R; ++r) scales[g][r] = unit_scale<kType>(unit[r], own * kGroups + g, lane);
+    }
+    add_dots<R, T, kGroups>(dots, scales, x.scales, sums);
+    if constexpr (f.has_min) {
+#pragma GCC unroll 2
+      for (int g = 0; g < kGroups; ++g) {
+        Vf minima[R];
+#pragma GCC unroll 2
+        for (int r = 0; r < R; ++r) minima[r] = unit_minimum<kType>(unit[r], own * kGroups + g, lane);
+        add_minima<R, T>(minima, x.minima + g * T, sums);
       }
     }
+    x.minus_sums += kGroups * T;
+    x.minima += kGroups * T;
+    x.codes += T * kBlockCols;
+    x.scales += T;
+    if (own == u.blocks - 1)
+#pragma GCC unroll 2
+      for (int r = 0; r < R; ++r) unit[r] += u.bytes;
+  }
+}
+
+// --- many tokens: panels are unpacked once, to a byte per code and a float per scale ---
+
+constexpr int kExpandedBlock = kExpandedPanelBlock;  // codes; two scales, two minima
+
+// Panel `panel` → blocks of { codes, scales[groups], minima[groups] } at `to`.
+template <DType kType>
+inline void expand(const uint8_t* unit, int blocks, uint8_t* to) {
+  constexpr PanelFormat f = panel_format(kType);
+  constexpr PanelUnit u = panel_unit(kType);
+  constexpr int kGroups = kBlockCols / f.group;
+  for (int b = 0; b < blocks; ++b, to += kExpandedBlock) {
+    const int own = b % u.blocks;
+    for (int lane = 0; lane < kPanelRows; lane += kWidth) {
+      const uint8_t* block = unit + u.header + static_cast<size_t>(own) * u.block + 4 * lane;
+#pragma GCC unroll 8
+      for (int j = 0; j < kWords; ++j) {
+        const Vb word = load_word<kType>(block, j);
+        std::memcpy(to + 64 * j + 4 * lane, &word, sizeof word);
+      }
+      float* floats = reinterpret_cast<float*>(to + kBlockCols * kPanelRows) + lane;
+      for (int g = 0; g < kGroups; ++g) {
+        store(floats + g * kPanelRows, unit_scale<kType>(unit, own * kGroups + g, lane));
+        if constexpr (f.has_min)
+          store(floats + (2 + g) * kPanelRows, unit_minimum<kType>(unit, own * kGroups + g, lane));
+      }
+    }
+    if (own == u.blocks - 1) unit += u.bytes;
+  }
+}
+
+// As packed_tile for tokens [0, T) of a whole tile, over expanded panels.
+template <DType kType, int R, int T>
+inline void expanded_tile(const uint8_t* (&block)[R], int lane, Inputs x, int blocks, Vf (&sums)[T][R]) {
+  constexpr int kGroups = kBlockCols / panel_format(kType).group;
+  for (int b = 0; b < blocks; ++b) {
+    Vi dots[kGroups][T][R];
+    Vf scales[kGroups][R];
+#pragma GCC unroll 2
+    for (int g = 0; g < kGroups; ++g) {
+#pragma GCC unroll 16
+      for (int t = 0; t < T; ++t) {
+        const Vi start = start_of<kType>(x.minus_sums + g * kTile + t);
+#pragma GCC unroll 2
+        for (int r = 0; r < R; ++r) dots[g][t][r] = start;
+      }
+      const auto word = [&](int r, int j) { return load_bytes(block[r] + 64 * j + 4 * lane); };
+      dot_words<R, T>(word, x.codes, g * kWords / kGroups, (g + 1) * kWords / kGroups, dots[g]);
+#pragma GCC unroll 2
+      for (int r = 0; r < R; ++r)
+        scales[g][r] = load(reinterpret_cast<const float*>(block[r] + kBlockCols * kPanelRows) + g * kPanelRows + lane);
+    }
+    add_dots<R, T, kGroups>(dots, scales, x.scales, sums);
+    if constexpr (panel_format(kType).has_min) {
+#pragma GCC unroll 2
+      for (int g = 0; g < kGroups; ++g) {
+        Vf minima[R];
+#pragma GCC unroll 2
+        for (int r = 0; r < R; ++r)
+          minima[r] =
+              load(reinterpret_cast<const float*>(block[r] + kBlockCols * kPanelRows) + (2 + g) * kPanelRows + lane);
+        add_minima<R, T>(minima, x.minima + g * kTile, sums);
+      }
+    }
+    x.minus_sums += kGroups * kTile;
+    x.minima += kGroups * kTile;
+    x.codes += kTile * kBlockCols;
+    x.scales += kTile;
+#pragma GCC unroll 2
+    for (int r = 0; r < R; ++r) block[r] += kExpandedBlock;
   }
 }
 
@@ -164,65 +328,127 @@ inline Vf load_weights(const uint8_t* p) {
   return load_half(p);
 }
 
-template <DType kType, int T>
-inline void float_tile(const uint8_t* panel, const float* x, int cols, Vf (&sums)[T]) {
+template <DType kType, int R, int T>
+inline void float_tile(const uint8_t* const (&panels)[R], const float* x, int cols, Vf (&sums)[T][R]) {
   constexpr int kStep = kPanelRows * format_of(kType).bytes;
   for (int c = 0; c < cols; ++c) {
-    const Vf w = load_weights<kType>(panel + int64_t{c} * kStep);
+    Vf w[R];
+#pragma GCC unroll 2
+    for (int r = 0; r < R; ++r) {
+      w[r] = load_weights<kType>(panels[r] + int64_t{c} * kStep);
+      if constexpr (T == 1) __builtin_prefetch(panels[r] + int64_t{c} * kStep + kAhead);
+    }
 #pragma GCC unroll 16
-    for (int t = 0; t < T; ++t) sums[t] = fma(w, splat(x[int64_t{c} * T + t]), sums[t]);
+    for (int t = 0; t < T; ++t) {
+      const Vf own = splat(x[int64_t{c} * T + t]);
+#pragma GCC unroll 2
+      for (int r = 0; r < R; ++r) sums[t][r] = fma(w[r], own, sums[t][r]);
+    }
   }
 }
 
 // --- the product ---
 
-template <DType kType, int T>
-inline void tile(const PackedWeight& w, const float* bias, const Activations& x, int first, float* out, int index) {
-  const PanelSections s = panel_sections(kType, w.cols);
-  const auto* panel = reinterpret_cast<const uint8_t*>(w.data) + s.bytes * static_cast<size_t>(index);
-  for (int slice = 0; slice < kSlices; ++slice) {
-    const int row = index * kPanelRows + slice * kWidth;
-    if (row >= w.rows) return;
-    Vf sums[T] = {};
-    if constexpr (is_quantized(kType)) {
-      const auto lanes = static_cast<size_t>(slice * kWidth);
-      const uint8_t* p = panel;
-      quantized_tile<kType, T>({p + lanes * 4, p + s.scales + lanes * 2, p + s.minima + lanes * 2,
-                                p + s.factors + lanes, p + s.min_factors + lanes},
-                               x, int64_t{first} * (w.cols / kBlockCols), w.cols / kBlockCols, sums);
-    } else {
-      float_tile<kType, T>(panel + slice * kWidth * format_of(kType).bytes, x.floats + int64_t{first} * w.cols, w.cols,
-                           sums);
-    }
-    const int rows = w.rows - row < kWidth ? w.rows - row : kWidth;
-    for (int t = 0; t < T; ++t) {
-      float* to = out + int64_t{first + t} * w.rows + row;
-      for (int r = 0; bias != nullptr && r < rows; ++r) sums[t][r] += bias[row + r];
-      std::memcpy(to, &sums[t], static_cast<size_t>(rows) * 4);
+template <DType kType>
+inline Inputs inputs_of(const Activations& x, int first, int blocks) {
+  const int64_t base = int64_t{first} * blocks;
+  const bool whole = panel_format(kType).group == kBlockCols;
+  return {x.codes + base * kBlockCols, x.scales + base, whole ? x.sums + base : x.half_sums + 2 * base,
+          whole ? x.minima + base : x.half_minima + 2 * base};
+}
+
+// R panels of one product.
+template <int R>
+struct Panels {
+  const PackedWeight& w;
+  const float* bias;
+  float* out;
+  int index;  // of the first panel
+  const uint8_t* at[R];
+
+  template <int T>
+  void write(int token, int lane, Vf (&sums)[T][R]) const {
+    for (int r = 0; r < R; ++r) {
+      const int row = (index + r) * kPanelRows + lane, rest = w.rows - row, n = rest < kWidth ? rest : kWidth;
+      for (int t = 0; n > 0 && t < T; ++t) {
+        for (int i = 0; bias != nullptr && i < n; ++i) sums[t][r][i] += bias[row + i];
+        std::memcpy(out + int64_t{token + t} * w.rows + row, &sums[t][r], static_cast<size_t>(n) * 4);
+      }
     }
   }
+};
+
+// T tokens from `first` on, straight from the packed panels.
+template <DType kType, int R, int T>
+inline void multiply_tile(const Panels<R>& p, const Activations& x, int first) {
+  const int blocks = p.w.cols / kBlockCols;
+  for (int lane = 0; lane < kPanelRows; lane += kWidth) {
+    Vf sums[T][R] = {};
+    const uint8_t* at[R];
+    for (int r = 0; r < R; ++r) at[r] = p.at[r];
+    if constexpr (is_quantized(kType)) {
+      packed_tile<kType, R, T>(at, lane, inputs_of<kType>(x, first, blocks), blocks, sums);
+    } else {
+      for (int r = 0; r < R; ++r) at[r] += lane * format_of(kType).bytes;
+      float_tile<kType, R, T>(at, x.floats + int64_t{first} * p.w.cols, p.w.cols, sums);
+    }
+    p.write(first, lane, sums);
+  }
+}
+
+// Whole tiles of tokens through expanded panels. Returns how many tokens are done.
+template <DType kType, int R>
+inline int multiply_expanded(const Panels<R>& p, const Activations& x, int n_tokens, uint8_t* scratch) {
+  // Formats with two groups per block hold twice as many sums: half a tile at a time.
+  constexpr int kStep = panel_format(kType).group == kBlockCols || kTile % 2 != 0 ? kTile : kTile / 2;
+  const int blocks = p.w.cols / kBlockCols;
+  for (int r = 0; r < R; ++r) expand<kType>(p.at[r], blocks, scratch + int64_t{r} * blocks * kExpandedBlock);
+  int first = 0;
+  for (; first + kTile <= n_tokens; first += kTile) {
+    for (int part = 0; part < kTile; part += kStep) {
+      Inputs own = inputs_of<kType>(x, first, blocks);
+      own.codes += part * kBlockCols;
+      own.scales += part;
+      own.minus_sums += part;
+      own.minima += part;
+      for (int lane = 0; lane < kPanelRows; lane += kWidth) {
+        Vf sums[kStep][R] = {};
+        const uint8_t* at[R];
+        for (int r = 0; r < R; ++r) at[r] = scratch + int64_t{r} * blocks * kExpandedBlock;
+        expanded_tile<kType, R, kStep>(at, lane, own, blocks, sums);
+        p.write(first + part, lane, sums);
+      }
+    }
+  }
+  return first;
+}
+
+template <DType kType, int R>
+void multiply_panels(const Panels<R>& p, const Activations& x, int n_tokens, uint8_t* scratch) {
+  int t = 0;
+  if constexpr (is_quantized(kType)) {
+    if (n_tokens >= kTile) t = multiply_expanded<kType, R>(p, x, n_tokens, scratch);
+  } else {
+    for (; t + kTile <= n_tokens; t += kTile) multiply_tile<kType, R, kTile>(p, x, t);
+  }
+  for (; t + kFewTokens <= n_tokens; t += kFewTokens) multiply_tile<kType, R, kFewTokens>(p, x, t);
+  for (; t < n_tokens; ++t) multiply_tile<kType, R, 1>(p, x, t);
 }
 
 template <DType kType>
 void multiply(const PackedWeight& w, const float* bias, const Activations& x, int n_tokens, float* out, int begin,
-              int end) {
-  for (int index = begin; index < end; ++index) {
-    for (int t = 0; t < n_tokens;) {
-      const int size = tile_size(n_tokens - t);
-      if (size == kTile)
-        tile<kType, kTile>(w, bias, x, t, out, index);
-      else if (size == 4)
-        tile<kType, 4>(w, bias, x, t, out, index);
-      else
-        tile<kType, 1>(w, bias, x, t, out, index);
-      t += size;
-    }
-  }
+              int end, uint8_t* scratch) {
+  const size_t stride = bytes_per_panel(kType, w.cols);
+  const auto* panels = reinterpret_cast<const uint8_t*>(w.data) + stride * static_cast<size_t>(begin);
+  int index = begin;
+  for (; index + 2 <= end; index += 2, panels += 2 * stride)
+    multiply_panels<kType, 2>({w, bias, out, index, {panels, panels + stride}}, x, n_tokens, scratch);
+  if (index < end) multiply_panels<kType, 1>({w, bias, out, index, {panels}}, x, n_tokens, scratch);
 }
 
 template <size_t... I>
 constexpr auto multipliers(std::index_sequence<I...>) {
-  using Multiply = void (*)(const PackedWeight&, const float*, const Activations&, int, float*, int, int);
+  using Multiply = void (*)(const PackedWeight&, const float*, const Activations&, int, float*, int, int, uint8_t*);
   struct Table {
     Multiply of[sizeof...(I)];
   };
@@ -235,8 +461,8 @@ constexpr auto kMultipliers = multipliers(std::make_index_sequence<std::size(kFo
 const int kTileTokens = kTile;
 
 void matmul_panels(const PackedWeight& w, const float* bias, const Activations& x, int n_tokens, float* out, int begin,
-                   int end) {
-  kMultipliers.of[static_cast<size_t>(w.type)](w, bias, x, n_tokens, out, begin, end);
+                   int end, uint8_t* scratch) {
+  kMultipliers.of[static_cast<size_t>(w.type)](w, bias, x, n_tokens, out, begin, end, scratch);
 }
 
 void prepare_activations(const float* x, int cols, int first, int last, bool quantized, const Activations& to) {

@@ -48,28 +48,29 @@ uint16_t scale_bits(const PanelFormat& format, float scale) {
 struct PanelWriter {
   DType type;
   PanelFormat format = panel_format(type);
-  PanelSections sections;
+  PanelUnit unit = panel_unit(type);
   uint8_t* panel;
 
-  void half(size_t at, int index, int row, float value) const {
+  void put_half(uint8_t* to, int row, float value) const {
     const uint16_t bits = scale_bits(format, value);
-    std::memcpy(panel + at + static_cast<size_t>(index * kPanelRows + row) * 2, &bits, 2);
+    std::memcpy(to + 2 * row, &bits, 2);
   }
 
   // Block number `index` of `row`, taken apart.
   void put(const Block& block, int index, int row) const {
-    const int values = format_of(type).values, first = index * values;
+    const int values = format_of(type).values, first = index * values / kBlockCols;  // in blocks of 32 columns
+    uint8_t* at = panel + static_cast<size_t>(first / unit.blocks) * unit.bytes;
+    uint8_t* codes = at + unit.header + static_cast<size_t>(first % unit.blocks) * unit.block;
     uint8_t stored[kMaxBlock];
     for (int i = 0; i < values; ++i) stored[i] = stored_code(type, format, block.code[i]);
-    for (int c = 0; c < values; c += kBlockCols)
-      put_codes(format, stored + c, row, panel + static_cast<size_t>((first + c) / kBlockCols * format.bits) * 64);
-    half(sections.scales, index, row, block.d);
-    if (format.has_min) half(sections.minima, index, row, block.dmin);
+    for (int c = 0; c < values; c += kBlockCols, codes += unit.block) put_codes(format, stored + c, row, codes);
+    put_half(at + (format.has_min ? 0 : 32 * (first % unit.blocks)), row, block.d);
+    if (format.has_min) put_half(at + 32, row, block.dmin);
     if (format.scale_cols == kBlockCols) return;
     for (int c = 0; c < values; c += format.group) {
-      const auto at = static_cast<size_t>((first + c) / format.group * kPanelRows + row);
-      panel[sections.factors + at] = static_cast<uint8_t>(block.scale[c / kGroupValues]);
-      if (format.has_min) panel[sections.min_factors + at] = block.min[c / kGroupValues];
+      const int place = c / format.group * kPanelRows + row;
+      at[unit.factors_at + static_cast<size_t>(place)] = static_cast<uint8_t>(block.scale[c / kGroupValues]);
+      if (format.has_min) at[unit.min_factors_at + static_cast<size_t>(place)] = block.min[c / kGroupValues];
     }
   }
 };
@@ -77,13 +78,12 @@ struct PanelWriter {
 }  // namespace
 
 void pack_panel(const Weight& rows, int index, uint8_t* panel) {
-  const PanelSections sections = panel_sections(rows.type, rows.cols);
   const int first = index * kPanelRows, n_rows = rows.rows - first < kPanelRows ? rows.rows - first : kPanelRows;
-  std::memset(panel, 0, sections.bytes);
+  std::memset(panel, 0, bytes_per_panel(rows.type, rows.cols));
   if (rows.type == DType::F32) return copy_columns<uint32_t>(rows, first, n_rows, panel);
   if (!is_quantized(rows.type)) return copy_columns<uint16_t>(rows, first, n_rows, panel);
   const Format& format = format_of(rows.type);
-  const PanelWriter writer{.type = rows.type, .sections = sections, .panel = panel};
+  const PanelWriter writer{.type = rows.type, .panel = panel};
   Block block;
   for (int r = 0; r < n_rows; ++r) {
     const auto* from =

@@ -1,12 +1,13 @@
 // How the CPU keeps a weight matrix for its matrix products: packed once, when a model is loaded.
 //
 // Rows stand in panels of 16, so that a vector instruction serves 16 outputs and every output is summed in one lane,
-// column by column: no result depends on vector width, batch or threads. A panel is a row of sections:
-//   codes   blocks of 32 columns in bit planes (4-bit plane, then 2-bit or 1-bit), 8-bit codes as they are;
-//           64-byte words: byte 4*row + i of word j is column 4*j + i
-//   scales  16-bit floats, 16 rows per `scale_cols` columns
-//   minima  as the scales, where the format has them
-//   factors int8, 16 rows per `group` columns, where scales have two levels; then the minima's factors, uint8
+// column by column: no result depends on vector width, batch or threads. A panel of a block format is a run of units,
+// read from the first byte to the last; a unit is a header of whole cache lines and one or more blocks of 32 columns:
+//   header  16-bit scales of the 16 rows, at byte 0, where minima are none a second block's at byte 32; minima at
+//           byte 32; where scales have two levels, behind those per group of columns 16 factors, int8, then the
+//           minima's factors, uint8
+//   blocks  codes in bit planes (4-bit plane, then 2-bit or 1-bit), 8-bit codes as they are; 64-byte words: byte
+//           4*row + i of word j is column 4*j + i
 // F32, F16 and BF16 keep their numbers: 16 rows, column by column.
 // Static, because it is compiled once per instruction set; see simd.h.
 #pragma once
@@ -49,51 +50,55 @@ static inline constexpr PanelFormat panel_format(DType type) {
     case DType::Q6_K:
       return {6, 32, false, 16, 256, false, false};
     case DType::IQ4_NL:
-      return {4, 0, true, 32, 32, false, false};
+      return {4, 128, true, 32, 32, false, false};
     case DType::IQ4_XS:
-      return {4, 0, true, 32, 256, false, false};
+      return {4, 128, true, 32, 256, false, false};
     case DType::MXFP4:
-      return {4, 0, true, 32, 32, false, true};
+      return {4, 128, true, 32, 32, false, true};
     default:
-      return {8, 0, false, 32, 32, false, false};  // Q8_0
+      return {8, 128, false, 32, 32, false, false};  // Q8_0
   }
 }
 
 static inline constexpr bool is_quantized(DType type) { return format_of(type).values > 1; }
 
-// Where the sections of one panel begin, in bytes; each on a cache line.
-struct PanelSections {
-  size_t scales = 0, minima = 0, factors = 0, min_factors = 0;
-  size_t bytes = 0;
-};
-
 static inline constexpr size_t to_cache_line(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
-static inline constexpr PanelSections panel_sections(DType type, int cols) {
-  const auto n = static_cast<size_t>(cols);
-  PanelSections s;
-  if (!is_quantized(type)) {
-    s.bytes = to_cache_line(n * kPanelRows * static_cast<size_t>(format_of(type).bytes));
-    return s;
-  }
+// Sizes and places within a unit, in bytes.
+struct PanelUnit {
+  int blocks;  // a panel's last unit may hold fewer, and is as large
+  size_t factors_at, min_factors_at;
+  size_t header, block, bytes;
+};
+
+static inline constexpr PanelUnit panel_unit(DType type) {
   const PanelFormat f = panel_format(type);
-  const size_t scales = to_cache_line(n / static_cast<size_t>(f.scale_cols) * kPanelRows * 2);
-  const size_t factors = f.scale_cols == kBlockCols ? 0 : to_cache_line(n / static_cast<size_t>(f.group) * kPanelRows);
-  s.scales = n * kPanelRows / 8 * static_cast<size_t>(f.bits);
-  s.minima = s.scales + scales;
-  s.factors = s.minima + (f.has_min ? scales : 0);
-  s.min_factors = s.factors + factors;
-  s.bytes = s.min_factors + (f.has_min ? factors : 0);
-  return s;
+  const bool two_levels = f.scale_cols > kBlockCols;
+  PanelUnit u{};
+  u.blocks = two_levels ? f.scale_cols / kBlockCols : f.has_min ? 1 : 2;
+  const size_t factors = two_levels ? static_cast<size_t>(f.scale_cols / f.group * kPanelRows) : 0;
+  u.factors_at = 64;
+  u.min_factors_at = u.factors_at + factors;
+  u.header = u.min_factors_at + (f.has_min ? factors : 0);
+  u.block = static_cast<size_t>(f.bits) * 64;
+  u.bytes = u.header + static_cast<size_t>(u.blocks) * u.block;
+  return u;
+}
+
+static inline constexpr size_t bytes_per_panel(DType type, int cols) {
+  if (!is_quantized(type)) return to_cache_line(static_cast<size_t>(cols * kPanelRows * format_of(type).bytes));
+  const PanelUnit u = panel_unit(type);
+  const int blocks = cols / kBlockCols;
+  return static_cast<size_t>((blocks + u.blocks - 1) / u.blocks) * u.bytes;
 }
 
 static inline constexpr int panel_count(int rows) { return (rows + kPanelRows - 1) / kPanelRows; }
 
 static inline constexpr size_t panel_bytes(const Weight& w) {
-  return panel_sections(w.type, w.cols).bytes * static_cast<size_t>(panel_count(w.rows));
+  return bytes_per_panel(w.type, w.cols) * static_cast<size_t>(panel_count(w.rows));
 }
 
-// Packs panel `index` of `rows` into `panel` (panel_sections().bytes bytes). Rows past the last are zero. Any thread.
+// Packs panel `index` of `rows` into `panel` (bytes_per_panel() bytes). Rows past the last are zero. Any thread.
 void pack_panel(const Weight& rows, int index, uint8_t* panel);
 
 }  // namespace longleaf::kernels

@@ -19,24 +19,54 @@ typedef float Vf __attribute__((vector_size(LONGLEAF_SIMD_BYTES), aligned(4), ma
 typedef int32_t Vi __attribute__((vector_size(LONGLEAF_SIMD_BYTES), aligned(4), may_alias));
 
 typedef int8_t Vb __attribute__((vector_size(LONGLEAF_SIMD_BYTES), aligned(1), may_alias));
-typedef uint16_t Vhalf __attribute__((vector_size(LONGLEAF_SIMD_BYTES / 2), aligned(2), may_alias));
-typedef int8_t Vquarter __attribute__((vector_size(LONGLEAF_SIMD_BYTES / 4), aligned(1), may_alias));
-typedef uint8_t Vuquarter __attribute__((vector_size(LONGLEAF_SIMD_BYTES / 4), aligned(1), may_alias));
 
 static inline Vf load(const float* p) { return *reinterpret_cast<const Vf*>(p); }
 static inline void store(float* p, Vf v) { *reinterpret_cast<Vf*>(p) = v; }
 static inline Vf splat(float x) { return Vf{} + x; }
 
 static inline Vb load_bytes(const uint8_t* p) { return *reinterpret_cast<const Vb*>(p); }
+// Widening and narrowing by intrinsics: GCC 12 does it through scalars.
 static inline Vf load_int8(const uint8_t* p) {
-  return __builtin_convertvector(__builtin_convertvector(*reinterpret_cast<const Vquarter*>(p), Vi), Vf);
+#if defined(__AVX512F__)
+  return (Vf)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+#elif defined(__AVX2__)
+  return (Vf)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadu_si64(p)));
+#else
+  Vf values;
+  for (int i = 0; i < kWidth; ++i) values[i] = static_cast<float>(static_cast<int8_t>(p[i]));
+  return values;
+#endif
 }
+
 static inline Vf load_uint8(const uint8_t* p) {
-  return __builtin_convertvector(__builtin_convertvector(*reinterpret_cast<const Vuquarter*>(p), Vi), Vf);
+#if defined(__AVX512F__)
+  return (Vf)_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+#elif defined(__AVX2__)
+  return (Vf)_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadu_si64(p)));
+#else
+  Vf values;
+  for (int i = 0; i < kWidth; ++i) values[i] = static_cast<float>(p[i]);
+  return values;
+#endif
+}
+
+static inline void store_int8(int8_t* p, Vi v) {
+#ifdef __AVX512F__
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8((__m512i)v));
+#else
+  for (int i = 0; i < kWidth; ++i) p[i] = static_cast<int8_t>(v[i]);
+#endif
 }
 
 static inline Vf load_bfloat(const uint8_t* p) {
-  const Vi bits = __builtin_convertvector(*reinterpret_cast<const Vhalf*>(p), Vi) << 16;
+#if defined(__AVX512F__)
+  const Vi bits = (Vi)_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))) << 16;
+#elif defined(__AVX2__)
+  const Vi bits = (Vi)_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))) << 16;
+#else
+  Vi bits;
+  for (int i = 0; i < kWidth; ++i) bits[i] = p[2 * i] << 16 | p[2 * i + 1] << 24;
+#endif
   Vf values;
   std::memcpy(&values, &bits, sizeof values);
   return values;
@@ -67,32 +97,48 @@ static inline Vf fma(Vf a, Vf b, Vf c) {
 #endif
 }
 
-// Whether dot4 wants its repeated bytes as code + 128, unsigned: the instruction multiplies unsigned by signed.
+// Whether dot4 takes codes as stored, unsigned, or with their offset taken away, signed: what the instruction wants.
 #ifdef __AVX512VNNI__
-constexpr bool kBiasedDot = true;
+constexpr bool kUnsignedCodes = true;
 #else
-constexpr bool kBiasedDot = false;
+constexpr bool kUnsignedCodes = false;
 #endif
 
-// sum[i] += x[0..3] · w[4i..4i+3]: the four bytes at x against every lane. REQUIRES: x within [-127, 127].
-static inline Vi dot4(Vi sum, const int8_t* x, Vb w) {
-  int32_t four;
-  std::memcpy(&four, x, 4);
+// sum[i] += x[0..3] · codes[4i..4i+3]: the four int8 at x against every lane. REQUIRES: x within [-127, 127].
+static inline Vi dot4(Vi sum, Vi four, Vb codes) {
 #if defined(__AVX512VNNI__)
-  return (Vi)_mm512_dpbusd_epi32((__m512i)sum, _mm512_set1_epi32(four), (__m512i)w);
+  return (Vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)codes, (__m512i)four);
 #elif defined(__AVX2__)
-  const __m256i signedX = _mm256_sign_epi8(_mm256_set1_epi32(four), (__m256i)w);
-  const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8((__m256i)w), signedX);
+  const __m256i signedX = _mm256_sign_epi8((__m256i)four, (__m256i)codes);
+  const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8((__m256i)codes), signedX);
   return sum + (Vi)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
 #elif defined(__SSSE3__)
-  const __m128i signedX = _mm_sign_epi8(_mm_set1_epi32(four), (__m128i)w);
-  const __m128i pairs = _mm_maddubs_epi16(_mm_abs_epi8((__m128i)w), signedX);
+  const __m128i signedX = _mm_sign_epi8((__m128i)four, (__m128i)codes);
+  const __m128i pairs = _mm_maddubs_epi16(_mm_abs_epi8((__m128i)codes), signedX);
   return sum + (Vi)_mm_madd_epi16(pairs, _mm_set1_epi16(1));
 #else
+  int8_t x[4];
+  std::memcpy(x, &four, 4);
   for (int i = 0; i < kWidth; ++i)
-    for (int k = 0; k < 4; ++k) sum[i] += int32_t{x[k]} * int32_t{w[4 * i + k]};
+    for (int k = 0; k < 4; ++k) sum[i] += int32_t{x[k]} * int32_t{codes[4 * i + k]};
   return sum;
 #endif
+}
+
+// The four bytes at `x` in every lane.
+static inline Vi splat4(const void* x) {
+  int32_t four;
+  std::memcpy(&four, x, 4);
+  return Vi{} + four;
+}
+
+// Keeps what is computed from `v` in vector registers: GCC 12 would shift a splat before splatting it, in mask
+// registers.
+static inline Vi settle(Vi v) {
+#ifdef __AVX512F__
+  asm("" : "+v"(v));
+#endif
+  return v;
 }
 
 // table[index[i]] for indexes 0..15.
@@ -119,13 +165,24 @@ static inline float horizontal_sum(Vf v) {
   return lanes[0];
 }
 
-static inline float dot(const float* a, const float* b, int n) {
-  Vf sum = {};
-  int i = 0;
-  for (; i + kWidth <= n; i += kWidth) sum = fma(load(a + i), load(b + i), sum);
-  float tail = 0;
-  for (; i < n; ++i) tail += a[i] * b[i];
-  return horizontal_sum(sum) + tail;
+static inline int32_t sum_lanes(Vi v) {
+#ifdef __AVX512F__
+  return _mm512_reduce_add_epi32((__m512i)v);
+#else
+  int32_t sum = 0;
+  for (int i = 0; i < kWidth; ++i) sum += v[i];
+  return sum;
+#endif
+}
+
+static inline float largest_lane(Vf v) {
+#ifdef __AVX512F__
+  return _mm512_reduce_max_ps((__m512)v);
+#else
+  float top = v[0];
+  for (int i = 1; i < kWidth; ++i) top = v[i] > top ? v[i] : top;
+  return top;
+#endif
 }
 
 // e^x for x <= 0, to 2 ulp; below -87 the result is 0. Range reduction by ln 2 in two parts, then a degree-6
