@@ -277,7 +277,7 @@ inline void expand(const uint8_t* unit, int blocks, uint8_t* to) {
   }
 }
 
-// As packed_tile for tokens [0, T) of a whole tile, over expanded panels.
+// As packed_tile for T tokens of a whole tile, over expanded panels.
 template <DType kType, int R, int T>
 inline void expanded_tile(const uint8_t* (&block)[R], int lane, Inputs x, int blocks, Vf (&sums)[T][R]) {
   constexpr int kGroups = kBlockCols / panel_format(kType).group;
@@ -399,8 +399,8 @@ inline void multiply_tile(const Panels<R>& p, const Activations& x, int first) {
 // Whole tiles of tokens through expanded panels. Returns how many tokens are done.
 template <DType kType, int R>
 inline int multiply_expanded(const Panels<R>& p, const Activations& x, int n_tokens, uint8_t* scratch) {
-  // Formats with two groups per block hold twice as many sums: half a tile at a time.
-  constexpr int kStep = panel_format(kType).group == kBlockCols || kTile % 2 != 0 ? kTile : kTile / 2;
+  // Sums of four tokens and two panels stay in registers; those of a whole tile would not, and were slower.
+  constexpr int kStep = kFewTokens;
   const int blocks = p.w.cols / kBlockCols;
   for (int r = 0; r < R; ++r) expand<kType>(p.at[r], blocks, scratch + int64_t{r} * blocks * kExpandedBlock);
   int first = 0;
