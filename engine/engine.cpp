@@ -23,7 +23,10 @@ uint64_t workspace_bytes(const ModelConfig& c) {
   const uint64_t model = static_cast<uint64_t>(c.d_model), ff = static_cast<uint64_t>(c.d_ff);
   const uint64_t heads = static_cast<uint64_t>(c.n_heads) * static_cast<uint64_t>(c.head_dim);
   const uint64_t kv = static_cast<uint64_t>(c.n_kv_heads) * static_cast<uint64_t>(c.head_dim);
-  return ((2 * model + 2 * heads + 2 * kv + 2 * ff) * Transformer::kBatchTokens + static_cast<uint64_t>(c.n_vocab)) * 4;
+  const uint64_t rounded = std::max(model, ff) / 2;  // the input of a product as bytes and scales, in units of floats
+  return ((2 * model + 2 * heads + 2 * kv + 2 * ff + rounded) * Transformer::kBatchTokens +
+          static_cast<uint64_t>(c.n_vocab)) *
+         4;
 }
 
 std::string file_name(const std::string& document_id, uint64_t model) {
@@ -42,7 +45,7 @@ Result<ModelFacts> describe_model(const std::filesystem::path& path, bool f32_kv
   facts.path = path.string();
   facts.kv_bytes_per_token = KvStore::bytes_per_token(facts.config, f32_kv ? kernels::DType::F32 : kernels::DType::F16);
   facts.needed_bytes =
-      facts.config.weight_bytes + workspace_bytes(facts.config) + kStatedTokens * facts.kv_bytes_per_token;
+      facts.config.packed_bytes + workspace_bytes(facts.config) + kStatedTokens * facts.kv_bytes_per_token;
   return facts;
 }
 
@@ -79,9 +82,7 @@ MemoryUse Engine::memory_use() const {
   const auto memory = parts_->backend->memory(parts_->backend->self);
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  const uint64_t weights = facts_.config.weight_bytes;  // mapped, not allocated
-  return {memory.used_bytes + weights, memory.peak_bytes + weights, memory.total_bytes,
-          static_cast<uint64_t>(usage.ru_maxrss) * 1024};
+  return {memory.used_bytes, memory.peak_bytes, memory.total_bytes, static_cast<uint64_t>(usage.ru_maxrss) * 1024};
 }
 
 // A short prefill and a copy through the KV store: what the planner predicts with until real answers correct it.

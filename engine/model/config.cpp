@@ -4,6 +4,8 @@
 #include <cstring>
 #include <map>
 
+#include "kernels/panels.h"
+
 namespace longleaf {
 namespace {
 
@@ -137,11 +139,24 @@ Status read_scales(const Gguf& file, const Keys& keys, ModelConfig& c) {
   return {};
 }
 
+// Memory that a tensor takes once it is packed: matrices only, and not a table that is only looked up.
+uint64_t packed_bytes(const GgufTensor& tensor, kernels::DType type, bool tied) {
+  if (tensor.shape.size() < 2 || (!tied && tensor.name == "token_embd.weight")) return 0;
+  int64_t rows = 1;
+  for (size_t i = 1; i < tensor.shape.size(); ++i) rows *= tensor.shape[i];
+  if (tensor.shape[0] > kMaxWidth || rows > (int64_t{1} << 30)) return 0;  // refused when it is loaded
+  return kernels::panel_bytes({type, static_cast<int>(rows), static_cast<int>(tensor.shape[0]), nullptr});
+}
+
 void count_weights(const Gguf& file, ModelConfig& config) {
   std::map<std::string, uint64_t> by_format;
+  const bool tied = file.tensors().count("output.weight") == 0;
   for (const auto& [name, tensor] : file.tensors()) {
     config.weight_bytes += tensor.bytes;
-    if (const auto type = dtype_of(tensor.type_id); type.ok()) by_format[kernels::name_of(*type)] += tensor.bytes;
+    const auto type = dtype_of(tensor.type_id);
+    if (!type.ok()) continue;
+    by_format[kernels::name_of(*type)] += tensor.bytes;
+    config.packed_bytes += packed_bytes(tensor, *type, tied);
   }
   uint64_t most = 0;
   for (const auto& [format, bytes] : by_format)

@@ -49,7 +49,8 @@ struct ModelConfig {
   float logit_soft_cap = 0;
 
   std::string weight_format;  // the format most weights have, for people
-  uint64_t weight_bytes = 0;
+  uint64_t weight_bytes = 0;  // in the file
+  uint64_t packed_bytes = 0;  // of the matrices, as the CPU keeps them in memory
 };
 
 // Returns Unsupported with the name of what this version cannot run, Corrupt for what is missing or impossible.

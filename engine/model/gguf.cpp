@@ -199,6 +199,14 @@ Gguf::~Gguf() {
   if (mapping_ != nullptr) munmap(mapping_, bytes_.size());
 }
 
+void Gguf::release(std::span<const uint8_t> bytes) const {
+  if (mapping_ == nullptr) return;
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto begin = (reinterpret_cast<uintptr_t>(bytes.data()) + page - 1) / page * page;
+  const auto end = reinterpret_cast<uintptr_t>(bytes.data() + bytes.size()) / page * page;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
 Status Gguf::read() {
   Reader r(bytes_);
   const auto magic = r.read<uint32_t>();

@@ -50,6 +50,9 @@ class Gguf {
   const std::map<std::string_view, GgufTensor>& tensors() const { return tensors_; }
   std::span<const uint8_t> data(const GgufTensor& tensor) const { return bytes_.subspan(tensor.offset, tensor.bytes); }
 
+  // Lets go of pages of `bytes`, a part of the file, that will not be needed soon; they come back when read.
+  void release(std::span<const uint8_t> bytes) const;
+
   // nullptr when the key is missing or of another kind. Numbers convert where no value is lost.
   const GgufScalar* scalar(std::string_view key) const;
   const std::vector<std::string_view>* strings(std::string_view key) const;

@@ -148,6 +148,8 @@ class WeightLoader {
   Result<PackedWeight> packed(const Weight& w) {
     LL_ASSIGN_OR_RETURN(Buffer buffer, Buffer::allocate(backend_, backend_.packed_bytes(backend_.self, w)));
     LL_RETURN_IF_ERROR(backend_.pack(backend_.self, w, buffer.data()));
+    file_.release(
+        {reinterpret_cast<const uint8_t*>(w.data), static_cast<size_t>(w.rows) * kernels::row_bytes(w.type, w.cols)});
     model_.memory_.push_back(std::move(buffer));
     return PackedWeight{w.type, w.rows, w.cols, model_.memory_.back().data()};
   }
