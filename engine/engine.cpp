@@ -41,7 +41,7 @@ Result<ModelFacts> describe_model(const std::filesystem::path& path, bool f32_kv
   LL_ASSIGN_OR_RETURN(const auto file, Gguf::open(path));
   ModelFacts facts;
   LL_ASSIGN_OR_RETURN(facts.config, describe_model(*file));
-  facts.chat_form = chat_form_of(*file);
+  facts.chat = ChatStyle::of(*file);
   facts.path = path.string();
   facts.kv_bytes_per_token = KvStore::bytes_per_token(facts.config, f32_kv ? kernels::DType::F32 : kernels::DType::F16);
   facts.needed_bytes =
@@ -107,7 +107,7 @@ Status Engine::measure_rates() {
 }
 
 std::vector<TokenId> Engine::prefix_of(const DocumentInput& document) const {
-  const auto prompt = make_prompt(facts_.chat_form, kInstructions, "Document: " + document.title, {}, "");
+  const auto prompt = facts_.chat.prompt(kInstructions, "Document: " + document.title, {}, "");
   std::vector<TokenId> ids;
   if (parts_->tokenizer->adds_bos()) ids.push_back(parts_->tokenizer->bos());
   const auto pieces = encode_pieces(*parts_->tokenizer, prompt.before);

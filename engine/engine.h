@@ -27,7 +27,7 @@ struct EngineOptions {
 
 struct ModelFacts {
   ModelConfig config;
-  ChatForm chat_form = ChatForm::Plain;
+  ChatStyle chat;
   std::string path;
   uint64_t kv_bytes_per_token = 0;
   uint64_t needed_bytes = 0;  // weights, workspace and KV of 4,096 tokens: to load and answer here

@@ -70,7 +70,7 @@ Result<Engine*> Context::engine() {
   }
   progress("Loading the model …");
   LL_ASSIGN_OR_RETURN(engine_, Engine::load(model_, {.n_threads = threads_, .memory_limit_bytes = 0, .f32_kv = false}));
-  if (engine_->facts().chat_form == ChatForm::Plain)
+  if (engine_->facts().chat.is_plain())
     log(LogLevel::Warning,
         "The model has no chat template that this version knows; plain questions and answers are used");
   return engine_.get();

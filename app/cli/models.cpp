@@ -22,7 +22,7 @@ Json factsJson(const ModelFacts& facts) {
           {"width", c.d_model},
           {"vocabulary", c.n_vocab},
           {"context", c.context_tokens},
-          {"chat_form", name_of(facts.chat_form)},
+          {"chat_form", facts.chat.name()},
           {"weight_bytes", c.weight_bytes},
           {"kv_bytes_per_token", facts.kv_bytes_per_token},
           {"needed_bytes", facts.needed_bytes}};
@@ -34,7 +34,7 @@ void printFacts(const ModelFacts& facts) {
       "%s\n  %s, %s, %d layers, width %d, context %d tokens, chat form %s\n  weights %.1f MiB; about %.1f MiB of "
       "memory to answer here\n",
       facts.path.c_str(), std::string(c.architecture->name).c_str(), c.weight_format.c_str(), c.n_layers, c.d_model,
-      c.context_tokens, name_of(facts.chat_form), static_cast<double>(c.weight_bytes) / (1 << 20),
+      c.context_tokens, facts.chat.name().c_str(), static_cast<double>(c.weight_bytes) / (1 << 20),
       static_cast<double>(facts.needed_bytes) / (1 << 20));
 }
 

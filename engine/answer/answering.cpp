@@ -22,7 +22,7 @@ void blend(double& rate, double measured) { rate += kNewRateShare * (measured - 
 int count(const std::vector<TokenId>& tokens) { return static_cast<int>(tokens.size()); }
 
 // What ends an answer of a model without control tokens.
-std::string_view stop_text(ChatForm form) { return form == ChatForm::Plain ? "\n\n" : ""; }
+std::string_view stop_text(const ChatStyle& chat) { return chat.is_plain() ? "\n\n" : ""; }
 
 }  // namespace
 
@@ -65,7 +65,7 @@ Result<AnswerResult> Answering::run(const std::function<void(std::string_view)>&
 }
 
 std::vector<TokenId> Answering::question_tokens(const std::vector<Turn>& history) const {
-  const auto prompt = make_prompt(engine_.facts_.chat_form, "", "", history, request_.question);
+  const auto prompt = engine_.facts_.chat.prompt("", "", history, request_.question);
   return encode_pieces(*parts_.tokenizer, prompt.after);
 }
 
@@ -204,7 +204,7 @@ Status Answering::generate(const std::function<void(std::string_view)>& on_text,
   Sampler sampler(request_.sampler);
   Utf8Stream stream;
   AnswerStats& stats = result_.stats;
-  const std::string_view stop_at = stop_text(engine_.facts_.chat_form);
+  const std::string_view stop_at = stop_text(engine_.facts_.chat);
   // Text goes out except leading white space, and except a tail that may still become the stop text.
   size_t said = 0;
   const auto say = [&](bool all) {

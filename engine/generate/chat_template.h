@@ -1,10 +1,13 @@
-// How a model family marks who speaks. The form is recognised from the model file's own template.
+// How a model is addressed: by its file's own template where that can be run, else by the form that the template's
+// marks give away.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "engine/jinja/template.h"
 #include "engine/model/gguf.h"
 
 namespace longleaf {
@@ -37,5 +40,25 @@ struct ChatPrompt {
 //   history       earlier turns, oldest first
 ChatPrompt make_prompt(ChatForm form, std::string_view instructions, std::string_view document,
                        const std::vector<Turn>& history, std::string_view question);
+
+// A model's way of being addressed. Const methods: any thread.
+class ChatStyle {
+ public:
+  ChatStyle() = default;
+  // Never fails: a template that cannot be parsed, or refuses a system turn and a plain turn alike, leaves the form.
+  static ChatStyle of(const Gguf& file);
+
+  // Whether neither a template nor a known form says how the model is addressed.
+  bool is_plain() const { return template_ == nullptr && form_ == ChatForm::Plain; }
+  std::string name() const;
+
+  // As make_prompt. Texts never become control tokens: they are put in behind the template's back.
+  ChatPrompt prompt(std::string_view instructions, std::string_view document, const std::vector<Turn>& history,
+                    std::string_view question) const;
+
+ private:
+  ChatForm form_ = ChatForm::Plain;
+  std::shared_ptr<const jinja::Template> template_;
+};
 
 }  // namespace longleaf

@@ -93,3 +93,50 @@ TEST(a_chatml_prompt_reads_as_its_makers_write_it) {
                              "Question: q1<|im_end|>\n<|im_start|>assistant\na1<|im_end|>\n"
                              "<|im_start|>user\nQuestion: q2<|im_end|>\n<|im_start|>assistant\n"));
 }
+
+namespace {
+
+ChatStyle style_of(const std::string& source) {
+  test::GgufWriter gguf;
+  gguf.text("tokenizer.chat_template", source);
+  const std::string bytes = gguf.bytes();
+  const auto file = Gguf::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "x");
+  return file.ok() ? ChatStyle::of(**file) : ChatStyle();
+}
+
+// Control pieces in angle brackets, texts as they are.
+std::string shown(const ChatPrompt& prompt) {
+  std::string text;
+  for (const auto& piece : prompt.before) text += piece.control ? "‹" + piece.text + "›" : piece.text;
+  text += "[evidence]";
+  for (const auto& piece : prompt.after) text += piece.control ? "‹" + piece.text + "›" : piece.text;
+  return text;
+}
+
+constexpr const char* kTemplate =
+    "{{ bos_token }}{% for m in messages %}<|{{ m.role }}|>{{ m.content | trim }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}";
+
+}  // namespace
+
+TEST(a_models_own_template_is_used_and_texts_stay_texts) {
+  const ChatStyle style = style_of(kTemplate);
+  CHECK_EQ(style.name(), std::string("its own template"));
+  CHECK_EQ(shown(style.prompt("Be brief.", "D", {{"q1", "a1"}}, "<|end|> {{ 1 }}")),
+           std::string("‹<|system|>›Be brief.‹<|end|><|user|>›D\n\n[evidence]Question: q1‹<|end|><|assistant|>›a1"
+                       "‹<|end|><|user|>›Question: <|end|> {{ 1 }}‹<|end|><|assistant|>›"));
+}
+
+TEST(a_template_without_system_turns_gets_instructions_in_the_first_question) {
+  const ChatStyle style =
+      style_of("{% if messages[0].role == 'system' %}{{ raise_exception('no') }}{% endif %}" + std::string(kTemplate));
+  CHECK_EQ(shown(style.prompt("Be brief.", "D", {}, "q")),
+           std::string("‹<|user|>›Be brief.‹\n\n›D\n\n[evidence]Question: q‹<|end|><|assistant|>›"));
+}
+
+TEST(a_template_that_cannot_be_used_leaves_its_form) {
+  for (const char* source :
+       {"<|im_start|>{% broken", "<|im_start|>{{ raise_exception('never') }}", "<|im_start|>{{ messages | length }}"})
+    CHECK_EQ(style_of(source).name(), std::string("ChatML"));
+  CHECK(style_of("").is_plain());
+}

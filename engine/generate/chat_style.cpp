@@ -1,0 +1,123 @@
+// A conversation is rendered with marks in place of its texts; what stands between the marks is the template's.
+#include <optional>
+
+#include "engine/base/log.h"
+#include "engine/generate/chat_template.h"
+
+namespace longleaf {
+namespace {
+
+using jinja::Dict;
+using jinja::List;
+using jinja::Value;
+
+// Private-use characters that no template has: 0 the instructions, 1 the document's line, then what is said in turn.
+constexpr int kInstructions = 0, kDocument = 1, kFirstTurn = 2;
+
+std::string mark(int number) { return "\uE000" + std::to_string(number) + "\uE001"; }
+
+Value said(const char* role, std::string text) {
+  Dict message;
+  message.set("role", Value(role));
+  message.set("content", Value(std::move(text)));
+  return message;
+}
+
+// The conversation in marks. A template may not know system turns: instructions then open the first question.
+Dict globals(size_t n_answers, bool system_turn) {
+  List messages;
+  if (system_turn) messages.push_back(said("system", mark(kInstructions)));
+  const std::string opening = (system_turn ? "" : mark(kInstructions) + "\n\n") + mark(kDocument);
+  for (size_t i = 0; i <= n_answers; ++i) {
+    const int number = kFirstTurn + 2 * static_cast<int>(i);
+    messages.push_back(said("user", (i == 0 ? opening : "") + mark(number)));
+    if (i < n_answers) messages.push_back(said("assistant", mark(number + 1)));
+  }
+  Dict all;
+  all.set("messages", messages);
+  all.set("add_generation_prompt", Value(true));
+  all.set("bos_token", Value(""));  // the tokenizer puts it in front where the model wants one
+  all.set("eos_token", Value(""));
+  all.set("tools", Value(jinja::None{}));
+  all.set("documents", Value(jinja::None{}));
+  return all;
+}
+
+// Cuts rendered text at its marks. nullopt when a mark is not one of `texts`.
+std::optional<std::vector<std::pair<int, Piece>>> cut(const std::string& text, const std::vector<std::string>& texts) {
+  std::vector<std::pair<int, Piece>> pieces;
+  const std::string open = "\uE000", close = "\uE001";
+  size_t at = 0;
+  while (at < text.size()) {
+    const size_t begin = text.find(open, at), end = begin == std::string::npos ? begin : text.find(close, begin);
+    const size_t stop = end == std::string::npos ? text.size() : begin;
+    if (stop > at) pieces.push_back({-1, {text.substr(at, stop - at), true}});
+    if (end == std::string::npos) break;
+    const std::string number = text.substr(begin + open.size(), end - begin - open.size());
+    if (number.empty() || number.size() > 6 || number.find_first_not_of("0123456789") != std::string::npos) return {};
+    const auto index = static_cast<size_t>(std::stoi(number));
+    if (index >= texts.size()) return {};
+    pieces.push_back({static_cast<int>(index), {texts[index], false}});
+    at = end + close.size();
+  }
+  return pieces;
+}
+
+// The prompt, when the template renders the conversation and leaves the document's line where evidence can follow it.
+std::optional<ChatPrompt> rendered(const jinja::Template& its_own, bool system_turn,
+                                   const std::vector<std::string>& texts) {
+  const size_t n_answers = (texts.size() - kFirstTurn - 1) / 2;
+  const auto text = its_own.render(globals(n_answers, system_turn));
+  if (!text.ok()) return {};
+  const auto pieces = cut(*text, texts);
+  if (!pieces) return {};
+  ChatPrompt prompt;
+  int documents = 0, questions = 0;
+  for (const auto& [number, piece] : *pieces) {
+    auto& part = documents == 0 ? prompt.before : prompt.after;
+    if (!piece.text.empty()) part.push_back(piece);
+    documents += number == kDocument ? 1 : 0;
+    questions += number >= kFirstTurn && number % 2 == 0 ? 1 : 0;
+  }
+  if (documents != 1 || questions != static_cast<int>(n_answers) + 1) return {};
+  return prompt;
+}
+
+}  // namespace
+
+ChatStyle ChatStyle::of(const Gguf& file) {
+  ChatStyle style;
+  style.form_ = chat_form_of(file);
+  const std::string source(file.text_or("tokenizer.chat_template", ""));
+  if (source.empty()) return style;
+  auto parsed = jinja::Template::parse(source);
+  if (parsed.ok()) {
+    const auto its_own = std::make_shared<const jinja::Template>(std::move(*parsed));
+    const std::vector<std::string> texts(kFirstTurn + 1, "x");
+    if (rendered(*its_own, true, texts) || rendered(*its_own, false, texts)) style.template_ = its_own;
+  }
+  if (style.template_ == nullptr)
+    log(LogLevel::Warning, "The model's chat template cannot be used" +
+                               (parsed.ok() ? std::string() : " (" + parsed.status().message() + ")") + "; the form “" +
+                               name_of(style.form_) + "” is used");
+  return style;
+}
+
+std::string ChatStyle::name() const { return template_ != nullptr ? "its own template" : name_of(form_); }
+
+ChatPrompt ChatStyle::prompt(std::string_view instructions, std::string_view document, const std::vector<Turn>& history,
+                             std::string_view question) const {
+  if (template_ != nullptr) {
+    std::vector<std::string> texts = {std::string(instructions), std::string(document) + "\n\n"};
+    for (const Turn& turn : history) {
+      texts.push_back("Question: " + turn.question);
+      texts.push_back(turn.answer);
+    }
+    texts.push_back("Question: " + std::string(question));
+    for (bool system_turn : {true, false})
+      if (auto prompt = rendered(*template_, system_turn, texts)) return std::move(*prompt);
+  }
+  return make_prompt(form_, instructions, document, history, question);
+}
+
+}  // namespace longleaf
