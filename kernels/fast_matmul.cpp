@@ -133,8 +133,6 @@ inline Vi start_of(const int32_t* minus_sum) {
   return settle(splat4(minus_sum)) << __builtin_ctz(kOffset + (kOffset == 0));
 }
 
-constexpr int kAhead = 4096;  // bytes that weights are fetched ahead of their use: panels lie one behind the other
-
 // Where the codes, scales and sums of a tile of activations stand.
 struct Inputs {
   const int8_t* codes;
@@ -210,10 +208,6 @@ inline void packed_tile(const uint8_t* (&unit)[R], int lane, Inputs x, int block
     const uint8_t* block[R];
 #pragma GCC unroll 2
     for (int r = 0; r < R; ++r) block[r] = unit[r] + u.header + static_cast<size_t>(own) * u.block + 4 * lane;
-    if constexpr (T == 1)
-      for (int r = 0; r < R; ++r)
-        for (size_t i = 0; i < u.bytes / static_cast<size_t>(u.blocks); i += 64)
-          __builtin_prefetch(block[r] + i + kAhead);
     Vi dots[kGroups][T][R];
     Vf scales[kGroups][R];
 #pragma GCC unroll 2
@@ -336,7 +330,6 @@ inline void float_tile(const uint8_t* const (&panels)[R], const float* x, int co
 #pragma GCC unroll 2
     for (int r = 0; r < R; ++r) {
       w[r] = load_weights<kType>(panels[r] + int64_t{c} * kStep);
-      if constexpr (T == 1) __builtin_prefetch(panels[r] + int64_t{c} * kStep + kAhead);
     }
 #pragma GCC unroll 16
     for (int t = 0; t < T; ++t) {
@@ -441,6 +434,9 @@ void multiply(const PackedWeight& w, const float* bias, const Activations& x, in
   const size_t stride = bytes_per_panel(kType, w.cols);
   const auto* panels = reinterpret_cast<const uint8_t*>(w.data) + stride * static_cast<size_t>(begin);
   int index = begin;
+  // A few tokens wait for memory: one stream of weights per thread is what it gives fastest.
+  for (; n_tokens < kTile && index < end; ++index, panels += stride)
+    multiply_panels<kType, 1>({w, bias, out, index, {panels}}, x, n_tokens, scratch);
   for (; index + 2 <= end; index += 2, panels += 2 * stride)
     multiply_panels<kType, 2>({w, bias, out, index, {panels, panels + stride}}, x, n_tokens, scratch);
   if (index < end) multiply_panels<kType, 1>({w, bias, out, index, {panels}}, x, n_tokens, scratch);
