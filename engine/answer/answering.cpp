@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "engine/generate/lookahead.h"
 #include "engine/generate/utf8_stream.h"
 
 namespace longleaf {
@@ -67,6 +68,15 @@ Result<AnswerResult> Answering::run(const std::function<void(std::string_view)>&
 std::vector<TokenId> Answering::question_tokens(const std::vector<Turn>& history) const {
   const auto prompt = engine_.facts_.chat.prompt("", "", history, request_.question);
   return encode_pieces(*parts_.tokenizer, prompt.after);
+}
+
+// The evidence and the question, as they are read.
+std::vector<TokenId> Answering::known_tokens() const {
+  std::vector<TokenId> known;
+  for (size_t i : chosen_) known.insert(known.end(), entry(i).tokens.begin(), entry(i).tokens.end());
+  const auto question = question_tokens(request_.history);
+  known.insert(known.end(), question.begin(), question.end());
+  return known;
 }
 
 // Takes leaves, best first, while they fit the budget; the first always does.
@@ -215,8 +225,10 @@ Status Answering::generate(const std::function<void(std::string_view)>& on_text,
     said = std::max(said, end);
   };
   const auto start = Clock::now();
+  Lookahead ahead(*parts_.transformer, *parts_.store, *strategy_, known_tokens());
+  std::span<const float> logits = logits_;
   for (int i = 0; i < request_.max_tokens; ++i) {
-    const TokenId next = sampler.pick(logits_);
+    const TokenId next = sampler.pick(logits);
     if (i == 0) stats.ttft_ms = ms_since(request_.asked);
     if (parts_.tokenizer->ends_answer(next)) break;
     result_.text += stream.push(parts_.tokenizer->decode(next));
@@ -227,13 +239,13 @@ Status Answering::generate(const std::function<void(std::string_view)>& on_text,
     stats.decode_tokens_per_s = 1000.0 * stats.decode_tokens / std::max(ms_since(start), 1e-6);
     if (on_progress) on_progress(result_);
     if (cut != std::string::npos || i + 1 == request_.max_tokens) break;
-    const Status status =
-        parts_.transformer->forward(std::span(&next, 1), *parts_.store, *strategy_, Want::LastLogits, &logits_, stop_);
-    if (status.code() == Code::Cancelled) {
+    const auto behind = ahead.next(next, stop_);
+    if (behind.status().code() == Code::Cancelled) {
       result_.stopped = true;
       break;
     }
-    LL_RETURN_IF_ERROR(status);
+    LL_RETURN_IF_ERROR(behind.status());
+    logits = *behind;
   }
   result_.text += stream.finish();
   say(true);

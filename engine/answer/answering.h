@@ -20,6 +20,7 @@ class Answering {
     int position;
   };
   std::vector<TokenId> question_tokens(const std::vector<Turn>& history) const;
+  std::vector<TokenId> known_tokens() const;
   void choose_leaves(int question_tokens);
   Status choose_evidence(int question_tokens);
   Status prefill_exact(const std::vector<TokenId>& question);

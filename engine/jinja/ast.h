@@ -44,6 +44,7 @@ enum class NodeKind {
 struct Node {
   NodeKind kind = NodeKind::Empty;
   int line = 1;
+  int height = 1;  // of the tree below: what evaluating it takes of the stack
   std::string text;
   Value value;
   std::vector<std::string> names;

@@ -10,7 +10,8 @@
 namespace longleaf::jinja {
 namespace {
 
-constexpr int kMostDepth = 200;
+constexpr int kMostDepth = 200;   // of the parser
+constexpr int kMostHeight = 400;  // of the tree: chains of operators grow it without the parser going deeper
 
 class Parser {
  public:
@@ -72,10 +73,15 @@ class Parser {
     return made;
   }
   template <typename... Children>
-  NodePtr node_of(NodeKind kind, std::string text, Children... children) const {
+  NodePtr node_of(NodeKind kind, std::string text, Children... children) {
     NodePtr made = node(kind, std::move(text));
-    (made->children.push_back(std::move(children)), ...);
+    (adopt(*made, std::move(children)), ...);
     return made;
+  }
+  void adopt(Node& parent, NodePtr child) {
+    parent.height = std::max(parent.height, child->height + 1);
+    if (parent.height > kMostHeight) fail("it is nested too deeply");
+    parent.children.push_back(std::move(child));
   }
 
   // --- statements ---
@@ -91,16 +97,16 @@ class Parser {
     const Depth depth(*this);
     while (!failed() && token().kind != TokenKind::End && !at_tag(ends)) {
       if (token().kind == TokenKind::Text) {
-        made->children.push_back(node(NodeKind::Text, token().text));
+        adopt(*made, node(NodeKind::Text, token().text));
         next();
       } else if (token().kind == TokenKind::OutputBegin) {
         next();
-        made->children.push_back(node_of(NodeKind::Output, "", expression()));
+        adopt(*made, node_of(NodeKind::Output, "", expression()));
         if (token().kind != TokenKind::OutputEnd) fail("“}}” is missing");
         next();
       } else {
         next();
-        if (NodePtr statement = tag()) made->children.push_back(std::move(statement));
+        if (NodePtr statement = tag()) adopt(*made, std::move(statement));
       }
     }
     return made;
@@ -157,16 +163,16 @@ class Parser {
     NodePtr made = node(NodeKind::For);
     made->names = targets();
     if (!accept_word("in")) fail("“in” is missing");
-    made->children.push_back(or_expression());
-    made->children.push_back(accept_word("if") ? or_expression() : node(NodeKind::Empty));
+    adopt(*made, or_expression());
+    adopt(*made, accept_word("if") ? or_expression() : node(NodeKind::Empty));
     end_tag();
-    made->children.push_back(block({"else", "endfor"}));
+    adopt(*made, block({"else", "endfor"}));
     if (at_tag({"else"})) {
       next(), next();
       end_tag();
-      made->children.push_back(block({"endfor"}));
+      adopt(*made, block({"endfor"}));
     } else {
-      made->children.push_back(node(NodeKind::Block));
+      adopt(*made, node(NodeKind::Block));
     }
     close("endfor");
     return made;
@@ -188,7 +194,7 @@ class Parser {
       made->names = {name()};
     }
     if (accept("=")) {
-      made->children.push_back(tuple());
+      adopt(*made, tuple());
       end_tag();
       return made;
     }
@@ -196,8 +202,8 @@ class Parser {
     NodePtr filter = node(NodeKind::Empty);
     if (is_operator("|")) filter = postfix(node(NodeKind::Hole));
     end_tag();
-    made->children.push_back(block({"endset"}));
-    made->children.push_back(std::move(filter));
+    adopt(*made, block({"endset"}));
+    adopt(*made, std::move(filter));
     close("endset");
     return made;
   }
@@ -208,11 +214,12 @@ class Parser {
     expect("(");
     while (!failed() && !accept(")")) {
       made->names.push_back(name());
-      made->children.push_back(accept("=") ? expression() : node(NodeKind::Empty));
+      adopt(*made, accept("=") ? expression() : node(NodeKind::Empty));
       if (!is_operator(")")) expect(",");
     }
     end_tag();
     made->children[0] = block({"endmacro"});
+    made->height = std::max(made->height, made->children[0]->height + 1);
     close("endmacro");
     return made;
   }
@@ -240,7 +247,7 @@ class Parser {
     NodePtr first = expression();
     if (!is_operator(",")) return first;
     NodePtr made = node_of(NodeKind::ListOf, "", std::move(first));
-    while (accept(",") && !failed()) made->children.push_back(expression());
+    while (accept(",") && !failed()) adopt(*made, expression());
     return made;
   }
 
@@ -367,7 +374,7 @@ class Parser {
     NodePtr inner = expression();
     if (is_operator(",")) {
       inner = node_of(NodeKind::ListOf, "", std::move(inner));
-      while (!failed() && accept(",") && !is_operator(")")) inner->children.push_back(expression());
+      while (!failed() && accept(",") && !is_operator(")")) adopt(*inner, expression());
     }
     expect(")");
     return inner;
@@ -376,7 +383,7 @@ class Parser {
   NodePtr list() {
     NodePtr made = node(NodeKind::ListOf);
     while (!failed() && !accept("]")) {
-      made->children.push_back(expression());
+      adopt(*made, expression());
       if (!is_operator("]")) expect(",");
     }
     return made;
@@ -385,9 +392,9 @@ class Parser {
   NodePtr dict() {
     NodePtr made = node(NodeKind::DictOf);
     while (!failed() && !accept("}")) {
-      made->children.push_back(expression());
+      adopt(*made, expression());
       expect(":");
-      made->children.push_back(expression());
+      adopt(*made, expression());
       if (!is_operator("}")) expect(",");
     }
     return made;
@@ -428,7 +435,7 @@ class Parser {
       return node_of(NodeKind::Item, "", std::move(object), std::move(first));
     }
     NodePtr made = node_of(NodeKind::Slice, "", std::move(object), std::move(first));
-    for (int i = 0; i < 2; ++i) made->children.push_back(accept(":") ? part() : node(NodeKind::Empty));
+    for (int i = 0; i < 2; ++i) adopt(*made, accept(":") ? part() : node(NodeKind::Empty));
     expect("]");
     return made;
   }
@@ -439,7 +446,7 @@ class Parser {
       std::string key;
       if (token().kind == TokenKind::Name && is_operator("=", 1)) key = name(), next();
       call.names.push_back(std::move(key));
-      call.children.push_back(expression());
+      adopt(call, expression());
       if (!is_operator(")")) expect(",");
     }
   }
@@ -457,7 +464,7 @@ class Parser {
       arguments(*made);
     } else if (const TokenKind kind = token().kind; kind == TokenKind::String || kind == TokenKind::Integer) {
       made->names.emplace_back();
-      made->children.push_back(primary());
+      adopt(*made, primary());
     }
     return negated ? node_of(NodeKind::Unary, "not", std::move(made)) : std::move(made);
   }

@@ -11,7 +11,9 @@ namespace {
 
 constexpr int64_t kMostSteps = 2'000'000;
 constexpr size_t kMostOutput = size_t{16} << 20;
-constexpr int kMostCalls = 100;
+constexpr int kMostFrames = 1000;  // evaluations inside each other, through macros too: what they take of the stack
+constexpr int kMostNesting = 100;
+constexpr int64_t kMostMade = int64_t{256} << 20;  // bytes of texts and lists, all together
 
 using Scope = std::map<std::string, Value, std::less<>>;
 
@@ -22,6 +24,11 @@ class Interpreter {
     scopes_.emplace_back();
     for (const auto& [name, value] : globals.entries) scopes_[0][name] = value;
     scopes_.emplace_back();
+  }
+
+  // Namespaces may hold themselves or each other: what they hold is let go one by one.
+  ~Interpreter() {
+    for (Value& value : namespaces_) value.mutable_dict()->entries.clear();
   }
 
   Result<std::string> run(const Node& root) {
@@ -47,9 +54,27 @@ class Interpreter {
     return !failed();
   }
 
+  // Counts what a value takes; too much of everything, or too deep a value, ends the rendering.
+  Value made(const Node& at, Value value) {
+    if (value.text() != nullptr) made_ += static_cast<int64_t>(value.text()->size());
+    if (value.list() != nullptr) made_ += static_cast<int64_t>(value.list()->size() * sizeof(Value));
+    if (made_ > kMostMade) fail(at, "it makes too much text");
+    if (value.depth() > kMostNesting) fail(at, "its lists are nested too deeply");
+    return failed() ? Value() : value;
+  }
+
   // --- statements ---
 
+  struct Frame {
+    Frame(Interpreter& owner, const Node& at) : interpreter(owner) {
+      if (++owner.frames_ > kMostFrames) owner.fail(at, "it goes too deep");
+    }
+    ~Frame() { --interpreter.frames_; }
+    Interpreter& interpreter;
+  };
+
   Flow execute(const Node& node, std::string& out) {
+    const Frame frame(*this, node);
     if (!step(node)) return Flow::On;
     if (out.size() > kMostOutput) fail(node, "its output is too long");
     switch (node.kind) {
@@ -113,6 +138,7 @@ class Interpreter {
       Value object = variable(node.text);
       if (object.dict() == nullptr || !object.dict()->is_namespace)
         return fail(node, "“" + node.text + "” is no namespace");
+      namespaces_.push_back(object);
       return object.mutable_dict()->set(node.names[0], std::move(value));
     }
     bind(node, node.names, value);
@@ -178,8 +204,6 @@ class Interpreter {
 
   // A macro sees what stands at the template's top, and its arguments.
   Value call_macro(const Node& node, const Arguments& arguments) {
-    if (++calls_ > kMostCalls) fail(node, "macros call each other too deeply");
-    if (failed()) return Value();
     Scope own;
     for (size_t i = 0; i < node.names.size(); ++i) {
       const Node& otherwise = *node.children[i + 1];
@@ -194,7 +218,6 @@ class Interpreter {
     execute(*node.children[0], text);
     scopes_.resize(2);
     for (Scope& scope : outer) scopes_.push_back(std::move(scope));
-    --calls_;
     return text;
   }
 
@@ -208,7 +231,13 @@ class Interpreter {
   }
 
   Value evaluate(const Node& node) {
+    const Frame frame(*this, node);
     if (!step(node)) return Value();
+    Value value = compute(node);
+    return node.kind == NodeKind::Variable || node.kind == NodeKind::Literal ? value : made(node, std::move(value));
+  }
+
+  Value compute(const Node& node) {
     switch (node.kind) {
       case NodeKind::Literal:
         return node.value;
@@ -404,9 +433,10 @@ class Interpreter {
   std::time_t now_;
   std::vector<Scope> scopes_;  // globals, the template's top, then loops and blocks
   Value hole_;
+  std::vector<Value> namespaces_;  // that templates have set something in
   std::string error_, complaint_;
-  int64_t steps_ = 0;
-  int calls_ = 0;
+  int64_t steps_ = 0, made_ = 0;
+  int frames_ = 0;
 };
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "engine/jinja/value.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
@@ -20,6 +21,18 @@ void Dict::set(std::string_view key, Value value) {
       return;
     }
   entries.emplace_back(std::string(key), std::move(value));
+}
+
+Value::Value(List list) {
+  for (const Value& item : list) depth_ = std::max(depth_, item.depth_);
+  ++depth_;
+  data_ = std::make_shared<List>(std::move(list));
+}
+
+Value::Value(Dict dict) {
+  for (const auto& entry : dict.entries) depth_ = std::max(depth_, dict.is_namespace ? 0 : entry.second.depth_);
+  ++depth_;
+  data_ = std::make_shared<Dict>(std::move(dict));
 }
 
 Value Arguments::get(size_t index, std::string_view name, Value otherwise) const {
@@ -49,6 +62,7 @@ bool operator==(const Value& a, const Value& b) {
   if (a.text() != nullptr) return *a.text() == *b.text();
   if (a.list() != nullptr) return *a.list() == *b.list();
   if (a.dict() != nullptr) {
+    if (a.dict()->is_namespace || b.dict()->is_namespace) return a.dict() == b.dict();
     if (a.dict()->entries.size() != b.dict()->entries.size()) return false;
     for (const auto& [key, value] : a.dict()->entries) {
       const Value* other = b.dict()->find(key);
@@ -132,7 +146,7 @@ void write_json(const Value& value, int indent, int depth, std::string& out) {
     }
     if (!list->empty()) line(depth);
     out += ']';
-  } else if (const auto* dict = value.dict()) {
+  } else if (const auto* dict = value.dict(); dict != nullptr && !dict->is_namespace) {
     out += '{';
     for (size_t i = 0; i < dict->entries.size(); ++i) {
       if (i > 0) out += comma;
@@ -163,6 +177,7 @@ std::string to_repr(const Value& value) {
     return "[" + out + "]";
   }
   if (const auto* dict = value.dict()) {
+    if (dict->is_namespace) return "<Namespace>";
     for (const auto& [key, item] : dict->entries) out += (out.empty() ? "" : ", ") + quoted(key) + ": " + to_repr(item);
     return "{" + out + "}";
   }

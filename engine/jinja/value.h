@@ -1,5 +1,5 @@
 // Values of the template language: what Python's would be, as far as chat templates can tell.
-// Lists and dictionaries are shared, not copied. Not thread-safe: a value belongs to one rendering.
+// Texts, lists and dictionaries are shared, not copied. Not thread-safe: a value belongs to one rendering.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ using List = std::vector<Value>;
 // Entries in the order they were put.
 struct Dict {
   std::vector<std::pair<std::string, Value>> entries;
-  bool is_namespace = false;  // its entries may be set by templates
+  bool is_namespace = false;  // its entries may be set by templates, so it may hold itself: nothing looks through it
   const Value* find(std::string_view key) const;
   void set(std::string_view key, Value value);
 };
@@ -47,11 +47,11 @@ class Value {
   Value(int i) : data_(int64_t{i}) {}
   Value(int64_t i) : data_(i) {}
   Value(double d) : data_(d) {}
-  Value(const char* text) : data_(std::string(text)) {}
-  Value(std::string text) : data_(std::move(text)) {}
-  Value(std::string_view text) : data_(std::string(text)) {}
-  Value(List list) : data_(std::make_shared<List>(std::move(list))) {}
-  Value(Dict dict) : data_(std::make_shared<Dict>(std::move(dict))) {}
+  Value(const char* text) : Value(std::string(text)) {}
+  Value(std::string text) : data_(std::make_shared<std::string>(std::move(text))) {}
+  Value(std::string_view text) : Value(std::string(text)) {}
+  Value(List list);
+  Value(Dict dict);
   Value(Function function) : data_(std::make_shared<Function>(std::move(function))) {}
 
   bool is_undefined() const { return std::holds_alternative<Undefined>(data_); }
@@ -59,7 +59,7 @@ class Value {
   const bool* boolean() const { return std::get_if<bool>(&data_); }
   const int64_t* integer() const { return std::get_if<int64_t>(&data_); }
   const double* real() const { return std::get_if<double>(&data_); }
-  const std::string* text() const { return std::get_if<std::string>(&data_); }
+  const std::string* text() const { return shared<std::string>(); }
   const List* list() const { return shared<List>(); }
   const Dict* dict() const { return shared<Dict>(); }
   Dict* mutable_dict() { return const_cast<Dict*>(shared<Dict>()); }
@@ -69,6 +69,8 @@ class Value {
   bool is_number() const { return boolean() != nullptr || integer() != nullptr || real() != nullptr; }
   double number() const;  // of a number
   bool truthy() const;
+  // Lists and dictionaries inside each other; a namespace counts as one.
+  int depth() const { return depth_; }
 
   friend bool operator==(const Value& a, const Value& b);
 
@@ -78,9 +80,10 @@ class Value {
     const auto* pointer = std::get_if<std::shared_ptr<T>>(&data_);
     return pointer == nullptr ? nullptr : pointer->get();
   }
-  std::variant<Undefined, None, bool, int64_t, double, std::string, std::shared_ptr<List>, std::shared_ptr<Dict>,
-               std::shared_ptr<Function>>
+  std::variant<Undefined, None, bool, int64_t, double, std::shared_ptr<std::string>, std::shared_ptr<List>,
+               std::shared_ptr<Dict>, std::shared_ptr<Function>>
       data_;
+  int depth_ = 0;
 };
 
 // As Python's str() and repr() write it, and json.dumps(); indent < 0: on one line.

@@ -119,6 +119,18 @@ TEST(a_hostile_template_ends) {
   CHECK(!render("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", Json::object()).ok());
   CHECK(!render("{{ " + std::string(100000, '(') + "1" + std::string(100000, ')') + " }}", Json::object()).ok());
   CHECK(!render("{{ " + std::string(100000, '-') + "1 }}", Json::object()).ok());
+  for (const char* source :
+       {"{% set n = namespace() %}{% set n.x = [n] %}{{ n }}{{ n.x }}{{ n.x | tojson }}{{ n == n }}{{ nothing.here }}",
+        "{% set n = namespace(l=[]) %}{% for i in range(99999) %}{% set n.l = [n.l] %}{% endfor %}{{ n.l }}",
+        "{% set n = namespace(l=[1]) %}{% for i in range(60) %}{% set n.l = n.l + n.l %}{% endfor %}",
+        "{% set n = namespace(t='a') %}{% for i in range(60) %}{% set n.t = n.t ~ n.t %}{% endfor %}",
+        "{% set n = namespace(t='a' * 9999999) %}{% for i in range(9999) %}{% set n.t = n.t | upper %}{% endfor %}"})
+    CHECK(!render(source, Json::object()).ok());
+  for (const char* part : {"+1", "|upper", ".x", " and 1", " is defined", "[0]"}) {
+    std::string long_one = "{{ x";
+    for (int i = 0; i < 50000; ++i) long_one += part;
+    CHECK(!render(long_one + " }}", Json::object()).ok());
+  }
   std::string chain;
   for (int i = 0; i < 20000; ++i) chain += "{% if true %}";
   CHECK(!render(chain, Json::object()).ok());
