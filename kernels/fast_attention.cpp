@@ -10,7 +10,7 @@ namespace longleaf::kernels::LONGLEAF_ISA {
 namespace {
 
 constexpr int kMostVectors = LONGLEAF_SIMD_BYTES >= 64 ? 4 : 2;  // row vectors a micro-kernel holds at once
-constexpr int kMicroRows = LONGLEAF_SIMD_BYTES >= 64 ? 6 : 4;
+constexpr int kMicroRows = 4;  // divides a page's keys and every usual head: six were slower for the rest they leave
 
 // The state of a tile of query rows while spans stream past. Matrices have `stride` rows in lanes.
 struct Tile {
