@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <new>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -36,11 +38,19 @@ struct Cpu {
   size_t limit_bytes;
   const FastOps* ops = nullptr;  // nullptr: the twins
 
-  float* scratch_for(int thread, size_t floats) {
-    auto& mine = scratch[static_cast<size_t>(thread)];
-    if (mine.size() < floats) mine.resize(floats);
-    return mine.data();
+  // Makes every thread's scratch at least this large. Before a loop: nothing may fail inside one.
+  Status reserve_scratch(size_t floats) { return grow(scratch, floats); }
+  Status grow(std::span<std::vector<float>> vectors, size_t floats) {
+    try {
+      for (auto& one : vectors)
+        if (one.size() < floats) one.resize(floats);
+    } catch (const std::bad_alloc&) {
+      return Status(Code::NoMemory,
+                    "There is not enough memory to compute; close other programs or choose a smaller model");
+    }
+    return {};
   }
+  float* scratch_for(int thread) { return scratch[static_cast<size_t>(thread)].data(); }
 };
 
 Cpu& cpu(void* self) { return *static_cast<Cpu*>(self); }
@@ -128,12 +138,12 @@ Status pack(void* self, const Weight& rows, DevicePtr to) {
 }
 
 // The activations of the product under way, for weights of one kind.
-Activations prepare(Cpu& c, const float* x, int cols, int n_tokens, bool quantized) {
+Result<Activations> prepare(Cpu& c, const float* x, int cols, int n_tokens, bool quantized) {
   const auto n = static_cast<size_t>(n_tokens) * static_cast<size_t>(cols);
   const size_t blocks = n / kBlockCols;
   std::vector<float>& memory = quantized ? c.codes : c.plain;
   const size_t needed = quantized ? n / 4 + 7 * blocks : n;
-  if (memory.size() < needed) memory.resize(needed);
+  LL_RETURN_IF_ERROR(c.grow({&memory, 1}, needed));
   Activations a;
   if (quantized) {
     a.scales = memory.data();
@@ -158,7 +168,7 @@ void multiply_panels(Cpu& c, std::span<const Product> products, const Activation
   for (const Product& p : products) panels += panel_count(p.w.rows);
   const int grain = std::max(2, panels / (c.pool.n_threads() * kPiecesPerThread) / 2 * 2);  // pairs stay together
   c.pool.parallel_for(panels, grain, [&](int begin, int end, int thread) {
-    auto* scratch = reinterpret_cast<uint8_t*>(c.scratch_for(thread, matmul_scratch(products[0].w.cols) / 4));
+    auto* scratch = reinterpret_cast<uint8_t*>(c.scratch_for(thread));
     for (const Product& p : products) {
       const int own = panel_count(p.w.rows), last = std::min(end, own);
       if (begin < last)
@@ -179,8 +189,14 @@ Status matmul(void* self, std::span<const Product> products, DevicePtr x, int n_
   Activations a;
   bool has_codes = false, has_floats = false;
   for (const Product& p : products) (is_quantized(p.w.type) ? has_codes : has_floats) = true;
-  if (has_codes) a = prepare(c, floats(x), products[0].w.cols, n_tokens, true);
-  if (has_floats) a.floats = prepare(c, floats(x), products[0].w.cols, n_tokens, false).floats;
+  if (has_codes) {
+    LL_ASSIGN_OR_RETURN(a, prepare(c, floats(x), products[0].w.cols, n_tokens, true));
+    if (n_tokens >= c.ops->tile_tokens) LL_RETURN_IF_ERROR(c.reserve_scratch(matmul_scratch(products[0].w.cols) / 4));
+  }
+  if (has_floats) {
+    LL_ASSIGN_OR_RETURN(const Activations plain, prepare(c, floats(x), products[0].w.cols, n_tokens, false));
+    a.floats = plain.floats;
+  }
   multiply_panels(c, products, a, n_tokens);
   return {};
 }
@@ -208,8 +224,9 @@ Status span_attention(void* self, const SpanAttentionArgs& args) {
     return {};
   }
   const int tile = attention_tile(args), blocks = (args.n_tokens + tile - 1) / tile;
+  LL_RETURN_IF_ERROR(c.reserve_scratch(attention_scratch(args, tile)));
   c.pool.parallel_for(blocks * args.kv.n_kv_heads, 1, [&](int begin, int end, int thread) {
-    float* scratch = c.scratch_for(thread, attention_scratch(args, tile));
+    float* scratch = c.scratch_for(thread);
     for (int i = begin; i < end; ++i) {
       const int first = i / args.kv.n_kv_heads * tile;
       c.ops->attend(args, i % args.kv.n_kv_heads, first, std::min(args.n_tokens, first + tile), scratch);

@@ -85,13 +85,19 @@ constexpr CodeTable table_of(const int8_t* values) {
 }
 constexpr CodeTable kIq4Table = table_of(kIq4Values), kFp4Table = table_of(kFp4Values);
 
+// Byte by byte, modulo 256: stored codes of 8 bits are unsigned.
+inline Vb minus(Vb codes, uint8_t offset) {
+  typedef uint8_t Vu __attribute__((vector_size(LONGLEAF_SIMD_BYTES)));
+  return (Vb)((Vu)codes - offset);
+}
+
 // Word `j` of a block: the codes of columns 4j … 4j+3, as dot4 wants them.
 template <DType kType>
 inline Vb load_word(const uint8_t* block, int j) {
   constexpr PanelFormat f = panel_format(kType);
-  constexpr int8_t kTaken = kUnsignedCodes || f.has_table ? 0 : static_cast<int8_t>(f.offset);
+  constexpr uint8_t kTaken = kUnsignedCodes || f.has_table ? 0 : static_cast<uint8_t>(f.offset);
   const auto word = [&](int i) { return load_bytes(block + 64 * i); };
-  if constexpr (f.bits == 8) return kTaken == 0 ? word(j) : word(j) - kTaken;
+  if constexpr (f.bits == 8) return kTaken == 0 ? word(j) : minus(word(j), kTaken);
   // Shifts of whole 16-bit lanes: what crosses a byte is masked away.
   typedef uint16_t Vw __attribute__((vector_size(LONGLEAF_SIMD_BYTES)));
   const auto bits = [](Vb v, int shift, int mask) { return (Vb)((Vw)v >> shift) & static_cast<int8_t>(mask); };
@@ -105,7 +111,7 @@ inline Vb load_word(const uint8_t* block, int j) {
   if constexpr (kHigh >= 2) code |= raised(bits(word(kPairWords + j % 2), j / 2 * 2, 3), kHighAt);
   if constexpr (kHigh % 2 == 1) code |= raised(bits(word(kBitWord), j, 1), kBitAt);
   if constexpr (f.has_table) return look_up(kType == DType::MXFP4 ? kFp4Table.of : kIq4Table.of, code);
-  return kTaken == 0 ? code : code - kTaken;
+  return kTaken == 0 ? code : minus(code, kTaken);
 }
 
 template <DType kType>

@@ -12,6 +12,9 @@ using jinja::List;
 using jinja::Value;
 
 // Private-use characters that no template has: 0 the instructions, 1 the document's line, then what is said in turn.
+// The date templates are told: a prompt that changed with the day would make every document be encoded again.
+constexpr std::time_t kDate = 1767268800;  // 1 January 2026, noon UTC
+
 constexpr int kInstructions = 0, kDocument = 1, kFirstTurn = 2;
 
 std::string mark(int number) { return "\uE000" + std::to_string(number) + "\uE001"; }
@@ -24,7 +27,7 @@ Value said(const char* role, std::string text) {
 }
 
 // The conversation in marks. A template may not know system turns: instructions then open the first question.
-Dict globals(size_t n_answers, bool system_turn) {
+Dict globals(size_t n_answers, bool system_turn, const std::string& end) {
   List messages;
   if (system_turn) messages.push_back(said("system", mark(kInstructions)));
   const std::string opening = (system_turn ? "" : mark(kInstructions) + "\n\n") + mark(kDocument);
@@ -37,7 +40,7 @@ Dict globals(size_t n_answers, bool system_turn) {
   all.set("messages", messages);
   all.set("add_generation_prompt", Value(true));
   all.set("bos_token", Value(""));  // the tokenizer puts it in front where the model wants one
-  all.set("eos_token", Value(""));
+  all.set("eos_token", Value(end));
   all.set("tools", Value(jinja::None{}));
   all.set("documents", Value(jinja::None{}));
   return all;
@@ -64,23 +67,43 @@ std::optional<std::vector<std::pair<int, Piece>>> cut(const std::string& text, c
 }
 
 // The prompt, when the template renders the conversation and leaves the document's line where evidence can follow it.
-std::optional<ChatPrompt> rendered(const jinja::Template& its_own, bool system_turn,
+std::optional<ChatPrompt> rendered(const jinja::Template& its_own, bool system_turn, const std::string& end,
                                    const std::vector<std::string>& texts) {
   const size_t n_answers = (texts.size() - kFirstTurn - 1) / 2;
-  const auto text = its_own.render(globals(n_answers, system_turn));
+  const auto text = its_own.render(globals(n_answers, system_turn, end), kDate);
   if (!text.ok()) return {};
   const auto pieces = cut(*text, texts);
   if (!pieces) return {};
   ChatPrompt prompt;
-  int documents = 0, questions = 0;
+  int documents = 0, instructions = 0, turns = 0;
   for (const auto& [number, piece] : *pieces) {
     auto& part = documents == 0 ? prompt.before : prompt.after;
     if (!piece.text.empty()) part.push_back(piece);
     documents += number == kDocument ? 1 : 0;
-    questions += number >= kFirstTurn && number % 2 == 0 ? 1 : 0;
+    instructions += number == kInstructions ? 1 : 0;
+    turns += number >= kFirstTurn ? 1 : 0;
   }
-  if (documents != 1 || questions != static_cast<int>(n_answers) + 1) return {};
+  if (documents != 1 || instructions != 1 || turns != 2 * static_cast<int>(n_answers) + 1) return {};
   return prompt;
+}
+
+}  // namespace
+
+namespace {
+
+// Whether the template takes a first question and a later one, and begins both alike: the beginning is encoded once.
+bool usable(const jinja::Template& its_own, bool system_turn, const std::string& end) {
+  const auto first = rendered(its_own, system_turn, end, std::vector<std::string>(kFirstTurn + 1, "x"));
+  const auto later = rendered(its_own, system_turn, end, std::vector<std::string>(kFirstTurn + 3, "x"));
+  return first && later && first->before == later->before;
+}
+
+std::string end_token(const Gguf& file) {
+  const auto* tokens = file.strings("tokenizer.ggml.tokens");
+  const int64_t id = file.integer_or("tokenizer.ggml.eos_token_id", -1);
+  return tokens != nullptr && id >= 0 && id < static_cast<int64_t>(tokens->size())
+             ? std::string((*tokens)[static_cast<size_t>(id)])
+             : std::string();
 }
 
 }  // namespace
@@ -88,13 +111,14 @@ std::optional<ChatPrompt> rendered(const jinja::Template& its_own, bool system_t
 ChatStyle ChatStyle::of(const Gguf& file) {
   ChatStyle style;
   style.form_ = chat_form_of(file);
+  style.end_ = end_token(file);
   const std::string source(file.text_or("tokenizer.chat_template", ""));
   if (source.empty()) return style;
   auto parsed = jinja::Template::parse(source);
   if (parsed.ok()) {
     const auto its_own = std::make_shared<const jinja::Template>(std::move(*parsed));
-    const std::vector<std::string> texts(kFirstTurn + 1, "x");
-    if (rendered(*its_own, true, texts) || rendered(*its_own, false, texts)) style.template_ = its_own;
+    for (bool system_turn : {false, true})
+      if (usable(*its_own, system_turn, style.end_)) style.template_ = its_own, style.system_turn_ = system_turn;
   }
   if (style.template_ == nullptr)
     log(LogLevel::Warning, "The model's chat template cannot be used" +
@@ -114,8 +138,7 @@ ChatPrompt ChatStyle::prompt(std::string_view instructions, std::string_view doc
       texts.push_back(turn.answer);
     }
     texts.push_back("Question: " + std::string(question));
-    for (bool system_turn : {true, false})
-      if (auto prompt = rendered(*template_, system_turn, texts)) return std::move(*prompt);
+    if (auto prompt = rendered(*template_, system_turn_, end_, texts)) return std::move(*prompt);
   }
   return make_prompt(form_, instructions, document, history, question);
 }

@@ -29,6 +29,7 @@ struct Turn {
 struct Piece {
   std::string text;
   bool control = false;  // encode control tokens in it as such
+  bool operator==(const Piece&) const = default;
 };
 struct ChatPrompt {
   std::vector<Piece> before;  // up to where the evidence stands: opens the first user turn
@@ -45,7 +46,7 @@ ChatPrompt make_prompt(ChatForm form, std::string_view instructions, std::string
 class ChatStyle {
  public:
   ChatStyle() = default;
-  // Never fails: a template that cannot be parsed, or refuses a system turn and a plain turn alike, leaves the form.
+  // Never fails: a template that cannot be run, or drops what it is given, leaves the form.
   static ChatStyle of(const Gguf& file);
 
   // Whether neither a template nor a known form says how the model is addressed.
@@ -58,7 +59,9 @@ class ChatStyle {
 
  private:
   ChatForm form_ = ChatForm::Plain;
+  std::string end_;  // the token that ends a turn, as text
   std::shared_ptr<const jinja::Template> template_;
+  bool system_turn_ = true;
 };
 
 }  // namespace longleaf

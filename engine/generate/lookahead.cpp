@@ -45,7 +45,11 @@ Result<std::span<const float>> Lookahead::next(TokenId token, std::stop_token st
   taken_ = 0;
   std::vector<TokenId> batch = {token};
   batch.insert(batch.end(), guesses_.begin(), guesses_.end());
-  const Status status = transformer_.forward(batch, store_, strategy_, Want::AllLogits, &logits_, std::move(stop));
+  Status status = transformer_.forward(batch, store_, strategy_, Want::AllLogits, &logits_, stop);
+  if (status.code() == Code::NoMemory && !guesses_.empty()) {  // there may be enough for the token alone
+    guesses_.clear();
+    status = transformer_.forward(std::span(&token, 1), store_, strategy_, Want::AllLogits, &logits_, std::move(stop));
+  }
   if (!status.ok()) {
     guesses_.clear();
     return status;

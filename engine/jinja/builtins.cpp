@@ -7,7 +7,9 @@
 namespace longleaf::jinja {
 namespace {
 
-constexpr int64_t kMostItems = 100000;  // of a range
+constexpr int64_t kMostItems = 10000;          // of a range
+constexpr size_t kMostText = size_t{2} << 20;  // what is longer is refused by who asked, and is not made longer
+constexpr size_t kMostUnique = 1000;
 
 constexpr const char* kBlanks = " \t\n\r\f\v";
 
@@ -46,7 +48,8 @@ std::string replaced(const std::string& text, const std::string& from, const std
   if (from.empty()) return text;
   std::string out;
   size_t at = 0;
-  for (size_t found; most != 0 && (found = text.find(from, at)) != std::string::npos; at = found + from.size(), --most)
+  for (size_t found; most != 0 && out.size() < kMostText && (found = text.find(from, at)) != std::string::npos;
+       at = found + from.size(), --most)
     out += text.substr(at, found - at) + to;
   return out + text.substr(at);
 }
@@ -70,11 +73,6 @@ List split(const std::string& text, const Value& separator, int64_t most) {
   }
   parts.emplace_back(text.substr(at));
   return parts;
-}
-
-int64_t integer_of(const Value& value, int64_t otherwise) {
-  if (!value.is_number()) return otherwise;
-  return value.integer() != nullptr ? *value.integer() : static_cast<int64_t>(value.number());
 }
 
 std::string text_of(const Value& value) { return value.text() != nullptr ? *value.text() : to_text(value); }
@@ -101,12 +99,13 @@ std::string indent(const std::string& text, const Arguments& arguments) {
   const std::string margin =
       width.text() != nullptr
           ? *width.text()
-          : std::string(static_cast<size_t>(std::clamp<int64_t>(integer_of(width, 4), 0, 1000)), ' ');
+          : std::string(static_cast<size_t>(std::clamp<int64_t>(whole_number(width, 4), 0, 1000)), ' ');
   const bool first = arguments.get(1, "first", Value(false)).truthy(),
              blank = arguments.get(2, "blank", Value(false)).truthy();
   std::string out;
   bool is_first = true;
   for (const Value& line : split(text, Value("\n"), -1)) {
+    if (out.size() > kMostText) break;
     if (!is_first) out += '\n';
     if ((is_first && first) || (!is_first && (blank || !line.text()->empty()))) out += margin;
     out += *line.text();
@@ -170,6 +169,7 @@ Value sequence_filter(const std::string& name, const List& items, const Argument
   if (name == "join") return joined(items, arguments);
   if (name == "first") return items.empty() ? Value() : items.front();
   if (name == "last") return items.empty() ? Value() : items.back();
+  if (name == "unique" && items.size() > kMostUnique) return error = "a list is too long", Value();
   if (name == "unique") return unique(items);
   if (name == "map") return mapped(items, arguments, error);
   if (name == "select" || name == "reject") return chosen(items, arguments, false, name == "select", error);
@@ -177,7 +177,7 @@ Value sequence_filter(const std::string& name, const List& items, const Argument
   if (name == "sum") {
     double total = 0;
     for (const Value& item : items) total += item.number();
-    return total == std::floor(total) ? Value(static_cast<int64_t>(total)) : Value(total);
+    return total == std::floor(total) ? Value(whole_number(Value(total), 0)) : Value(total);
   }
   List copy = items;
   if (name == "reverse") return std::reverse(copy.begin(), copy.end()), Value(copy);
@@ -227,12 +227,12 @@ const std::map<std::string, TextMethod, std::less<>>& text_methods() {
       {"capitalize", [](const std::string& s, const Arguments&) { return Value(capitalized(s)); }},
       {"split",
        [](const std::string& s, const Arguments& a) {
-         return Value(split(s, a.get(0, "sep", Value(None{})), integer_of(a.get(1, "maxsplit", Value(-1)), -1)));
+         return Value(split(s, a.get(0, "sep", Value(None{})), whole_number(a.get(1, "maxsplit", Value(-1)), -1)));
        }},
       {"replace",
        [](const std::string& s, const Arguments& a) {
          return Value(replaced(s, text_of(a.get(0, "old", Value(""))), text_of(a.get(1, "new", Value(""))),
-                               integer_of(a.get(2, "count", Value(-1)), -1)));
+                               whole_number(a.get(2, "count", Value(-1)), -1)));
        }},
       {"startswith", [](const std::string& s,
                         const Arguments& a) { return Value(matches(s, a.get(0, "prefix", Value("")), false)); }},
@@ -276,7 +276,7 @@ Value apply_filter(const std::string& name, const Value& object, const Arguments
   }
   if (name == "tojson") {
     if (object.is_undefined()) error = "“" + object.undefined_name() + "” is not defined";
-    return to_json(object, static_cast<int>(integer_of(arguments.get(kMostItems, "indent", Value(-1)), -1)));
+    return to_json(object, static_cast<int>(whole_number(arguments.get(kMostItems, "indent", Value(-1)), -1)));
   }
   if (name == "string") return to_text(object);
   if (name == "safe" || name == "e" || name == "escape") return object;
@@ -285,9 +285,9 @@ Value apply_filter(const std::string& name, const Value& object, const Arguments
   for (const char* method : {"upper", "lower", "title", "capitalize", "replace"})
     if (name == method) return text_methods().at(name)(text_of(object), arguments);
   if (name == "abs")
-    return object.integer() != nullptr ? Value(std::abs(*object.integer())) : Value(std::abs(object.number()));
+    return object.integer() != nullptr ? Value(std::abs(whole_number(object, 0))) : Value(std::abs(object.number()));
   if (name == "int") {
-    if (object.is_number()) return Value(static_cast<int64_t>(object.number()));
+    if (object.is_number()) return Value(whole_number(object, 0));
     char* end = nullptr;
     const std::string text = strip(text_of(object), kBlanks, true, true);
     const int64_t value = std::strtoll(text.c_str(), &end, 10);
@@ -335,9 +335,10 @@ bool apply_test(const std::string& name, const Value& object, const Arguments& a
   if (name == "gt") return less(other, object);
   if (name == "lt") return less(object, other);
   if (name == "in") return contains(other, object, error);
-  if (name == "odd") return integer_of(object, 0) % 2 != 0;
-  if (name == "even") return integer_of(object, 0) % 2 == 0;
-  if (name == "divisibleby") return integer_of(other, 0) != 0 && integer_of(object, 0) % integer_of(other, 0) == 0;
+  if (name == "odd") return whole_number(object, 0) % 2 != 0;
+  if (name == "even") return whole_number(object, 0) % 2 == 0;
+  if (name == "divisibleby")
+    return whole_number(other, 0) != 0 && whole_number(object, 0) % whole_number(other, 1) == 0;
   if (name == "lower") return object.text() != nullptr && changed(*object.text(), lower) == *object.text();
   if (name == "upper") return object.text() != nullptr && changed(*object.text(), upper) == *object.text();
   error = "the test “" + name + "” is not known";
@@ -357,7 +358,7 @@ Value item_of(const Value& object, const Value& key) {
     const Value* found = object.dict()->find(text_of(key));
     return found != nullptr ? *found : Value(Undefined{text_of(key)});
   }
-  int64_t index = integer_of(key, 0);
+  int64_t index = whole_number(key, 0);
   if (key.integer() == nullptr && key.text() != nullptr && !key.text()->empty() &&
       key.text()->find_first_not_of("0123456789") == std::string::npos && key.text()->size() < 10)
     index = std::strtoll(key.text()->c_str(), nullptr, 10);
@@ -396,10 +397,11 @@ namespace {
 
 Value range(const Arguments& a, std::string* error) {
   const bool one = a.positional.size() == 1;
-  const int64_t first = one ? 0 : integer_of(a.get(0, "start", Value(0)), 0);
-  const int64_t last = integer_of(a.get(one ? 0 : 1, "stop", Value(0)), 0),
-                step = integer_of(a.get(2, "step", Value(1)), 1);
-  if (step == 0 || first < -kMostItems || first > kMostItems || last < -kMostItems || last > kMostItems)
+  const int64_t first = one ? 0 : whole_number(a.get(0, "start", Value(0)), 0);
+  const int64_t last = whole_number(a.get(one ? 0 : 1, "stop", Value(0)), 0),
+                step = whole_number(a.get(2, "step", Value(1)), 1);
+  if (step == 0 || step < -kMostItems || step > kMostItems || first < -kMostItems || first > kMostItems ||
+      last < -kMostItems || last > kMostItems)
     return *error = "a range is too long", Value(List{});
   List all;
   for (int64_t i = first; step > 0 ? i < last : i > last; i += step) all.emplace_back(i);

@@ -29,9 +29,10 @@ class Lexer {
  private:
   bool next_is(std::string_view mark) const { return std::string_view(source_).substr(at_, mark.size()) == mark; }
   char peek(size_t ahead = 0) const { return at_ + ahead < source_.size() ? source_[at_ + ahead] : '\0'; }
-  int line_at(size_t place) const {
-    return 1 + static_cast<int>(std::count(
-                   source_.begin(), source_.begin() + static_cast<int64_t>(std::min(place, source_.size())), '\n'));
+  // The line of `place`; places come in order.
+  int line_at(size_t place) {
+    for (; counted_ < std::min(place, source_.size()); ++counted_) line_ += source_[counted_] == '\n' ? 1 : 0;
+    return line_;
   }
   void put(TokenKind kind, std::string text) { tokens_.push_back({kind, std::move(text), line_at(at_)}); }
   void fail(const char* what) {
@@ -184,7 +185,8 @@ class Lexer {
   }
 
   std::string source_;
-  size_t at_ = 0;
+  size_t at_ = 0, counted_ = 0;
+  int line_ = 1;
   bool trim_next_ = false;   // the text that follows loses its leading blanks
   bool line_begins_ = true;  // the text that follows begins a line
   std::vector<Token> tokens_;

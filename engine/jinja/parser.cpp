@@ -10,7 +10,8 @@
 namespace longleaf::jinja {
 namespace {
 
-constexpr int kMostDepth = 200;   // of the parser
+constexpr int kMostDepth = 200;  // of the parser
+constexpr size_t kMostArguments = 64;
 constexpr int kMostHeight = 400;  // of the tree: chains of operators grow it without the parser going deeper
 
 class Parser {
@@ -445,6 +446,7 @@ class Parser {
     while (!failed() && !accept(")")) {
       std::string key;
       if (token().kind == TokenKind::Name && is_operator("=", 1)) key = name(), next();
+      if (call.names.size() >= kMostArguments) fail("it has too many arguments");
       call.names.push_back(std::move(key));
       adopt(call, expression());
       if (!is_operator(")")) expect(",");

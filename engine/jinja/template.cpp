@@ -1,5 +1,6 @@
 #include "engine/jinja/template.h"
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 
@@ -9,10 +10,11 @@
 namespace longleaf::jinja {
 namespace {
 
+constexpr size_t kMostSource = size_t{256} << 10;
 constexpr int64_t kMostSteps = 2'000'000;
-constexpr size_t kMostOutput = size_t{16} << 20;
+constexpr size_t kMostOutput = size_t{1} << 20;  // of one text, and of all that is rendered
 constexpr int kMostFrames = 1000;  // evaluations inside each other, through macros too: what they take of the stack
-constexpr int kMostNesting = 100;
+constexpr int kMostNesting = 20;
 constexpr int64_t kMostMade = int64_t{256} << 20;  // bytes of texts and lists, all together
 
 using Scope = std::map<std::string, Value, std::less<>>;
@@ -58,6 +60,7 @@ class Interpreter {
   Value made(const Node& at, Value value) {
     if (value.text() != nullptr) made_ += static_cast<int64_t>(value.text()->size());
     if (value.list() != nullptr) made_ += static_cast<int64_t>(value.list()->size() * sizeof(Value));
+    if (value.text() != nullptr && value.text()->size() > kMostOutput) fail(at, "a text is too long");
     if (made_ > kMostMade) fail(at, "it makes too much text");
     if (value.depth() > kMostNesting) fail(at, "its lists are nested too deeply");
     return failed() ? Value() : value;
@@ -276,7 +279,7 @@ class Interpreter {
       case NodeKind::Unary: {
         const Value operand = evaluate(*node.children[0]);
         if (node.text == "not") return !operand.truthy();
-        return operand.real() != nullptr ? Value(-*operand.real()) : Value(-static_cast<int64_t>(operand.number()));
+        return operand.real() != nullptr ? Value(-*operand.real()) : Value(-whole_number(operand, 0));
       }
       case NodeKind::Binary:
         return binary(node);
@@ -315,10 +318,10 @@ class Interpreter {
     const auto part = [&](size_t child, int64_t otherwise) {
       if (node.children[child]->kind == NodeKind::Empty) return otherwise;
       const Value value = evaluate(*node.children[child]);
-      return value.is_number() ? static_cast<int64_t>(value.number()) : otherwise;
+      return whole_number(value, otherwise);
     };
     const auto n = static_cast<int64_t>(items->size());
-    const int64_t by = part(3, 1);
+    const int64_t by = std::clamp<int64_t>(part(3, 1), -n - 1, n + 1);
     if (by == 0) return fail(node, "a slice cannot have steps of zero"), Value();
     const auto place = [&](int64_t at, int64_t least, int64_t most) {
       return std::min(std::max(at < 0 ? at + n : at, least), most);
@@ -371,7 +374,7 @@ class Interpreter {
     if (failed()) return Value();
     if (node.text == "==") return left == right;
     if (node.text == "!=") return !(left == right);
-    if (node.text == "~") return to_text(left) + to_text(right);
+    if (node.text == "~") return joined(node, to_text(left), to_text(right));
     if (node.text == "in" || node.text == "not in") {
       const bool inside = contains(right, left, complaint_);
       check(node);
@@ -447,13 +450,18 @@ Template::Template(Template&&) noexcept = default;
 Template& Template::operator=(Template&&) noexcept = default;
 
 Result<Template> Template::parse(const std::string& source) {
+  if (source.size() > kMostSource) return Status(Code::Invalid, "the chat template is too long");
   LL_ASSIGN_OR_RETURN(const auto tokens, tokenize(source));
   LL_ASSIGN_OR_RETURN(NodePtr root, jinja::parse(tokens));
   return Template(std::move(root));
 }
 
 Result<std::string> Template::render(const Dict& globals, std::time_t now) const {
-  return Interpreter(globals, now).run(*root_);
+  try {
+    return Interpreter(globals, now).run(*root_);
+  } catch (const std::exception& error) {  // memory
+    return Status(Code::NoMemory, std::string("the chat template cannot be rendered: ") + error.what());
+  }
 }
 
 }  // namespace longleaf::jinja

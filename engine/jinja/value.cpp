@@ -48,6 +48,12 @@ double Value::number() const {
   return real() != nullptr ? *real() : 0;
 }
 
+int64_t whole_number(const Value& value, int64_t otherwise) {
+  constexpr double kMost = 9007199254740992.0;  // 2^53
+  if (!value.is_number() || std::isnan(value.number())) return otherwise;
+  return static_cast<int64_t>(std::clamp(value.number(), -kMost, kMost));
+}
+
 bool Value::truthy() const {
   if (is_number()) return number() != 0;
   if (text() != nullptr) return !text()->empty();
@@ -74,6 +80,9 @@ bool operator==(const Value& a, const Value& b) {
 }
 
 namespace {
+
+constexpr size_t kMostText = size_t{2} << 20;
+constexpr int kMostIndent = 16;
 
 // The shortest digits that read back as the same number, laid out as Python does: an exponent below 1e-4 and from 1e16.
 std::string real_text(double value) {
@@ -133,6 +142,7 @@ std::string json_string(const std::string& text) {
 }
 
 void write_json(const Value& value, int indent, int depth, std::string& out) {
+  if (out.size() > kMostText) return;  // who asked will refuse it
   const auto line = [&](int level) {
     if (indent >= 0) out += '\n' + std::string(static_cast<size_t>(indent * level), ' ');
   };
@@ -173,12 +183,14 @@ std::string to_repr(const Value& value) {
   if (value.text() != nullptr) return quoted(*value.text());
   std::string out;
   if (const auto* list = value.list()) {
-    for (const Value& item : *list) out += (out.empty() ? "" : ", ") + to_repr(item);
+    for (const Value& item : *list)
+      if (out.size() < kMostText) out += (out.empty() ? "" : ", ") + to_repr(item);
     return "[" + out + "]";
   }
   if (const auto* dict = value.dict()) {
     if (dict->is_namespace) return "<Namespace>";
-    for (const auto& [key, item] : dict->entries) out += (out.empty() ? "" : ", ") + quoted(key) + ": " + to_repr(item);
+    for (const auto& [key, item] : dict->entries)
+      if (out.size() < kMostText) out += (out.empty() ? "" : ", ") + quoted(key) + ": " + to_repr(item);
     return "{" + out + "}";
   }
   return to_text(value);
@@ -196,7 +208,7 @@ std::string to_text(const Value& value) {
 
 std::string to_json(const Value& value, int indent) {
   std::string out;
-  write_json(value, indent, 0, out);
+  write_json(value, std::min(indent, kMostIndent), 0, out);
   return out;
 }
 

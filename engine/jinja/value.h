@@ -86,6 +86,9 @@ class Value {
   int depth_ = 0;
 };
 
+// A number as a whole one, cut towards zero and to what a double holds exactly; `otherwise` when it is none.
+int64_t whole_number(const Value& value, int64_t otherwise);
+
 // As Python's str() and repr() write it, and json.dumps(); indent < 0: on one line.
 std::string to_text(const Value& value);
 std::string to_repr(const Value& value);

@@ -49,7 +49,7 @@ Status read_shape(const Gguf& file, const Keys& keys, ModelConfig& c) {
     return Status(Code::Unsupported, "The model " + file.name() + " is a mixture of experts of the family " +
                                          std::string(keys.architecture()) + ", which this version cannot run");
   }
-  c.d_ff = keys.count(c.n_experts > 0 ? "expert_feed_forward_length" : "feed_forward_length", 0, 1 << 24);
+  c.d_ff = keys.count(c.n_experts > 0 ? "expert_feed_forward_length" : "feed_forward_length", 0, kMaxWidth);
   if (c.n_layers == 0 || c.d_model == 0 || c.n_heads == 0 || c.n_kv_heads == 0 || c.d_ff == 0 || c.context_tokens == 0)
     return lacks(file, "its dimensions");
   if (c.n_vocab == 0) return lacks(file, "its vocabulary");
@@ -57,6 +57,7 @@ Status read_shape(const Gguf& file, const Keys& keys, ModelConfig& c) {
   c.head_dim = keys.count("attention.key_length", c.d_model / c.n_heads, kMaxHeadDim);
   if (c.head_dim == 0 || keys.count("attention.value_length", c.head_dim, kMaxHeadDim) != c.head_dim)
     return lacks(file, "a usable head size");
+  if (int64_t{c.n_heads} * c.head_dim > kMaxWidth) return lacks(file, "a usable number of heads");
   return {};
 }
 
@@ -105,6 +106,8 @@ Status read_rope(const Gguf& file, const Keys& keys, ModelConfig& c) {
   c.rope_inv_freq = frequencies(base, factor, factors);
   if (local > 0) c.local_rope_inv_freq = frequencies(local, 1.0, std::vector<float>(pairs, 1.0f));
   if (has_long) c.rope_magnitude = static_cast<float>(keys.number("rope.scaling.attn_factor", 1.0));
+  if (scaling == "longrope" && !has_long) return lacks(file, "its factors for positions");
+  if (!(c.rope_magnitude > 0) || !std::isfinite(c.rope_magnitude)) return lacks(file, "usable rope settings");
   return {};
 }
 
@@ -134,8 +137,9 @@ Status read_scales(const Gguf& file, const Keys& keys, ModelConfig& c) {
   c.attention_soft_cap = read("attn_logit_softcapping", 0.0);
   c.logit_soft_cap = read("final_logit_softcapping", 0.0);
   for (float scale : {c.norm_eps, c.embedding_scale, c.attention_scale, c.residual_scale, divisor})
-    if (!(scale > 0) || !std::isfinite(scale)) return lacks(file, "usable scales");
-  if (!(c.attention_soft_cap >= 0) || !(c.logit_soft_cap >= 0)) return lacks(file, "usable scales");
+    if (!(scale > 1e-30f) || !std::isfinite(scale)) return lacks(file, "usable scales");
+  for (float cap : {c.attention_soft_cap, c.logit_soft_cap})
+    if (!(cap >= 0) || !std::isfinite(cap)) return lacks(file, "usable scales");
   return {};
 }
 

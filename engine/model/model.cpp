@@ -1,6 +1,7 @@
 #include "engine/model/model.h"
 
 #include <algorithm>
+#include <set>
 
 #include "engine/base/checksum.h"
 
@@ -53,6 +54,7 @@ class WeightLoader {
       LL_RETURN_IF_ERROR(config_.n_experts > 0 ? load_experts(model_.layers_.back())
                                                : load_feed_forward(model_.layers_.back()));
     }
+    LL_RETURN_IF_ERROR(check_biases());
     LL_ASSIGN_OR_RETURN(model_.inv_freq_, numbers(config_.rope_inv_freq));
     LL_ASSIGN_OR_RETURN(model_.local_inv_freq_, numbers(config_.local_rope_inv_freq));
     return {};
@@ -60,6 +62,15 @@ class WeightLoader {
 
  private:
   bool has(const std::string& name) const { return file_.tensors().count(name) > 0; }
+
+  // A bias that nobody adds would be left out silently.
+  Status check_biases() const {
+    for (const auto& [name, tensor] : file_.tensors())
+      if (name.ends_with(".bias") && used_.count(std::string(name)) == 0)
+        return Status(Code::Unsupported, "The model " + file_.name() + " has the weights " + std::string(name) +
+                                             ", which this version cannot use");
+    return {};
+  }
 
   Status load_norms(LayerWeights& w) {
     const Architecture& a = *config_.architecture;
@@ -166,8 +177,9 @@ class WeightLoader {
     return backend_.adopt(backend_.self, file_.data(it->second).data(), it->second.bytes);
   }
 
-  Result<DevicePtr> optional_vector(const std::string& name, int n) const {
+  Result<DevicePtr> optional_vector(const std::string& name, int n) {
     if (!has(name)) return DevicePtr{nullptr};
+    used_.insert(name);
     return vector(name, n);
   }
 
@@ -184,6 +196,7 @@ class WeightLoader {
   const Gguf& file_;
   const kernels::Backend& backend_;
   std::string prefix_;
+  std::set<std::string> used_;  // biases
 };
 
 Result<std::shared_ptr<const Model>> Model::load(std::shared_ptr<const Gguf> file, const kernels::Backend& backend) {

@@ -115,7 +115,7 @@ TEST(what_cannot_go_on_is_told_with_its_line) {
 TEST(a_hostile_template_ends) {
   const auto loops =
       render("{% for a in range(9999) %}{% for b in range(9999) %}{{ a }}{% endfor %}{% endfor %}", Json::object());
-  CHECK(!loops.ok() && loops.status().message().find("steps") != std::string::npos);
+  CHECK(!loops.ok());
   CHECK(!render("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", Json::object()).ok());
   CHECK(!render("{{ " + std::string(100000, '(') + "1" + std::string(100000, ')') + " }}", Json::object()).ok());
   CHECK(!render("{{ " + std::string(100000, '-') + "1 }}", Json::object()).ok());
@@ -125,6 +125,13 @@ TEST(a_hostile_template_ends) {
         "{% set n = namespace(l=[1]) %}{% for i in range(60) %}{% set n.l = n.l + n.l %}{% endfor %}",
         "{% set n = namespace(t='a') %}{% for i in range(60) %}{% set n.t = n.t ~ n.t %}{% endfor %}",
         "{% set n = namespace(t='a' * 9999999) %}{% for i in range(9999) %}{% set n.t = n.t | upper %}{% endfor %}"})
+    CHECK(!render(source, Json::object()).ok());
+  for (const char* source :
+       {"{{ ('a' * 4000)[2000::('9223372036854774784' | int)] | length }}{{ x.y.z }}",
+        "{{ [[1]] | tojson(indent=2000000000) }}{{ x.y.z }}",
+        "{{ ('-9223372036854775808' | int) is divisibleby(-1) }}{{ range(1, 5, 9007199254740993) }}",
+        "{{ ('a' * 1000000) | replace('a', 'b' * 1000000) }}", "{{ range(9999) | unique }}",
+        "{% set n = namespace(x=[1]) %}{% for i in range(40) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x }}"})
     CHECK(!render(source, Json::object()).ok());
   for (const char* part : {"+1", "|upper", ".x", " and 1", " is defined", "[0]"}) {
     std::string long_one = "{{ x";
