@@ -12,7 +12,6 @@
 namespace longleaf::kernels::LONGLEAF_ISA {
 namespace {
 
-constexpr int kSlices = kPanelRows / kWidth;               // vectors that make up a panel's rows
 constexpr int kTile = LONGLEAF_SIMD_BYTES >= 64 ? 12 : 4;  // tokens whose sums stay in registers
 constexpr int kWords = 8;                                  // of 64 bytes, in a block of 32 columns
 constexpr int kFewTokens = 4;

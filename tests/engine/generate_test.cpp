@@ -134,6 +134,26 @@ TEST(a_template_without_system_turns_gets_instructions_in_the_first_question) {
            std::string("‹<|user|>›Be brief.‹\n\n›D\n\n[evidence]Question: q‹<|end|><|assistant|>›"));
 }
 
+TEST(a_template_that_drops_system_turns_gets_instructions_in_the_first_question) {
+  const ChatStyle style = style_of(
+      "{% for m in messages %}{% if m.role != 'system' %}<{{ m.role }}>{{ m.content }}"
+      "{% endif %}{% endfor %}<assistant>");
+  CHECK_EQ(shown(style.prompt("Be brief.", "D", {}, "q")),
+           std::string("‹<user>›Be brief.‹\n\n›D\n\n[evidence]Question: q‹<assistant>›"));
+}
+
+TEST(a_template_is_given_the_token_that_ends_a_turn) {
+  test::GgufWriter gguf;
+  gguf.text("tokenizer.chat_template", "{% for m in messages %}{{ m.content + eos_token }}{% endfor %}");
+  gguf.texts("tokenizer.ggml.tokens", {"<s>", "</s>"});
+  gguf.u32("tokenizer.ggml.eos_token_id", 1);
+  const std::string bytes = gguf.bytes();
+  const auto file = Gguf::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "x");
+  REQUIRE_OK(file);
+  CHECK_EQ(shown(ChatStyle::of(**file).prompt("I", "D", {}, "q")),
+           std::string("I‹</s>›D\n\n[evidence]Question: q‹</s>›"));
+}
+
 TEST(a_template_that_cannot_be_used_leaves_its_form) {
   for (const char* source :
        {"<|im_start|>{% broken", "<|im_start|>{{ raise_exception('never') }}", "<|im_start|>{{ messages | length }}"})
