@@ -40,7 +40,7 @@ std::string file_name(const std::string& document_id, uint64_t model) {
 Result<ModelFacts> describe_model(const std::filesystem::path& path, bool f32_kv) {
   LL_ASSIGN_OR_RETURN(const auto file, Gguf::open(path));
   ModelFacts facts;
-  LL_ASSIGN_OR_RETURN(facts.config, describe_model(*file));
+  LL_ASSIGN_OR_RETURN(facts.config, read_model_config(*file));
   facts.chat = ChatStyle::of(*file);
   facts.path = path.string();
   facts.kv_bytes_per_token = KvStore::bytes_per_token(facts.config, f32_kv ? kernels::DType::F32 : kernels::DType::F16);

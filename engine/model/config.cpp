@@ -173,7 +173,7 @@ Status lacks(const Gguf& file, const std::string& what) {
   return Status(Code::Corrupt, "The model file " + file.name() + " lacks " + what + "; download it again");
 }
 
-Result<ModelConfig> describe_model(const Gguf& file) {
+Result<ModelConfig> read_model_config(const Gguf& file) {
   const Keys keys(file);
   ModelConfig c;
   if (keys.architecture().empty()) return lacks(file, "the name of its architecture");

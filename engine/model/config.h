@@ -54,7 +54,7 @@ struct ModelConfig {
 };
 
 // Returns Unsupported with the name of what this version cannot run, Corrupt for what is missing or impossible.
-Result<ModelConfig> describe_model(const Gguf& file);
+Result<ModelConfig> read_model_config(const Gguf& file);
 
 // "The model file X lacks Y; download it again", as an error.
 Status lacks(const Gguf& file, const std::string& what);

@@ -200,7 +200,7 @@ class WeightLoader {
 };
 
 Result<std::shared_ptr<const Model>> Model::load(std::shared_ptr<const Gguf> file, const kernels::Backend& backend) {
-  auto config = describe_model(*file);
+  auto config = read_model_config(*file);
   if (!config.ok()) return config.status();
   std::shared_ptr<Model> model(new Model);
   model->config_ = std::move(*config);
