@@ -63,11 +63,17 @@ std::vector<fs::path> findModels(const fs::path& data_folder) {
       const std::string name = it->path().filename().string();
       const bool later_part = name.find("-of-") != std::string::npos && name.find("-00001-of-") == std::string::npos;
       std::error_code ignored;
-      if (it->path().extension() == ".gguf" && !later_part && it->is_regular_file(ignored))
-        models.push_back(it->path());
+      if (!it->is_regular_file(ignored)) continue;
+      if (it->path().extension() == ".gguf" && !later_part) models.push_back(it->path());
+      if (name == "model.safetensors" || name == "model.safetensors.index.json") {
+        const fs::path folder = it->path().parent_path();
+        if (fs::exists(folder / "config.json", ignored) && fs::exists(folder / "tokenizer.json", ignored))
+          models.push_back(folder);
+      }
     }
   }
   std::sort(models.begin(), models.end());
+  models.erase(std::unique(models.begin(), models.end()), models.end());
   return models;
 }
 

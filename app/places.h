@@ -18,8 +18,8 @@ std::filesystem::path memoryFolder(const std::filesystem::path& data_folder);
 // The sample document that comes with the program; empty when it is not installed.
 std::filesystem::path sampleDocument();
 
-// GGUF files in the data folder's `models` and where other programs keep theirs, sorted, without split parts but the
-// first.
+// GGUF files and safetensors folders in the data folder's `models` and where other programs keep theirs, sorted,
+// without split parts but the first.
 std::vector<std::filesystem::path> findModels(const std::filesystem::path& data_folder);
 
 }  // namespace longleaf

@@ -38,7 +38,7 @@ std::string file_name(const std::string& document_id, uint64_t model) {
 }  // namespace
 
 Result<ModelFacts> describe_model(const std::filesystem::path& path, bool f32_kv) {
-  LL_ASSIGN_OR_RETURN(const auto file, Gguf::open(path));
+  LL_ASSIGN_OR_RETURN(const auto file, ModelFile::open(path));
   ModelFacts facts;
   LL_ASSIGN_OR_RETURN(facts.config, read_model_config(*file));
   facts.chat = ChatStyle::of(*file);
@@ -56,7 +56,7 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::filesystem::path& path, 
   engine->options_ = options;
   engine->parts_ = std::make_unique<Parts>();
   Parts& parts = *engine->parts_;
-  LL_ASSIGN_OR_RETURN(parts.file, Gguf::open(path));
+  LL_ASSIGN_OR_RETURN(parts.file, ModelFile::open(path));
   LL_ASSIGN_OR_RETURN(parts.tokenizer, Tokenizer::load(parts.file));
   parts.backend = kernels::make_cpu_backend(
       {.isa = kernels::Isa::Best, .n_threads = options.n_threads, .limit_bytes = options.memory_limit_bytes});

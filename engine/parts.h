@@ -8,7 +8,7 @@ namespace longleaf {
 
 struct Engine::Parts {
   kernels::BackendPtr backend;  // first: everything below lives on it
-  std::shared_ptr<const Gguf> file;
+  std::shared_ptr<const ModelFile> file;
   std::shared_ptr<const Tokenizer> tokenizer;
   std::unique_ptr<Transformer> transformer;
   std::unique_ptr<KvStore> store;

@@ -21,7 +21,9 @@ libsqlite3-dev: the library of documents, and full-text search
 libssl-dev: SHA-256, by which a document is known
 libspdlog-dev: the log
 libcli11-dev: the command line
-nlohmann-json3-dev: JSON output
+nlohmann-json3-dev: JSON
+libonig-dev: regular expressions of vocabularies
+libutf8proc-dev: Unicode
 fonts-dejavu-core: a font for the window, and for documents that bring none
 LIST
   [ "${with_tests:-0}" = 1 ] || return 0

@@ -202,7 +202,7 @@ void MainWindow::openFolder() {
 }
 
 void MainWindow::openModel() {
-  auto* dialog = new QFileDialog(this, tr("Open model"), QString(), tr("GGUF models (*.gguf);;All files (*)"));
+  auto* dialog = new QFileDialog(this, tr("Open model"), QString(), tr("Models (*.gguf *.safetensors);;All files (*)"));
   dialog->setAttribute(Qt::WA_DeleteOnClose);
   dialog->setFileMode(QFileDialog::ExistingFile);
   connect(dialog, &QFileDialog::fileSelected, this, &MainWindow::modelOpened);

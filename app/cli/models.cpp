@@ -54,7 +54,7 @@ int runModelsList(Context& context) {
   if (context.json())
     Context::print({{"models", all}});
   else if (all.empty())
-    std::printf("No GGUF model was found. Put one into %s, or name it with --model FILE.\n",
+    std::printf("No model was found. Put a GGUF file or a safetensors folder into %s, or name it with --model FILE.\n",
                 (context.dataFolder() / "models").c_str());
   return kDone;
 }

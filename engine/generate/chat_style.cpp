@@ -98,7 +98,7 @@ bool usable(const jinja::Template& its_own, bool system_turn, const std::string&
   return first && later && first->before == later->before;
 }
 
-std::string end_token(const Gguf& file) {
+std::string end_token(const ModelFile& file) {
   const auto* tokens = file.strings("tokenizer.ggml.tokens");
   const int64_t id = file.integer_or("tokenizer.ggml.eos_token_id", -1);
   return tokens != nullptr && id >= 0 && id < static_cast<int64_t>(tokens->size())
@@ -108,7 +108,7 @@ std::string end_token(const Gguf& file) {
 
 }  // namespace
 
-ChatStyle ChatStyle::of(const Gguf& file) {
+ChatStyle ChatStyle::of(const ModelFile& file) {
   ChatStyle style;
   style.form_ = chat_form_of(file);
   style.end_ = end_token(file);

@@ -64,7 +64,7 @@ const char* name_of(ChatForm form) {
   return "?";
 }
 
-ChatForm chat_form_of(const Gguf& file) {
+ChatForm chat_form_of(const ModelFile& file) {
   const auto text = file.text_or("tokenizer.chat_template", "");
   const auto has = [&](std::string_view mark) { return text.find(mark) != std::string_view::npos; };
   if (has("<|im_start|>")) return ChatForm::ChatMl;

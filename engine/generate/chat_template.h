@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "engine/jinja/template.h"
-#include "engine/model/gguf.h"
+#include "engine/model/model_file.h"
 
 namespace longleaf {
 
@@ -17,7 +17,7 @@ enum class ChatForm { Plain, ChatMl, Llama3, Llama2, Mistral, Gemma, Phi3, Zephy
 const char* name_of(ChatForm form);
 
 // Plain when the file has no template, or one of another form.
-ChatForm chat_form_of(const Gguf& file);
+ChatForm chat_form_of(const ModelFile& file);
 
 struct Turn {
   std::string question;
@@ -47,7 +47,7 @@ class ChatStyle {
  public:
   ChatStyle() = default;
   // Never fails: a template that cannot be run, or drops what it is given, leaves the form.
-  static ChatStyle of(const Gguf& file);
+  static ChatStyle of(const ModelFile& file);
 
   // Whether neither a template nor a known form says how the model is addressed.
   bool is_plain() const { return template_ == nullptr && form_ == ChatForm::Plain; }

@@ -21,11 +21,12 @@ struct Architecture {
   kernels::RopeStyle rope = kernels::RopeStyle::Halves;
   kernels::Activation activation = kernels::Activation::Silu;
   QkNorm qk_norm = QkNorm::None;
-  bool norm_before = true;        // RMSNorm before attention and before the feed-forward part
-  bool norm_after = false;        // … and behind each, before it is added
-  bool fused = false;             // Q, K, V in one tensor, gate and up in another (Phi 3)
-  bool scales_embedding = false;  // by sqrt(d_model) (Gemma)
-  bool experts = false;           // the feed-forward part is a mixture of experts
+  bool norm_before = true;         // RMSNorm before attention and before the feed-forward part
+  bool norm_after = false;         // … and behind each, before it is added
+  bool fused = false;              // Q, K, V in one tensor, gate and up in another (Phi 3)
+  bool scales_embedding = false;   // by sqrt(d_model) (Gemma)
+  bool adds_one_to_norms = false;  // to their weights, as their makers publish them (Gemma)
+  bool experts = false;            // the feed-forward part is a mixture of experts
   // Of every `window_period` layers the last one sees all, the others only the sliding window; 1: no layer sees all.
   int window_period = 1;
   int rope_free_period = 0;    // every n-th layer is not rotated (SmolLM 3)

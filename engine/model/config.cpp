@@ -14,11 +14,13 @@ constexpr int64_t kMaxWidth = 1 << 20;
 constexpr int64_t kMaxHeads = 4096;  // times the largest head, still far from overflow
 constexpr int64_t kMaxHeadDim = 4096;
 constexpr int64_t kMaxExperts = 4096;
+constexpr int64_t kMaxVocabulary = 1 << 26;
 
 // The keys of one file under its architecture's name.
 class Keys {
  public:
-  explicit Keys(const Gguf& file) : file_(file), prefix_(std::string(file.text_or("general.architecture", "")) + ".") {}
+  explicit Keys(const ModelFile& file)
+      : file_(file), prefix_(std::string(file.text_or("general.architecture", "")) + ".") {}
   // 0 when the number is missing, not positive, or above `most`.
   int count(const char* key, int64_t otherwise, int64_t most) const {
     const int64_t value = file_.integer_or(prefix_ + key, otherwise);
@@ -29,18 +31,18 @@ class Keys {
   std::string_view architecture() const { return std::string_view(prefix_).substr(0, prefix_.size() - 1); }
 
  private:
-  const Gguf& file_;
+  const ModelFile& file_;
   std::string prefix_;
 };
 
-Status read_shape(const Gguf& file, const Keys& keys, ModelConfig& c) {
+Status read_shape(const ModelFile& file, const Keys& keys, ModelConfig& c) {
   c.n_layers = keys.count("block_count", 0, kMaxLayers);
   c.d_model = keys.count("embedding_length", 0, kMaxWidth);
   c.n_heads = keys.count("attention.head_count", 0, kMaxHeads);
   c.n_kv_heads = keys.count("attention.head_count_kv", c.n_heads, kMaxHeads);
   c.context_tokens = keys.count("context_length", 2048, int64_t{1} << 30);
   const auto* tokens = file.strings("tokenizer.ggml.tokens");
-  c.n_vocab = tokens == nullptr ? 0 : static_cast<int>(tokens->size());
+  c.n_vocab = tokens == nullptr ? keys.count("vocab_size", 0, kMaxVocabulary) : static_cast<int>(tokens->size());
   if (c.architecture->experts) {
     c.n_experts = keys.count("expert_count", 0, kMaxExperts);
     c.n_experts_used = keys.count("expert_used_count", 0, c.n_experts);
@@ -62,12 +64,13 @@ Status read_shape(const Gguf& file, const Keys& keys, ModelConfig& c) {
 }
 
 // What the file's tensor of factors, one per pair, divides frequencies by.
-Result<std::vector<float>> read_factors(const Gguf& file, const char* name, size_t pairs) {
+Result<std::vector<float>> read_factors(const ModelFile& file, const char* name, size_t pairs) {
   const auto it = file.tensors().find(name);
   if (it == file.tensors().end()) return std::vector<float>(pairs, 1.0f);
-  if (it->second.type_id != 0 || it->second.bytes != pairs * 4) return lacks(file, std::string("a usable ") + name);
+  if (it->second.type != kernels::DType::F32 || it->second.data.size() != pairs * 4)
+    return lacks(file, std::string("a usable ") + name);
   std::vector<float> factors(pairs);
-  std::memcpy(factors.data(), file.data(it->second).data(), pairs * 4);
+  std::memcpy(factors.data(), it->second.data.data(), pairs * 4);
   for (float factor : factors)
     if (!(factor > 0)) return lacks(file, "usable rope factors");
   return factors;
@@ -84,7 +87,7 @@ std::vector<float> frequencies(double base, double factor, const std::vector<flo
 
 // Frequencies with the file's scaling: one factor (linear), or a factor per frequency (Llama 3.1, LongRoPE). A model
 // that was stretched beyond its first training length is run with its factors for long texts.
-Status read_rope(const Gguf& file, const Keys& keys, ModelConfig& c) {
+Status read_rope(const ModelFile& file, const Keys& keys, ModelConfig& c) {
   c.rope_dims = keys.count("rope.dimension_count", c.head_dim, c.head_dim);
   if (c.rope_dims == 0 || c.rope_dims % 2 != 0) return lacks(file, "a usable rope dimension");
   const double base = keys.number("rope.freq_base", 10000.0);
@@ -124,7 +127,7 @@ void read_layers(const Keys& keys, ModelConfig& c) {
   }
 }
 
-Status read_scales(const Gguf& file, const Keys& keys, ModelConfig& c) {
+Status read_scales(const ModelFile& file, const Keys& keys, ModelConfig& c) {
   const Architecture& a = *c.architecture;
   const auto read = [&](const char* key, double otherwise) { return static_cast<float>(keys.number(key, otherwise)); };
   const bool by_width = a.width_scale_layers > 0 && c.n_layers >= a.width_scale_layers;
@@ -144,23 +147,22 @@ Status read_scales(const Gguf& file, const Keys& keys, ModelConfig& c) {
 }
 
 // Memory that a tensor takes once it is packed: matrices only, and not a table that is only looked up.
-uint64_t packed_bytes(const GgufTensor& tensor, kernels::DType type, bool tied) {
-  if (tensor.shape.size() < 2 || (!tied && tensor.name == "token_embd.weight")) return 0;
+uint64_t packed_bytes(const Tensor& tensor, kernels::DType type) {
+  if (tensor.shape.size() < 2) return 0;
   int64_t rows = 1;
   for (size_t i = 1; i < tensor.shape.size(); ++i) rows *= tensor.shape[i];
   if (tensor.shape[0] > kMaxWidth || rows > (int64_t{1} << 30)) return 0;  // refused when it is loaded
   return kernels::panel_bytes({type, static_cast<int>(rows), static_cast<int>(tensor.shape[0]), nullptr});
 }
 
-void count_weights(const Gguf& file, ModelConfig& config) {
+void count_weights(const ModelFile& file, ModelConfig& config) {
   std::map<std::string, uint64_t> by_format;
   const bool tied = file.tensors().count("output.weight") == 0;
   for (const auto& [name, tensor] : file.tensors()) {
-    config.weight_bytes += tensor.bytes;
-    const auto type = dtype_of(tensor.type_id);
-    if (!type.ok()) continue;
-    by_format[kernels::name_of(*type)] += tensor.bytes;
-    config.packed_bytes += packed_bytes(tensor, *type, tied);
+    config.weight_bytes += tensor.data.size();
+    if (!tensor.type) continue;
+    by_format[kernels::name_of(*tensor.type)] += tensor.data.size();
+    if (tied || name != "token_embd.weight") config.packed_bytes += packed_bytes(tensor, *tensor.type);
   }
   uint64_t most = 0;
   for (const auto& [format, bytes] : by_format)
@@ -169,11 +171,11 @@ void count_weights(const Gguf& file, ModelConfig& config) {
 
 }  // namespace
 
-Status lacks(const Gguf& file, const std::string& what) {
+Status lacks(const ModelFile& file, const std::string& what) {
   return Status(Code::Corrupt, "The model file " + file.name() + " lacks " + what + "; download it again");
 }
 
-Result<ModelConfig> read_model_config(const Gguf& file) {
+Result<ModelConfig> read_model_config(const ModelFile& file) {
   const Keys keys(file);
   ModelConfig c;
   if (keys.architecture().empty()) return lacks(file, "the name of its architecture");
@@ -183,6 +185,9 @@ Result<ModelConfig> read_model_config(const Gguf& file) {
                                          std::string(keys.architecture()) + "; this version runs " +
                                          architecture_names());
   c.title = file.text_or("general.name", file.name());
+  const bool published = file.style() == WeightStyle::Transformers;
+  c.rope_style = published ? kernels::RopeStyle::Halves : c.architecture->rope;
+  c.norm_offset = published && c.architecture->adds_one_to_norms ? 1.0f : 0.0f;
   LL_RETURN_IF_ERROR(read_shape(file, keys, c));
   LL_RETURN_IF_ERROR(read_rope(file, keys, c));
   LL_RETURN_IF_ERROR(read_scales(file, keys, c));

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "engine/model/architecture.h"
-#include "engine/model/gguf.h"
+#include "engine/model/model_file.h"
 
 namespace longleaf {
 
@@ -34,8 +34,10 @@ struct ModelConfig {
   int n_vocab = 0;
   int context_tokens = 0;  // length the model was trained for
   float norm_eps = 1e-5f;
+  float norm_offset = 0;  // added to the norms' weights as the file has them
 
   int rope_dims = 0;
+  kernels::RopeStyle rope_style = kernels::RopeStyle::Halves;
   std::vector<float> rope_inv_freq;        // (rope_dims / 2), scaling included
   std::vector<float> local_rope_inv_freq;  // likewise, for RopeKind::Local; may be empty
   float rope_magnitude = 1;                // of rotated numbers (LongRoPE, arXiv 2402.13753)
@@ -54,9 +56,9 @@ struct ModelConfig {
 };
 
 // Returns Unsupported with the name of what this version cannot run, Corrupt for what is missing or impossible.
-Result<ModelConfig> read_model_config(const Gguf& file);
+Result<ModelConfig> read_model_config(const ModelFile& file);
 
 // "The model file X lacks Y; download it again", as an error.
-Status lacks(const Gguf& file, const std::string& what);
+Status lacks(const ModelFile& file, const std::string& what);
 
 }  // namespace longleaf

@@ -1,12 +1,8 @@
 #include "engine/model/gguf.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
+#include <array>
+#include <cstdio>
 #include <cstring>
-#include <limits>
 
 namespace longleaf {
 namespace {
@@ -16,6 +12,7 @@ enum ValueType : uint32_t { U8, I8, U16, I16, U32, I32, F32, Bool, String, Array
 constexpr uint32_t kMagic = 0x46554747;  // "GGUF"
 constexpr uint64_t kMaxDimensions = 4;
 constexpr uint64_t kMaxArray = 1 << 26;  // elements; the largest vocabularies have a few hundred thousand
+constexpr int64_t kMaxParts = 1000;
 
 // Walks over the bytes; the first impossible length ends the walk by setting `failed`.
 class Reader {
@@ -44,6 +41,12 @@ class Reader {
     if (!failed_ && count <= (bytes_.size() - at_) / size) return true;
     failed_ = true;
     return false;
+  }
+
+  std::span<const uint8_t> blob(uint64_t length) {
+    if (!need(length)) return {};
+    at_ += length;
+    return bytes_.subspan(at_ - length, length);
   }
 
   bool failed() const { return failed_; }
@@ -96,7 +99,7 @@ size_t least_size(uint32_t type) {
   }
 }
 
-GgufScalar read_scalar(Reader& r, uint32_t type) {
+MetadataScalar read_scalar(Reader& r, uint32_t type) {
   if (is_integer(type)) return read_integer(r, type);
   if (type == F32) return double{r.read<float>()};
   if (type == F64) return r.read<double>();
@@ -106,11 +109,12 @@ GgufScalar read_scalar(Reader& r, uint32_t type) {
   return int64_t{0};
 }
 
-GgufArray read_array(Reader& r) {
+MetadataArray read_array(Reader& r) {
   const auto type = r.read<uint32_t>();
   const auto count = r.read<uint64_t>();
   if (type == Array || type > F64 || count > kMaxArray) r.fail();
   if (!r.fits(count, least_size(type))) return std::vector<int64_t>{};
+  if (type == U8 || type == I8) return r.blob(count);
   if (type == String) {
     std::vector<std::string_view> all;
     for (uint64_t i = 0; i < count && !r.failed(); ++i) all.push_back(r.text());
@@ -126,20 +130,45 @@ GgufArray read_array(Reader& r) {
   return all;
 }
 
-GgufTensor read_tensor_info(Reader& r) {
-  GgufTensor tensor;
-  tensor.name = r.text();
-  const auto dimensions = r.read<uint32_t>();
-  if (dimensions > kMaxDimensions) r.fail();
-  for (uint32_t d = 0; d < dimensions && !r.failed(); ++d) tensor.shape.push_back(r.read<int64_t>());
-  tensor.type_id = r.read<uint32_t>();
-  tensor.offset = r.read<uint64_t>();
-  return tensor;
+struct TensorInfo {
+  std::string_view name;
+  Tensor tensor;
+  uint64_t offset = 0;  // from the start of the data
+};
+
+// ggml's type number; formats this version does not compute with keep their name.
+void set_format(uint32_t ggml_id, Tensor& tensor, ModelContents& contents) {
+  for (const auto& format : kernels::kFormats)
+    if (format.ggml_id == ggml_id) tensor.type = format.type;
+  if (tensor.type) return;
+  struct Other {
+    uint32_t id;
+    std::string_view name;
+  };
+  static constexpr std::array others = {
+      Other{16, "IQ2_XXS"}, Other{17, "IQ2_XS"}, Other{18, "IQ3_XXS"}, Other{19, "IQ1_S"}, Other{21, "IQ3_S"},
+      Other{22, "IQ2_S"},   Other{29, "IQ1_M"},  Other{34, "TQ1_0"},   Other{35, "TQ2_0"}, Other{40, "NVFP4"}};
+  for (const Other& other : others)
+    if (other.id == ggml_id) tensor.format = other.name;
+  if (tensor.format.empty()) tensor.format = contents.keep("number " + std::to_string(ggml_id));
 }
 
-// Bytes of a tensor, or -1 when the shape is impossible (also for overflow).
-int64_t tensor_bytes(const GgufTensor& tensor, kernels::DType type) {
-  const kernels::Format& format = kernels::format_of(type);
+TensorInfo read_tensor_info(Reader& r, ModelContents& contents) {
+  TensorInfo info;
+  info.name = r.text();
+  const auto dimensions = r.read<uint32_t>();
+  if (dimensions > kMaxDimensions) r.fail();
+  for (uint32_t d = 0; d < dimensions && !r.failed(); ++d) info.tensor.shape.push_back(r.read<int64_t>());
+  const auto type = r.read<uint32_t>();
+  info.offset = r.read<uint64_t>();
+  if (!r.failed()) set_format(type, info.tensor, contents);
+  return info;
+}
+
+// Bytes of a tensor, or -1 when the shape is impossible (also for overflow); 0 for an unknown format.
+int64_t tensor_bytes(const Tensor& tensor) {
+  if (!tensor.type) return 0;
+  const kernels::Format& format = kernels::format_of(*tensor.type);
   int64_t values = 1;
   for (int64_t n : tensor.shape)
     if (n <= 0 || __builtin_mul_overflow(values, n, &values)) return -1;
@@ -148,155 +177,103 @@ int64_t tensor_bytes(const GgufTensor& tensor, kernels::DType type) {
   return __builtin_mul_overflow(values / format.values, int64_t{format.bytes}, &bytes) ? -1 : bytes;
 }
 
-std::string reason(const std::string& name, const std::string& what) {
-  return "The model file " + name + " is damaged or incomplete (" + what + "); download it again";
+int64_t integer_at(const ModelContents& contents, std::string_view key, int64_t otherwise) {
+  const auto it = contents.metadata.find(key);
+  const auto* scalar = it == contents.metadata.end() ? nullptr : std::get_if<MetadataScalar>(&it->second);
+  const auto* number = scalar == nullptr ? nullptr : std::get_if<int64_t>(scalar);
+  return number == nullptr ? otherwise : *number;
+}
+
+// The file of part `part` of `n` beside `path`; empty when its name does not end as those of parts do.
+std::filesystem::path part_of(const std::filesystem::path& path, int64_t part, int64_t n) {
+  constexpr size_t kEnding = std::string_view("-00001-of-00002.gguf").size();
+  const std::string name = path.filename().string();
+  if (name.size() < kEnding || name.compare(name.size() - 14, 4, "-of-") != 0) return {};
+  char ending[64];
+  std::snprintf(ending, sizeof ending, "-%05lld-of-%05lld.gguf", static_cast<long long>(part + 1),
+                static_cast<long long>(n));
+  return path.parent_path() / (name.substr(0, name.size() - kEnding) + ending);
+}
+
+Status add_file(const std::filesystem::path& path, ModelContents& contents) {
+  LL_ASSIGN_OR_RETURN(auto file, MappedFile::open(path));
+  const auto bytes = file->bytes();
+  contents.files.push_back(std::move(file));
+  return read_gguf(bytes, path.filename().string(), contents);
 }
 
 }  // namespace
 
-Result<kernels::DType> dtype_of(uint32_t ggml_type) {
-  for (const auto& format : kernels::kFormats)
-    if (format.ggml_id == ggml_type) return format.type;
-  static const std::map<uint32_t, const char*> others = {
-      {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"}, {19, "IQ1_S"}, {21, "IQ3_S"},
-      {22, "IQ2_S"},   {29, "IQ1_M"},  {34, "TQ1_0"},   {35, "TQ2_0"}, {40, "NVFP4"}};
-  const auto known = others.find(ggml_type);
-  return Status(Code::Unsupported, "weights in the format " +
-                                       (known != others.end() ? known->second : "number " + std::to_string(ggml_type)) +
-                                       ", which this version cannot read");
-}
-
-Result<std::shared_ptr<const Gguf>> Gguf::parse(std::span<const uint8_t> bytes, std::string name) {
-  std::shared_ptr<Gguf> file(new Gguf);
-  file->name_ = std::move(name);
-  file->bytes_ = bytes;
-  LL_RETURN_IF_ERROR(file->read());
-  return std::shared_ptr<const Gguf>(std::move(file));
-}
-
-Result<std::shared_ptr<const Gguf>> Gguf::open(const std::filesystem::path& path) {
-  const std::string name = path.filename().string();
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe must not keep us waiting
-  if (fd < 0)
-    return Status(Code::NotFound, "The model file " + path.string() + " cannot be opened: " + std::strerror(errno));
-  struct stat info {};
-  const bool is_file = fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
-  const auto size = is_file ? static_cast<size_t>(info.st_size) : 0;
-  void* mapping = size > 0 ? mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
-  close(fd);
-  if (!is_file) return Status(Code::Invalid, path.string() + " is not a file; choose a GGUF model file");
-  if (size == 0) return Status(Code::Corrupt, reason(name, "it is empty"));
-  if (mapping == MAP_FAILED) return Status(Code::NoMemory, "The model file " + name + " cannot be mapped into memory");
-  std::shared_ptr<Gguf> file(new Gguf);
-  file->name_ = name;
-  file->mapping_ = mapping;
-  file->bytes_ = {static_cast<const uint8_t*>(mapping), size};
-  LL_RETURN_IF_ERROR(file->read());
-  return std::shared_ptr<const Gguf>(std::move(file));
-}
-
-Gguf::~Gguf() {
-  if (mapping_ != nullptr) munmap(mapping_, bytes_.size());
-}
-
-void Gguf::release(std::span<const uint8_t> bytes) const {
-  if (mapping_ == nullptr) return;
-  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  const auto begin = (reinterpret_cast<uintptr_t>(bytes.data()) + page - 1) / page * page;
-  const auto end = reinterpret_cast<uintptr_t>(bytes.data() + bytes.size()) / page * page;
-  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
-}
-
-Status Gguf::read() {
-  Reader r(bytes_);
+Status read_gguf(std::span<const uint8_t> bytes, const std::string& name, ModelContents& contents) {
+  Reader r(bytes);
   const auto magic = r.read<uint32_t>();
-  if (magic != kMagic) return Status(Code::Corrupt, name_ + " is not a GGUF model file; choose a file ending in .gguf");
+  if (magic != kMagic) return Status(Code::Corrupt, name + " is not a GGUF model file; choose a file ending in .gguf");
   const auto version = r.read<uint32_t>();
   if (version != 2 && version != 3)
-    return Status(Code::Unsupported, "The model file " + name_ + " is GGUF version " + std::to_string(version) +
+    return Status(Code::Unsupported, "The model file " + name + " is GGUF version " + std::to_string(version) +
                                          "; versions 2 and 3 can be read");
   const auto n_tensors = r.read<uint64_t>();
   const auto n_values = r.read<uint64_t>();
-  if (!r.fits(n_tensors, 24) || !r.fits(n_values, 13)) return Status(Code::Corrupt, reason(name_, "impossible counts"));
+  if (!r.fits(n_tensors, 24) || !r.fits(n_values, 13)) return damaged_file(name, "impossible counts");
   for (uint64_t i = 0; i < n_values && !r.failed(); ++i) {
     const auto key = r.text();
     const auto type = r.read<uint32_t>();
     if (type == Array)
-      metadata_[key] = read_array(r);
+      contents.metadata.emplace(key, read_array(r));
     else
-      metadata_[key] = read_scalar(r, type);
+      contents.metadata.emplace(key, read_scalar(r, type));
   }
-  if (r.failed()) return Status(Code::Corrupt, reason(name_, "its description is cut short"));
-  std::vector<GgufTensor> tensors;
-  for (uint64_t i = 0; i < n_tensors && !r.failed(); ++i) tensors.push_back(read_tensor_info(r));
-  if (r.failed()) return Status(Code::Corrupt, reason(name_, "its table of tensors is cut short"));
+  if (r.failed()) return damaged_file(name, "its description is cut short");
+  std::vector<TensorInfo> infos;
+  for (uint64_t i = 0; i < n_tensors && !r.failed(); ++i) infos.push_back(read_tensor_info(r, contents));
+  if (r.failed()) return damaged_file(name, "its table of tensors is cut short");
 
-  const int64_t alignment = integer_or("general.alignment", 32);
+  const int64_t alignment = integer_at(contents, "general.alignment", 32);
   if (alignment < 8 || alignment > (1 << 20) || (alignment & (alignment - 1)) != 0)
-    return Status(Code::Corrupt, reason(name_, "alignment " + std::to_string(alignment)));
+    return damaged_file(name, "alignment " + std::to_string(alignment));
   const auto step = static_cast<uint64_t>(alignment);
   const uint64_t data = (r.at() + step - 1) / step * step;
-  for (auto& tensor : tensors) {
-    const auto type = dtype_of(tensor.type_id);
-    const int64_t bytes = type.ok() ? tensor_bytes(tensor, *type) : 0;
-    const bool inside = bytes >= 0 && data <= bytes_.size() && tensor.offset <= bytes_.size() - data &&
-                        static_cast<uint64_t>(bytes) <= bytes_.size() - data - tensor.offset;
-    if (!inside || tensor.offset % 8 != 0)
-      return Status(Code::Corrupt, reason(name_, "the tensor " + std::string(tensor.name) + " lies outside the file"));
-    tensor.offset += data;
-    tensor.bytes = static_cast<uint64_t>(bytes);
-    const auto key = tensor.name;
-    tensors_[key] = std::move(tensor);
+  uint64_t first = bytes.size();
+  for (auto& [tensor_name, tensor, offset] : infos) {
+    const int64_t size = tensor_bytes(tensor);
+    const bool inside = size >= 0 && data <= bytes.size() && offset <= bytes.size() - data &&
+                        static_cast<uint64_t>(size) <= bytes.size() - data - offset;
+    if (!inside || offset % 8 != 0)
+      return damaged_file(name, "the tensor " + std::string(tensor_name) + " lies outside the file");
+    first = std::min(first, data + offset);
+    tensor.data = bytes.subspan(data + offset, static_cast<size_t>(size));
+    contents.tensors[tensor_name] = std::move(tensor);
   }
+  contents.descriptions.push_back(bytes.first(first));
+  contents.bytes += bytes.size();
   return {};
 }
 
-const GgufScalar* Gguf::scalar(std::string_view key) const {
-  const auto it = metadata_.find(key);
-  return it == metadata_.end() ? nullptr : std::get_if<GgufScalar>(&it->second);
-}
-
-template <typename T>
-static const T* array_of(const std::map<std::string_view, GgufValue>& metadata, std::string_view key) {
-  const auto it = metadata.find(key);
-  const auto* array = it == metadata.end() ? nullptr : std::get_if<GgufArray>(&it->second);
-  return array == nullptr ? nullptr : std::get_if<T>(array);
-}
-
-const std::vector<std::string_view>* Gguf::strings(std::string_view key) const {
-  return array_of<std::vector<std::string_view>>(metadata_, key);
-}
-const std::vector<int64_t>* Gguf::integers(std::string_view key) const {
-  return array_of<std::vector<int64_t>>(metadata_, key);
-}
-const std::vector<double>* Gguf::numbers(std::string_view key) const {
-  return array_of<std::vector<double>>(metadata_, key);
-}
-
-int64_t Gguf::integer_or(std::string_view key, int64_t otherwise) const {
-  const auto* value = scalar(key);
-  const auto* number = value == nullptr ? nullptr : std::get_if<int64_t>(value);
-  return number == nullptr ? otherwise : *number;
-}
-
-double Gguf::number_or(std::string_view key, double otherwise) const {
-  const auto* value = scalar(key);
-  if (value == nullptr) return otherwise;
-  if (const auto* real = std::get_if<double>(value)) return *real;
-  if (const auto* whole = std::get_if<int64_t>(value)) return static_cast<double>(*whole);
-  return otherwise;
-}
-
-std::string_view Gguf::text_or(std::string_view key, std::string_view otherwise) const {
-  const auto* value = scalar(key);
-  const auto* text = value == nullptr ? nullptr : std::get_if<std::string_view>(value);
-  return text == nullptr ? otherwise : *text;
-}
-
-bool Gguf::flag_or(std::string_view key, bool otherwise) const {
-  const auto* value = scalar(key);
-  const auto* flag = value == nullptr ? nullptr : std::get_if<bool>(value);
-  return flag == nullptr ? otherwise : *flag;
+Status open_gguf(const std::filesystem::path& path, ModelContents& contents) {
+  contents.name = path.filename().string();
+  LL_RETURN_IF_ERROR(add_file(path, contents));
+  const int64_t parts = integer_at(contents, "split.count", 1);
+  if (parts <= 1) return {};
+  if (parts > kMaxParts) return damaged_file(contents.name, std::to_string(parts) + " parts");
+  const std::string chosen = contents.name;
+  contents = {};
+  contents.name = chosen;
+  for (int64_t part = 0; part < parts; ++part) {
+    const auto file = part_of(path, part, parts);
+    std::error_code error;
+    if (file.empty() || !std::filesystem::exists(file, error))
+      return Status(Code::NotFound, "The model " + chosen + " is split into " + std::to_string(parts) +
+                                        " files, and part " + std::to_string(part + 1) + " (" +
+                                        file.filename().string() + ") is not beside it; put all parts into one folder");
+    for (const char* key : {"split.no", "split.count"}) contents.metadata.erase(key);
+    LL_RETURN_IF_ERROR(add_file(file, contents));
+    if (integer_at(contents, "split.no", -1) != part || integer_at(contents, "split.count", 1) != parts)
+      return damaged_file(chosen, "its parts do not belong together");
+  }
+  const int64_t n_tensors = integer_at(contents, "split.tensors.count", -1);
+  if (n_tensors >= 0 && n_tensors != static_cast<int64_t>(contents.tensors.size()))
+    return damaged_file(chosen, "its parts do not belong together");
+  return {};
 }
 
 }  // namespace longleaf

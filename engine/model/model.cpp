@@ -4,6 +4,7 @@
 #include <set>
 
 #include "engine/base/checksum.h"
+#include "kernels/blocks.h"
 
 namespace longleaf {
 
@@ -14,20 +15,19 @@ using kernels::Weight;
 
 namespace {
 
-// The description in full, and a sample of every tensor: reading all the weights would take longer than loading.
-uint64_t fingerprint_of(const Gguf& file) {
-  constexpr uint64_t kSample = 256;
-  const auto bytes = file.bytes();
-  const auto text = [&](uint64_t offset, uint64_t n) {
-    return std::string_view(reinterpret_cast<const char*>(bytes.data() + offset), n);
+// The descriptions in full, and a sample of every tensor: reading all the weights would take longer than loading.
+uint64_t fingerprint_of(const ModelFile& file) {
+  constexpr size_t kSample = 256;
+  const auto text = [](std::span<const uint8_t> bytes) {
+    return std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   };
-  uint64_t data_begin = bytes.size();
-  for (const auto& [name, tensor] : file.tensors()) data_begin = std::min(data_begin, tensor.offset);
-  uint64_t sum = fingerprint(std::to_string(bytes.size()), crc32c(bytes.data(), data_begin));
+  uint64_t sum = 0;
+  for (const auto description : file.descriptions())
+    sum = fingerprint(std::to_string(file.bytes()), sum ^ crc32c(description.data(), description.size()));
   for (const auto& [name, tensor] : file.tensors()) {
-    const uint64_t n = std::min(kSample, tensor.bytes);
-    sum = fingerprint(text(tensor.offset, n), sum);
-    sum = fingerprint(text(tensor.offset + (tensor.bytes - n) / 2, n), sum);
+    const size_t n = std::min(kSample, tensor.data.size());
+    sum = fingerprint(text(tensor.data.first(n)), sum);
+    sum = fingerprint(text(tensor.data.subspan((tensor.data.size() - n) / 2, n)), sum);
   }
   return sum;
 }
@@ -45,7 +45,7 @@ class WeightLoader {
     const bool tied = !has("output.weight");
     LL_ASSIGN_OR_RETURN(model_.output_,
                         matrix(tied ? "token_embd.weight" : "output.weight", config_.n_vocab, config_.d_model));
-    LL_ASSIGN_OR_RETURN(model_.output_norm_, vector("output_norm.weight", config_.d_model));
+    LL_ASSIGN_OR_RETURN(model_.output_norm_, norm("output_norm.weight", config_.d_model));
     for (int i = 0; i < config_.n_layers; ++i) {
       prefix_ = "blk." + std::to_string(i) + ".";
       model_.layers_.emplace_back();
@@ -76,17 +76,17 @@ class WeightLoader {
     const Architecture& a = *config_.architecture;
     const int d = config_.d_model, q = config_.n_heads * config_.head_dim, kv = config_.n_kv_heads * config_.head_dim;
     if (a.norm_before) {
-      LL_ASSIGN_OR_RETURN(w.attn_norm, vector(prefix_ + "attn_norm.weight", d));
-      LL_ASSIGN_OR_RETURN(w.ffn_norm, vector(prefix_ + "ffn_norm.weight", d));
+      LL_ASSIGN_OR_RETURN(w.attn_norm, norm(prefix_ + "attn_norm.weight", d));
+      LL_ASSIGN_OR_RETURN(w.ffn_norm, norm(prefix_ + "ffn_norm.weight", d));
     }
     if (a.norm_after) {
-      LL_ASSIGN_OR_RETURN(w.attn_post_norm, vector(prefix_ + "post_attention_norm.weight", d));
-      LL_ASSIGN_OR_RETURN(w.ffn_post_norm, vector(prefix_ + "post_ffw_norm.weight", d));
+      LL_ASSIGN_OR_RETURN(w.attn_post_norm, norm(prefix_ + "post_attention_norm.weight", d));
+      LL_ASSIGN_OR_RETURN(w.ffn_post_norm, norm(prefix_ + "post_ffw_norm.weight", d));
     }
     if (a.qk_norm == QkNorm::None) return {};
     const bool whole = a.qk_norm == QkNorm::Whole;
-    LL_ASSIGN_OR_RETURN(w.q_norm, vector(prefix_ + "attn_q_norm.weight", whole ? q : config_.head_dim));
-    LL_ASSIGN_OR_RETURN(w.k_norm, vector(prefix_ + "attn_k_norm.weight", whole ? kv : config_.head_dim));
+    LL_ASSIGN_OR_RETURN(w.q_norm, norm(prefix_ + "attn_q_norm.weight", whole ? q : config_.head_dim));
+    LL_ASSIGN_OR_RETURN(w.k_norm, norm(prefix_ + "attn_k_norm.weight", whole ? kv : config_.head_dim));
     return {};
   }
 
@@ -123,33 +123,49 @@ class WeightLoader {
     return {};
   }
 
+  // The experts of a layer lie in one tensor, or in one each.
   Status load_experts(LayerWeights& w) {
     const int d = config_.d_model, ff = config_.d_ff, n = config_.n_experts;
     LL_ASSIGN_OR_RETURN(w.router, matrix(prefix_ + "ffn_gate_inp.weight", n, d));
-    LL_ASSIGN_OR_RETURN(const Weight gate, stored(prefix_ + "ffn_gate_exps.weight", {d, ff, n}));
-    LL_ASSIGN_OR_RETURN(const Weight up, stored(prefix_ + "ffn_up_exps.weight", {d, ff, n}));
-    LL_ASSIGN_OR_RETURN(const Weight down, stored(prefix_ + "ffn_down_exps.weight", {ff, d, n}));
-    for (int e = 0; e < n; ++e) {
-      w.experts.emplace_back();
-      LL_ASSIGN_OR_RETURN(w.experts.back().w_gate, packed(rows(gate, e * ff, ff)));
-      LL_ASSIGN_OR_RETURN(w.experts.back().w_up, packed(rows(up, e * ff, ff)));
-      LL_ASSIGN_OR_RETURN(w.experts.back().w_down, packed(rows(down, e * d, d)));
+    w.experts.resize(static_cast<size_t>(n));
+    struct Part {
+      const char* name;
+      PackedWeight LayerWeights::Expert::*weight;
+      int rows, cols;
+    };
+    for (const Part& part :
+         {Part{"ffn_gate", &LayerWeights::Expert::w_gate, ff, d}, Part{"ffn_up", &LayerWeights::Expert::w_up, ff, d},
+          Part{"ffn_down", &LayerWeights::Expert::w_down, d, ff}}) {
+      const std::string name = prefix_ + part.name;
+      for (int e = 0; e < n; ++e) {
+        auto weight = expert(name, e, part.rows, part.cols);
+        if (!weight.ok()) return weight.status();
+        w.experts[static_cast<size_t>(e)].*part.weight = *weight;
+      }
     }
     return {};
+  }
+
+  // One expert's rows of the tensor of all experts, or its own tensor.
+  Result<PackedWeight> expert(const std::string& name, int e, int n_rows, int cols) {
+    if (!has(name + "_exps.weight")) return matrix(name + "." + std::to_string(e) + ".weight", n_rows, cols);
+    LL_ASSIGN_OR_RETURN(const Weight all, stored(name + "_exps.weight", {cols, n_rows, config_.n_experts}));
+    return packed(rows(all, e * n_rows, n_rows));
   }
 
   // A tensor as the file has it; all dimensions but the innermost become rows.
   Result<Weight> stored(const std::string& name, const std::vector<int64_t>& shape) const {
     const auto it = file_.tensors().find(name);
     if (it == file_.tensors().end()) return lacks(file_, "the weights " + name);
-    const GgufTensor& tensor = it->second;
-    const auto type = dtype_of(tensor.type_id);
-    if (!type.ok()) return Status(Code::Unsupported, "The model " + file_.name() + " has " + type.status().message());
+    const Tensor& tensor = it->second;
+    if (!tensor.type)
+      return Status(Code::Unsupported, "The model " + file_.name() + " has weights in the format " +
+                                           std::string(tensor.format) + ", which this version cannot read");
     int64_t n_rows = 1;
     for (size_t i = 1; i < shape.size(); ++i) n_rows *= shape[i];
     if (tensor.shape != shape || n_rows > kMaxRows) return lacks(file_, "weights " + name + " of the right shape");
-    LL_ASSIGN_OR_RETURN(const DevicePtr data, backend_.adopt(backend_.self, file_.data(tensor).data(), tensor.bytes));
-    return Weight{*type, static_cast<int>(n_rows), static_cast<int>(shape[0]), data};
+    LL_ASSIGN_OR_RETURN(const DevicePtr data, backend_.adopt(backend_.self, tensor.data.data(), tensor.data.size()));
+    return Weight{*tensor.type, static_cast<int>(n_rows), static_cast<int>(shape[0]), data};
   }
 
   static Weight rows(const Weight& w, int first, int n) {
@@ -170,12 +186,24 @@ class WeightLoader {
     return packed(w);
   }
 
-  Result<DevicePtr> vector(const std::string& name, int n) const {
+  // A vector in f32, `offset` added to every number.
+  Result<DevicePtr> vector(const std::string& name, int n, float offset = 0) {
     const auto it = file_.tensors().find(name);
-    if (it == file_.tensors().end() || it->second.type_id != 0 || it->second.bytes != static_cast<uint64_t>(n) * 4)
-      return lacks(file_, "the weights " + name + " in F32");
-    return backend_.adopt(backend_.self, file_.data(it->second).data(), it->second.bytes);
+    const Tensor* tensor = it == file_.tensors().end() ? nullptr : &it->second;
+    const bool whole = tensor != nullptr && tensor->type && kernels::format_of(*tensor->type).values == 1 &&
+                       tensor->data.size() == static_cast<size_t>(n) * kernels::row_bytes(*tensor->type, 1);
+    if (!whole) return lacks(file_, "the weights " + name);
+    if (tensor->type == kernels::DType::F32 && offset == 0)
+      return backend_.adopt(backend_.self, tensor->data.data(), tensor->data.size());
+    std::vector<float> values(static_cast<size_t>(n));
+    kernels::dequantize_row(*tensor->type, tensor->data.data(), n, values.data());
+    for (float& value : values) value += offset;
+    LL_ASSIGN_OR_RETURN(Buffer buffer, numbers(values));
+    model_.memory_.push_back(std::move(buffer));
+    return model_.memory_.back().data();
   }
+
+  Result<DevicePtr> norm(const std::string& name, int n) { return vector(name, n, config_.norm_offset); }
 
   Result<DevicePtr> optional_vector(const std::string& name, int n) {
     if (!has(name)) return DevicePtr{nullptr};
@@ -193,13 +221,14 @@ class WeightLoader {
   static constexpr int64_t kMaxRows = int64_t{1} << 30;
   Model& model_;
   const ModelConfig& config_;
-  const Gguf& file_;
+  const ModelFile& file_;
   const kernels::Backend& backend_;
   std::string prefix_;
   std::set<std::string> used_;  // biases
 };
 
-Result<std::shared_ptr<const Model>> Model::load(std::shared_ptr<const Gguf> file, const kernels::Backend& backend) {
+Result<std::shared_ptr<const Model>> Model::load(std::shared_ptr<const ModelFile> file,
+                                                 const kernels::Backend& backend) {
   auto config = read_model_config(*file);
   if (!config.ok()) return config.status();
   std::shared_ptr<Model> model(new Model);

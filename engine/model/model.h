@@ -29,10 +29,11 @@ class Model {
  public:
   // Reads and checks the description, then packs the weights for `backend`, which must outlive the model.
   // Returns Unsupported with the architecture's or format's name, Corrupt for missing or misshapen tensors, NoMemory.
-  static Result<std::shared_ptr<const Model>> load(std::shared_ptr<const Gguf> file, const kernels::Backend& backend);
+  static Result<std::shared_ptr<const Model>> load(std::shared_ptr<const ModelFile> file,
+                                                   const kernels::Backend& backend);
 
   const ModelConfig& config() const { return config_; }
-  const Gguf& file() const { return *file_; }
+  const ModelFile& file() const { return *file_; }
   const kernels::Backend& backend() const { return *backend_; }
   const kernels::Weight& embedding() const { return embedding_; }
   const kernels::PackedWeight& output() const { return output_; }
@@ -49,7 +50,7 @@ class Model {
   Model() = default;
 
   ModelConfig config_;
-  std::shared_ptr<const Gguf> file_;
+  std::shared_ptr<const ModelFile> file_;
   const kernels::Backend* backend_ = nullptr;
   kernels::Weight embedding_;
   kernels::PackedWeight output_;

@@ -1,74 +1,71 @@
-// Text to token ids and back, by the vocabulary of a model file: SentencePiece ("llama") and byte-level BPE ("gpt2").
-// Immutable; const methods: any thread.
+// Text to token ids and back, by the vocabulary of a model: byte-pair encoding, SentencePiece's two ways, and BERT's
+// word pieces, from a GGUF file's metadata or from a tokenizer.json. Immutable; const methods: any thread.
 #pragma once
 
-#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "engine/base/status.h"
-#include "engine/model/gguf.h"
-#include "engine/tokenizer/pretokenize.h"
+#include "engine/model/model_file.h"
+#include "engine/tokenizer/added_tokens.h"
+#include "engine/tokenizer/normalizer.h"
+#include "engine/tokenizer/pretokenizer.h"
+#include "engine/tokenizer/subwords.h"
+#include "engine/tokenizer/vocabulary.h"
 
 namespace longleaf {
 
-using TokenId = int32_t;
+// Everything a vocabulary's file says.
+struct TokenizerParts {
+  enum class Spelling { Bytes, Marks };  // how tokens spell text: GPT-2's bytes, or marks for spaces and <0x..> tokens
+
+  Vocabulary vocabulary;
+  AddedTokens before, after;  // found in the text as it comes, and in the normalised one
+  Normalizer normalizer;      // may be empty
+  PreTokenizer pretokenizer;  // may be empty
+  Subwords subwords;          // points to `vocabulary`
+  Spelling spelling = Spelling::Marks;
+  std::vector<TokenId> prefix, suffix;  // that the model wants around every text
+  std::vector<TokenId> enders;          // end an answer
+  TokenId bos = -1;
+};
 
 class Tokenizer {
  public:
   // Returns Unsupported with the name of an unknown tokenizer, Corrupt for an unusable vocabulary.
-  static Result<std::shared_ptr<const Tokenizer>> load(std::shared_ptr<const Gguf> file);
+  static Result<std::shared_ptr<const Tokenizer>> load(std::shared_ptr<const ModelFile> file);
 
   enum class Special {
-    AsText,   // "<|im_end|>" in the text is eleven characters: for documents and questions, which nobody may trust
+    AsText,   // "<|im_end|>" in the text is ten characters: for documents and questions, which nobody may trust
     AsToken,  // … is one control token: for templates
   };
   // Any bytes are accepted. No beginning-of-sequence token is added.
   std::vector<TokenId> encode(std::string_view text, Special special = Special::AsText) const;
+  // What the model wants before and behind a text: "[CLS]" and "[SEP]", or a beginning-of-sequence token.
+  const std::vector<TokenId>& prefix() const { return parts_->prefix; }
+  const std::vector<TokenId>& suffix() const { return parts_->suffix; }
 
   // The bytes a token stands for; control tokens give nothing. Concatenated, the bytes of a text's tokens are the text
-  // (SentencePiece puts one space in front). REQUIRES: 0 <= id < size().
+  // as the vocabulary's normalisation leaves it (SentencePiece puts one space in front). REQUIRES: 0 <= id < size().
   std::string decode(TokenId id) const;
   std::string decode(const std::vector<TokenId>& ids) const;
 
-  int size() const { return static_cast<int>(texts_.size()); }
-  TokenId bos() const { return bos_; }  // -1 when there is none
-  bool adds_bos() const { return adds_bos_ && bos_ >= 0; }
+  int size() const { return static_cast<int>(parts_->vocabulary.size()); }
+  TokenId bos() const { return parts_->bos; }  // -1 when there is none
+  bool adds_bos() const;
   // True for tokens that end an answer.
   bool ends_answer(TokenId id) const;
-  std::string_view text(TokenId id) const { return texts_[static_cast<size_t>(id)]; }
+  std::string_view text(TokenId id) const { return parts_->vocabulary.text(id); }
 
  private:
-  enum class Kind { SentencePiece, BytePair };
-  enum class Type : uint8_t { Normal = 1, Unknown = 2, Control = 3, UserDefined = 4, Unused = 5, Byte = 6 };
-
   Tokenizer() = default;
-  Status read(const Gguf& file);
-  Status read_byte_pairs(const Gguf& file);
-  void find_specials();
-  TokenId find(std::string_view text) const;
-  void encode_fragment(std::string_view text, bool after_special, std::vector<TokenId>& out) const;
-  void encode_sentence_piece(std::string_view text, bool space_in_front, std::vector<TokenId>& out) const;
-  void encode_byte_pairs(std::string_view text, std::vector<TokenId>& out) const;
-  void encode_word(const std::string& word, std::vector<TokenId>& out) const;
-  void append_bytes(std::string_view bytes, std::vector<TokenId>& out) const;
+  void encode_fragment(std::string_view text, Special special, bool at_start, std::vector<TokenId>& out) const;
+  void encode_words(std::string_view text, bool at_start, std::vector<TokenId>& out) const;
 
-  std::shared_ptr<const Gguf> file_;
-  Kind kind_ = Kind::SentencePiece;
-  PreTokenizer pre_ = PreTokenizer::Gpt2;
-  std::vector<std::string_view> texts_;
-  std::vector<float> scores_;
-  std::vector<Type> types_;
-  std::unordered_map<std::string_view, TokenId> ids_;
-  std::unordered_map<std::string_view, int> merge_ranks_;  // "left right"
-  std::vector<TokenId> specials_;                          // control and user-defined tokens, longest text first
-  std::vector<TokenId> byte_tokens_;                       // SentencePiece: <0x00>…<0xFF>, -1 where missing
-  std::vector<TokenId> enders_;
-  TokenId bos_ = -1, unknown_ = -1;
-  bool adds_bos_ = false, space_in_front_ = true, whole_words_first_ = false;
+  std::shared_ptr<const ModelFile> file_;
+  std::unique_ptr<const TokenizerParts> parts_;
 };
 
 }  // namespace longleaf

@@ -1,24 +1,11 @@
 #include "engine/tokenizer/unicode.h"
 
-#include <algorithm>
-#include <iterator>
-#include <string>
+#include <utf8proc.h>
+
+#include <cstdlib>
 
 namespace longleaf {
 namespace {
-
-struct CodeRange {
-  uint32_t first, last;
-};
-
-#include "engine/tokenizer/unicode_tables.inc"
-
-template <size_t n>
-bool contains(const CodeRange (&table)[n], uint32_t code) {
-  const auto* next = std::upper_bound(std::begin(table), std::end(table), code,
-                                      [](uint32_t c, const CodeRange& range) { return c < range.first; });
-  return next != std::begin(table) && code <= std::prev(next)->last;
-}
 
 int expected_length(unsigned char lead) {
   if (lead < 0x80) return 1;
@@ -77,9 +64,54 @@ std::vector<Character> characters(std::string_view text) {
   return all;
 }
 
-bool is_letter(uint32_t code) { return contains(kLetters, code); }
-bool is_number(uint32_t code) { return contains(kNumbers, code); }
-bool is_white_space(uint32_t code) { return contains(kWhiteSpace, code); }
+namespace {
+utf8proc_category_t category(uint32_t code) { return utf8proc_category(static_cast<utf8proc_int32_t>(code)); }
+}  // namespace
+
+bool is_letter(uint32_t code) {
+  const auto c = category(code);
+  return c >= UTF8PROC_CATEGORY_LU && c <= UTF8PROC_CATEGORY_LO;
+}
+
+bool is_number(uint32_t code) {
+  const auto c = category(code);
+  return c >= UTF8PROC_CATEGORY_ND && c <= UTF8PROC_CATEGORY_NO;
+}
+
+bool is_mark(uint32_t code) {
+  const auto c = category(code);
+  return c >= UTF8PROC_CATEGORY_MN && c <= UTF8PROC_CATEGORY_ME;
+}
+
+bool is_nonspacing_mark(uint32_t code) { return category(code) == UTF8PROC_CATEGORY_MN; }
+
+bool is_other(uint32_t code) {
+  const auto c = category(code);
+  return c >= UTF8PROC_CATEGORY_CC && c <= UTF8PROC_CATEGORY_CO;
+}
+
+bool is_white_space(uint32_t code) {
+  if (code >= 0x2000 && code <= 0x200A) return true;
+  switch (code) {
+    case '\t':
+    case '\n':
+    case 0x0B:
+    case 0x0C:
+    case '\r':
+    case ' ':
+    case 0x85:
+    case 0xA0:
+    case 0x1680:
+    case 0x2028:
+    case 0x2029:
+    case 0x202F:
+    case 0x205F:
+    case 0x3000:
+      return true;
+    default:
+      return false;
+  }
+}
 
 void append_utf8(uint32_t code, std::string& out) {
   const auto push = [&](uint32_t byte) { out.push_back(static_cast<char>(byte)); };

@@ -1,4 +1,4 @@
-// UTF-8 and the three character classes tokenizers need. Any thread.
+// UTF-8, and the character classes tokenizers need; code points outside Unicode are in none. Any thread.
 #pragma once
 
 #include <cstdint>
@@ -23,9 +23,12 @@ std::vector<Character> characters(std::string_view text);
 // byte that cannot begin one. REQUIRES: text is not empty.
 int character_length(std::string_view text);
 
-bool is_letter(uint32_t code);       // category L
-bool is_number(uint32_t code);       // category N
-bool is_white_space(uint32_t code);  // property White_Space
+bool is_letter(uint32_t code);           // category L
+bool is_number(uint32_t code);           // category N
+bool is_mark(uint32_t code);             // category M
+bool is_nonspacing_mark(uint32_t code);  // category Mn
+bool is_other(uint32_t code);            // categories Cc, Cf, Cs and Co
+bool is_white_space(uint32_t code);      // property White_Space
 
 // Appends the UTF-8 form of a valid code point.
 void append_utf8(uint32_t code, std::string& out);

@@ -170,7 +170,7 @@ Status Transformer::finish_heads(Buffer& heads, DevicePtr weight, int n_heads, R
   }
   if (kind == RopeKind::None) return {};
   return b.rope(b.self, {heads.data(), positions_.data(), model_->inv_freq(kind), n, n_heads, c.head_dim, c.rope_dims,
-                         c.architecture->rope, c.rope_magnitude});
+                         c.rope_style, c.rope_magnitude});
 }
 
 Status Transformer::attention(int index, int n, int first_key, KvStore& store, const Strategy& strategy) {
@@ -198,7 +198,7 @@ Status Transformer::attention(int index, int n, int first_key, KvStore& store, c
   args.n_groups = static_cast<int>(n_groups_);
   args.inv_freq = model_->inv_freq(layer.rope);
   args.rope_dims = layer.rope == RopeKind::None ? 0 : c.rope_dims;
-  args.rope_style = c.architecture->rope;
+  args.rope_style = c.rope_style;
   args.scale = c.attention_scale;
   args.soft_cap = c.attention_soft_cap;
   args.window = layer.window;

@@ -105,7 +105,7 @@ int main(int argc, char** argv) {
   }
   const auto backend = kernels::make_cpu_backend({.isa = kernels::Isa::Best, .n_threads = s.threads, .limit_bytes = 0});
   const auto start = std::chrono::steady_clock::now();
-  auto file = Gguf::open(s.model);
+  auto file = ModelFile::open(s.model);
   auto model = file.ok() ? Model::load(*file, *backend) : Result<std::shared_ptr<const Model>>(file.status());
   if (!model.ok()) return std::printf("%s\n", model.status().message().c_str()), 1;
   auto transformer = Transformer::create(*model);

@@ -1,8 +1,11 @@
-"""Writes models/*.gguf (small random models) and models/*.logits: what `transformers` (PyPI) computes with them, in
-double precision. The GGUF files are written by the `gguf` package, not by us.
+"""Writes models/*.gguf and models/*/ (small random models, also as safetensors folders) and models/*.logits: what
+`transformers` (PyPI) computes with them, in double precision. The GGUF files are written by the `gguf` package and the
+folders by `transformers`, not by us.
 
     pip install torch transformers gguf && python3 make_models.py
 """
+import copy
+import json
 import pathlib
 
 import gguf
@@ -35,7 +38,7 @@ def rope_base(config):
 
 
 def write(name, arch, model, config, extra):
-    out = gguf.GGUFWriter(OUT / f"{name}.gguf", arch)
+    out = gguf.GGUFWriter(OUT / f"{name}.gguf", arch, split_max_tensors=8 if name == "split" else 0)
     out.add_name(name)
     out.add_block_count(config.num_hidden_layers)
     out.add_embedding_length(config.hidden_size)
@@ -91,6 +94,21 @@ def write(name, arch, model, config, extra):
     out.close()
 
 
+def save_folder(name, model):
+    model.save_pretrained(OUT / name, max_shard_size="20KB" if name == "llama" else "1GB")
+    (OUT / name / "generation_config.json").unlink(missing_ok=True)
+    words = {f"t{i}": i for i in range(VOCABULARY)}
+    (OUT / name / "tokenizer.json").write_text(json.dumps({"model": {"type": "BPE", "vocab": words, "merges": []}}))
+
+
+def save_logits(name, model):
+    ids = torch.tensor([[(7 * i * i + 3 * i + 1) % VOCABULARY for i in range(TOKENS)]])
+    with torch.no_grad():
+        logits = model.double()(ids).logits[0]
+    (OUT / f"{name}.logits").write_bytes(logits.float().numpy().tobytes())
+    print(name, float(logits.abs().max()))
+
+
 def make(name, arch, config, model_class, **extra):
     torch.manual_seed(20261121)
     model = model_class(config).eval()
@@ -100,11 +118,9 @@ def make(name, arch, config, model_class, **extra):
             if "norm" in key and not arch.startswith("gemma"):
                 value.add_(1.0)
     write(name, arch, model, config, {key.replace("__", "."): value for key, value in extra.items()})
-    ids = torch.tensor([[(7 * i * i + 3 * i + 1) % VOCABULARY for i in range(TOKENS)]])
-    with torch.no_grad():
-        logits = model.double()(ids).logits[0]
-    (OUT / f"{name}.logits").write_bytes(logits.float().numpy().tobytes())
-    print(name, float(logits.abs().max()))
+    if name != "split":
+        save_folder(name, model)
+    save_logits(name, model)
 
 
 shape = dict(vocab_size=VOCABULARY, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
@@ -113,6 +129,7 @@ shape = dict(vocab_size=VOCABULARY, hidden_size=32, intermediate_size=48, num_hi
 tied = dict(shape, tie_word_embeddings=True)
 make("llama", "llama", hf.LlamaConfig(**shape), hf.LlamaForCausalLM)
 make("llama_tied", "llama", hf.LlamaConfig(**tied), hf.LlamaForCausalLM)
+make("split", "llama", hf.LlamaConfig(**shape), hf.LlamaForCausalLM)
 scaled = dict(shape, num_attention_heads=2, num_key_value_heads=1)
 make("llama_rope_scaling", "llama",
      hf.LlamaConfig(**scaled, head_dim=16,
@@ -149,3 +166,11 @@ make("granite", "granite",
                       logits_scaling=2.0), hf.GraniteForCausalLM,
      embedding_scale=3.0, attention__scale=0.4, residual_scale=0.3, logit_scale=2.0)
 make("olmo2", "olmo2", hf.Olmo2Config(**shape), hf.Olmo2ForCausalLM)
+
+torch.manual_seed(7)  # weights in 16 bits, in a folder only
+half = hf.Gemma2ForCausalLM(hf.Gemma2Config(**tied, head_dim=16, query_pre_attn_scalar=16, sliding_window=12)).eval()
+with torch.no_grad():
+    for value in half.parameters():
+        value.normal_(0, 0.15).copy_(value.bfloat16().float())
+save_folder("gemma2_bf16", copy.deepcopy(half).bfloat16())
+save_logits("gemma2_bf16", half)

@@ -77,7 +77,7 @@ TEST(chat_forms_are_recognised_and_unknown_ones_are_plain) {
     test::GgufWriter gguf;
     gguf.text("tokenizer.chat_template", example.text);
     const std::string bytes = gguf.bytes();
-    const auto file = Gguf::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "x");
+    const auto file = ModelFile::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "x");
     REQUIRE_OK(file);
     CHECK_EQ(chat_form_of(**file), example.form);
   }
@@ -100,7 +100,7 @@ ChatStyle style_of(const std::string& source) {
   test::GgufWriter gguf;
   gguf.text("tokenizer.chat_template", source);
   const std::string bytes = gguf.bytes();
-  const auto file = Gguf::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "x");
+  const auto file = ModelFile::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "x");
   return file.ok() ? ChatStyle::of(**file) : ChatStyle();
 }
 
@@ -148,7 +148,7 @@ TEST(a_template_is_given_the_token_that_ends_a_turn) {
   gguf.texts("tokenizer.ggml.tokens", {"<s>", "</s>"});
   gguf.u32("tokenizer.ggml.eos_token_id", 1);
   const std::string bytes = gguf.bytes();
-  const auto file = Gguf::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "x");
+  const auto file = ModelFile::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "x");
   REQUIRE_OK(file);
   CHECK_EQ(shown(ChatStyle::of(**file).prompt("I", "D", {}, "q")),
            std::string("I‹</s>›D\n\n[evidence]Question: q‹</s>›"));

@@ -1,4 +1,4 @@
-#include "engine/model/gguf.h"
+#include "engine/model/model_file.h"
 
 #include <fstream>
 #include <iterator>
@@ -21,7 +21,7 @@ std::string valid_model() {
 
 // Reads, describes and loads; the result does not matter, only that it ends with a sentence or a model.
 Status try_all(const std::string& bytes) {
-  const auto file = Gguf::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "bad.gguf");
+  const auto file = ModelFile::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "bad.gguf");
   if (!file.ok()) return file.status();
   auto backend = kernels::make_cpu_backend({.isa = kernels::Isa::Best, .n_threads = 1, .limit_bytes = 64 << 20});
   const auto tokenizer = Tokenizer::load(*file);
@@ -65,7 +65,7 @@ TEST(lengths_beyond_the_file_are_not_allocated) {
 }
 
 TEST(a_missing_file_and_a_folder_say_what_they_are) {
-  CHECK(Gguf::open("/nonexistent/model.gguf").status().code() == Code::NotFound);
-  CHECK(Gguf::open("/tmp").status().code() == Code::Invalid);
+  CHECK(ModelFile::open("/nonexistent/model.gguf").status().code() == Code::NotFound);
+  CHECK(ModelFile::open("/tmp").status().code() == Code::NotFound);
   CHECK(try_all("GIF89a.................").message().find("not a GGUF") != std::string::npos);
 }

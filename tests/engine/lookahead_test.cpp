@@ -18,7 +18,7 @@ struct Rig {
       kernels::make_cpu_backend({.isa = kernels::Isa::Best, .n_threads = 2, .limit_bytes = 0});
   std::unique_ptr<Transformer> transformer;
   Rig() {
-    auto file = Gguf::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "random");
+    auto file = ModelFile::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "random");
     auto model = file.ok() ? Model::load(*file, *backend) : Result<std::shared_ptr<const Model>>(file.status());
     if (model.ok()) transformer = std::move(*Transformer::create(*model));
   }

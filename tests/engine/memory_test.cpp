@@ -80,7 +80,7 @@ struct Parts {
   kernels::BackendPtr backend = kernels::make_cpu_backend();
   std::unique_ptr<Transformer> transformer;
   Parts() {
-    auto file = Gguf::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "random");
+    auto file = ModelFile::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "random");
     transformer = std::move(*Transformer::create(*Model::load(*file, *backend)));
   }
   KvStore store() const { return {transformer->model().config(), *backend, DType::F32}; }
@@ -304,7 +304,7 @@ TEST(damaged_bytes_are_noticed_and_encoded_again) {
 
 TEST(a_store_that_could_not_grow_works_on_with_what_it_has) {
   const std::string bytes = random_model_gguf({});
-  auto file = Gguf::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "random");
+  auto file = ModelFile::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "random");
   REQUIRE_OK(file);
   auto backend = kernels::make_cpu_backend({.isa = kernels::Isa::Best, .n_threads = 1, .limit_bytes = 1 << 20});
   const auto model = Model::load(*file, *backend);

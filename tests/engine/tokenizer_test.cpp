@@ -1,8 +1,11 @@
 // Every tokenizer against vectors made by others (tests/support/shared_data.h).
 #include "engine/tokenizer/tokenizer.h"
 
+#include <cstring>
+#include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "engine/tokenizer/unicode.h"
 #include "tests/support/check.h"
 #include "tests/support/shared_data.h"
 #include "tests/support/vocabularies.h"
@@ -12,9 +15,10 @@ using namespace longleaf::test;
 
 namespace {
 
+const std::filesystem::path kSmall = std::filesystem::path(LONGLEAF_TEST_DATA) / "tokenizers";
 const std::filesystem::path kFolder = shared_data() / "tokenizers";
 
-std::shared_ptr<const Tokenizer> tokenizer(const Result<std::shared_ptr<const Gguf>>& file) {
+std::shared_ptr<const Tokenizer> tokenizer(const Result<std::shared_ptr<const ModelFile>>& file) {
   if (!file.ok()) return fail(__FILE__, __LINE__, file.status().message()), nullptr;
   auto loaded = Tokenizer::load(*file);
   if (!loaded.ok()) return fail(__FILE__, __LINE__, loaded.status().message()), nullptr;
@@ -53,8 +57,68 @@ void check_vectors(const std::string& name, const Tokenizer& tokenizer, bool spa
 }
 
 void check_vocabulary(const std::string& name, bool space_in_front) {
-  const auto loaded = tokenizer(Gguf::open(kFolder / "ggml-vocab" / ("ggml-vocab-" + name + ".gguf")));
+  const auto loaded = tokenizer(ModelFile::open(kFolder / "ggml-vocab" / ("ggml-vocab-" + name + ".gguf")));
   if (loaded != nullptr) check_vectors(name, *loaded, space_in_front);
+}
+
+std::shared_ptr<const Tokenizer> json_tokenizer(std::string name, std::string_view json) {
+  ModelContents contents;
+  contents.name = std::move(name);
+  contents.tokenizer_json = json;
+  return tokenizer(std::make_shared<const ModelFile>(std::move(contents)));
+}
+
+// The random strings of tests/data/tokenizers/strings.json.
+const std::vector<std::string>& random_strings() {
+  static const std::vector<std::string> all = [] {
+    const auto recipe = nlohmann::json::parse(read_file(kSmall / "strings.json"));
+    auto state = recipe["seed"].get<uint64_t>();
+    const auto draw = [&](uint64_t n) {
+      state = state * 6364136223846793005u + 1442695040888963407u;
+      return (state >> 33) % n;
+    };
+    std::vector<std::string> strings(recipe["count"].get<size_t>());
+    const auto& kinds = recipe["kinds"];
+    for (std::string& text : strings) {
+      for (uint64_t parts = draw(recipe["parts"].get<uint64_t>()); parts > 0; --parts) {
+        const auto& kind = kinds[draw(kinds.size())];
+        if (kind.is_string()) {
+          text += kind.get<std::string>();
+          continue;
+        }
+        for (uint64_t n = 1 + draw(kind[2].get<uint64_t>()); n > 0; --n)
+          append_utf8(static_cast<uint32_t>(kind[0].get<uint64_t>() + draw(kind[1].get<uint64_t>())), text);
+      }
+    }
+    return strings;
+  }();
+  return all;
+}
+
+// FNV-1a over the ids of every five strings, -1 behind each.
+void check_random_strings(const std::string& name, const Tokenizer& tokenizer) {
+  constexpr size_t kGroup = 5;
+  const std::string expected = read_file(kSmall / (name + ".ids"));
+  const auto& strings = random_strings();
+  REQUIRE(expected.size() == strings.size() / kGroup * 4);
+  uint32_t value = 2166136261;
+  const auto add = [&](TokenId id) {
+    for (int shift = 0; shift < 32; shift += 8)
+      value = (value ^ (static_cast<uint32_t>(id) >> shift & 255)) * 16777619u;
+  };
+  int wrong = 0;
+  for (size_t i = 0; i < strings.size(); ++i) {
+    for (TokenId id : tokenizer.encode(strings[i], Tokenizer::Special::AsToken)) add(id);
+    add(-1);
+    if ((i + 1) % kGroup != 0) continue;
+    uint32_t wanted = 0;
+    std::memcpy(&wanted, expected.data() + i / kGroup * 4, 4);
+    if (value != wanted && ++wrong <= 3)
+      fail(__FILE__, __LINE__,
+           name + ": strings " + std::to_string(i + 1 - kGroup) + " to " + std::to_string(i) + " give other ids");
+    value = 2166136261;
+  }
+  CHECK_EQ(wrong, 0);
 }
 
 bool have_data() {
@@ -71,10 +135,12 @@ TEST(sentence_piece_vectors_pass) {
   check_vocabulary("phi-3", true);
 }
 
-TEST(gpt2_and_digit_splitting_vectors_pass) {
+TEST(byte_level_vectors_pass) {
   if (!have_data()) return;
   check_vocabulary("gpt-2", false);
   check_vocabulary("starcoder", false);  // cuts as smollm does
+  check_vocabulary("falcon", false);
+  check_vocabulary("deepseek-llm", false);
 }
 
 TEST(qwen2_vectors_pass) {
@@ -82,7 +148,8 @@ TEST(qwen2_vectors_pass) {
   GgufWriter gguf;
   write_qwen2(gguf, kFolder / "qwen2.5");
   const std::string bytes = gguf.bytes();
-  const auto loaded = tokenizer(Gguf::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "qwen2"));
+  const auto loaded =
+      tokenizer(ModelFile::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "qwen2"));
   if (loaded != nullptr) check_vectors("qwen2", *loaded, false);
 }
 
@@ -91,8 +158,18 @@ TEST(llama3_vectors_pass) {
   GgufWriter gguf;
   write_llama3(gguf, kFolder / "llama3/tokenizer.model");
   const std::string bytes = gguf.bytes();
-  const auto loaded = tokenizer(Gguf::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "llama3"));
+  const auto loaded =
+      tokenizer(ModelFile::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "llama3"));
   if (loaded != nullptr) check_vectors("llama-bpe", *loaded, false);
+}
+
+TEST(ten_thousand_random_strings_give_the_ids_of_the_tokenizers_library) {
+  for (const char* name : {"gpt2", "llama3", "qwen2", "smollm", "falcon", "tekken", "llama2", "gemma", "bert",
+                           "bert_cased", "unigram", "steps"}) {
+    const std::string json = read_file(kSmall / (std::string(name) + ".json"));
+    const auto loaded = json_tokenizer(name, json);
+    if (loaded != nullptr) check_random_strings(name, *loaded);
+  }
 }
 
 TEST(special_tokens_in_a_document_are_only_text) {
@@ -108,7 +185,8 @@ TEST(special_tokens_in_a_document_are_only_text) {
   types.back() = 3;
   gguf.ints("tokenizer.ggml.token_type", types);
   const std::string bytes = gguf.bytes();
-  const auto loaded = tokenizer(Gguf::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "bytes"));
+  const auto loaded =
+      tokenizer(ModelFile::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "bytes"));
   REQUIRE(loaded != nullptr);
   CHECK_EQ(loaded->encode("a<|im_end|>", Tokenizer::Special::AsText).size(), size_t{11});
   CHECK_EQ(loaded->encode("a<|im_end|>", Tokenizer::Special::AsToken).size(), size_t{2});
@@ -122,7 +200,7 @@ TEST(unknown_tokenizers_are_refused_by_name) {
   gguf.text("tokenizer.ggml.model", "rwkv");
   gguf.texts("tokenizer.ggml.tokens", {"a"});
   const std::string bytes = gguf.bytes();
-  const auto file = Gguf::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "x.gguf");
+  const auto file = ModelFile::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "x.gguf");
   REQUIRE_OK(file);
   const auto loaded = Tokenizer::load(*file);
   CHECK(!loaded.ok() && loaded.status().code() == Code::Unsupported);

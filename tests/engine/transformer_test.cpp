@@ -39,7 +39,7 @@ struct Rig {
   std::unique_ptr<Transformer> transformer;
   explicit Rig(const std::string& name, bool reference = false) {
     if (reference) backend = kernels::make_reference_backend();
-    auto file = Gguf::open(kModels / (name + ".gguf"));
+    auto file = ModelFile::open(kModels / name);
     if (!file.ok()) {
       fail(__FILE__, __LINE__, file.status().message());
       return;
@@ -79,29 +79,35 @@ double largest_difference(const std::vector<float>& a, const std::vector<float>&
 
 }  // namespace
 
+void check_logits(const std::string& name, const std::string& file, bool reference) {
+  const Rig rig(file, reference);
+  REQUIRE(rig.transformer != nullptr);
+  const auto expected = read_floats(kModels / (name + ".logits"));
+  REQUIRE(expected.size() == 40 * kVocabulary);
+  float largest = 0;
+  for (float x : expected) largest = std::max(largest, std::abs(x));
+  // Seven matrix products in each layer and the output, each with sums of at most 64 terms in f32: relative error
+  // at most (7 * layers + 1) * (64 + 2) * 2^-24 of the largest magnitude passing through.
+  const int products = 7 * rig.transformer->model().config().n_layers + 1;
+  const double bound = products * 66 * 0x1p-24 * double{largest};
+  const double difference = largest_difference(expected, rig.run(golden_tokens(), {40}));
+  std::printf("  %s%s: %.2g of %.2g allowed\n", file.c_str(), reference ? " (reference)" : "", difference, bound);
+  CHECK(difference <= bound);
+}
+
 TEST(logits_agree_with_an_independent_implementation) {
   for (const char* name : {"llama", "llama_tied", "llama_rope_scaling", "mistral", "qwen2", "qwen3", "qwen3moe",
                            "gemma2", "gemma3", "phi3", "smollm3", "granite", "olmo2"}) {
-    for (bool reference : {false, true}) {
-      const Rig rig(name, reference);
-      REQUIRE(rig.transformer != nullptr);
-      const auto expected = read_floats(kModels / (std::string(name) + ".logits"));
-      REQUIRE(expected.size() == 40 * kVocabulary);
-      float largest = 0;
-      for (float x : expected) largest = std::max(largest, std::abs(x));
-      // Seven matrix products in each layer and the output, each with sums of at most 64 terms in f32: relative error
-      // at most (7 * layers + 1) * (64 + 2) * 2^-24 of the largest magnitude passing through.
-      const int products = 7 * rig.transformer->model().config().n_layers + 1;
-      const double bound = products * 66 * 0x1p-24 * double{largest};
-      const double difference = largest_difference(expected, rig.run(golden_tokens(), {40}));
-      std::printf("  %s%s: %.2g of %.2g allowed\n", name, reference ? " (reference)" : "", difference, bound);
-      CHECK(difference <= bound);
-    }
+    check_logits(name, std::string(name) + ".gguf", false);
+    check_logits(name, std::string(name) + ".gguf", true);
+    check_logits(name, name, false);  // a safetensors folder
   }
+  check_logits("gemma2_bf16", "gemma2_bf16", false);
+  check_logits("split", "split-00002-of-00003.gguf", false);
 }
 
 TEST(prefill_gives_the_same_bits_at_once_in_uneven_pieces_and_token_by_token) {
-  const Rig rig("llama");
+  const Rig rig("llama.gguf");
   REQUIRE(rig.transformer != nullptr);
   const auto ids = golden_tokens();
   const auto at_once = rig.run(ids, {ids.size()});
@@ -110,7 +116,7 @@ TEST(prefill_gives_the_same_bits_at_once_in_uneven_pieces_and_token_by_token) {
 }
 
 TEST(a_long_prompt_gives_the_same_bits_across_batches) {
-  const Rig rig("qwen2");
+  const Rig rig("qwen2.gguf");
   REQUIRE(rig.transformer != nullptr);
   std::vector<TokenId> ids;
   for (int i = 0; i < 2 * Transformer::kBatchTokens + 17; ++i) ids.push_back(i * i % kVocabulary);
@@ -118,7 +124,7 @@ TEST(a_long_prompt_gives_the_same_bits_across_batches) {
 }
 
 TEST(cutting_a_plan_into_spans_changes_no_bit) {
-  const Rig rig("llama");
+  const Rig rig("llama.gguf");
   REQUIRE(rig.transformer != nullptr);
   const auto ids = golden_tokens();
   KvStore dense = rig.store(), cut = rig.store();
@@ -136,7 +142,7 @@ TEST(cutting_a_plan_into_spans_changes_no_bit) {
 }
 
 TEST(moving_everything_by_one_shift_changes_nothing_beyond_rounding) {  // invariant T2
-  const Rig rig("llama");
+  const Rig rig("llama.gguf");
   REQUIRE(rig.transformer != nullptr);
   const auto ids = golden_tokens();
   KvStore here = rig.store(), there = rig.store();
@@ -151,7 +157,7 @@ TEST(moving_everything_by_one_shift_changes_nothing_beyond_rounding) {  // invar
 }
 
 TEST(a_cancelled_pass_leaves_the_store_as_it_was) {
-  const Rig rig("llama");
+  const Rig rig("llama.gguf");
   REQUIRE(rig.transformer != nullptr);
   KvStore kv = rig.store();
   const auto ids = golden_tokens();
@@ -165,7 +171,7 @@ TEST(a_cancelled_pass_leaves_the_store_as_it_was) {
 }
 
 TEST(too_little_memory_is_a_clear_error) {
-  auto file = Gguf::open(kModels / "llama.gguf");
+  auto file = ModelFile::open(kModels / "llama.gguf");
   REQUIRE_OK(file);
   auto backend = kernels::make_cpu_backend({.isa = kernels::Isa::Best, .n_threads = 1, .limit_bytes = 100000});
   auto model = Model::load(*file, *backend);
@@ -181,7 +187,7 @@ TEST(stories260k_tells_its_known_story) {
     return;
   }
   auto backend = kernels::make_cpu_backend();
-  auto file = Gguf::parse({reinterpret_cast<const uint8_t*>(bytes->data()), bytes->size()}, "stories260K");
+  auto file = ModelFile::parse({reinterpret_cast<const uint8_t*>(bytes->data()), bytes->size()}, "stories260K");
   REQUIRE_OK(file);
   auto model = Model::load(*file, *backend);
   REQUIRE_OK(model);

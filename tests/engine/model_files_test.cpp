@@ -1,0 +1,187 @@
+// Models that are more than one file: split GGUF files and safetensors folders, whole, incomplete and damaged.
+#include <cstring>
+#include <functional>
+#include <random>
+
+#include "engine/model/model.h"
+#include "engine/model/safetensors.h"
+#include "engine/tokenizer/tokenizer.h"
+#include "kernels/cpu_backend.h"
+#include "tests/support/check.h"
+#include "tests/support/temporary_folder.h"
+#include "tests/support/vocabularies.h"
+
+using namespace longleaf;
+using namespace longleaf::test;
+
+namespace {
+
+namespace fs = std::filesystem;
+const fs::path kModels = fs::path(LONGLEAF_TEST_DATA) / "models";
+
+Status try_all(const fs::path& path) {
+  const auto file = ModelFile::open(path);
+  if (!file.ok()) return file.status();
+  const auto backend = kernels::make_cpu_backend({.isa = kernels::Isa::Best, .n_threads = 1, .limit_bytes = 64 << 20});
+  const auto tokenizer = Tokenizer::load(*file);
+  const auto model = Model::load(*file, *backend);
+  return model.ok() ? tokenizer.ok() ? Status() : tokenizer.status() : model.status();
+}
+
+void write(const fs::path& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+}
+
+// A copy of a folder of tests/data/models, to be damaged.
+struct Copy {
+  TemporaryFolder temporary;
+  fs::path folder;
+  explicit Copy(const std::string& name) : folder(temporary.path() / name) { fs::copy(kModels / name, folder); }
+  void change(const std::string& file, const std::function<void(nlohmann::json&)>& how) const {
+    auto json = nlohmann::json::parse(read_file(folder / file));
+    how(json);
+    write(folder / file, json.dump());
+  }
+};
+
+void check_refused(const Status& status, Code code, const std::string& part) {
+  CHECK(status.code() == code);
+  if (status.message().find(part) == std::string::npos)
+    fail(__FILE__, __LINE__, "“" + status.message() + "” does not say “" + part + "”");
+}
+
+}  // namespace
+
+TEST(every_file_of_a_folder_names_its_model) {
+  for (const char* name : {"", "model-00002-of-00005.safetensors", "model.safetensors.index.json"})
+    CHECK(try_all(kModels / "llama" / name).ok());
+}
+
+TEST(any_part_of_a_split_model_opens_the_whole) {
+  for (int part = 1; part <= 3; ++part)
+    CHECK(try_all(kModels / ("split-0000" + std::to_string(part) + "-of-00003.gguf")).ok());
+}
+
+TEST(a_missing_part_is_named) {
+  TemporaryFolder temporary;
+  for (const char* part : {"split-00001-of-00003.gguf", "split-00003-of-00003.gguf"})
+    fs::copy(kModels / part, temporary.path() / part);
+  check_refused(try_all(temporary.path() / "split-00003-of-00003.gguf"), Code::NotFound, "split-00002-of-00003.gguf");
+  fs::copy(kModels / "llama.gguf", temporary.path() / "split-00002-of-00003.gguf");
+  check_refused(try_all(temporary.path() / "split-00001-of-00003.gguf"), Code::Corrupt, "do not belong together");
+}
+
+TEST(missing_files_of_a_folder_are_named) {
+  for (const char* file : {"config.json", "tokenizer.json", "model-00003-of-00005.safetensors"}) {
+    const Copy copy("llama");
+    fs::remove(copy.folder / file);
+    check_refused(try_all(copy.folder), Code::NotFound, file);
+  }
+  TemporaryFolder empty;
+  check_refused(try_all(empty.path()), Code::NotFound, "model.safetensors");
+}
+
+TEST(an_index_cannot_lead_out_of_its_folder) {
+  const Copy copy("llama");
+  copy.change("model.safetensors.index.json",
+              [](auto& json) { json["weight_map"]["lm_head.weight"] = "../../../etc/passwd"; });
+  check_refused(try_all(copy.folder), Code::Corrupt, "lm_head.weight");
+}
+
+TEST(what_cannot_be_run_is_refused_by_its_name) {
+  struct Change {
+    const char* model;
+    const char* what;  // in the message
+    std::function<void(nlohmann::json&)> how;
+  };
+  const Change changes[] = {
+      {"llama", "mamba", [](auto& json) { json["model_type"] = "mamba"; }},
+      {"llama", "gptq", [](auto& json) { json["quantization_config"]["quant_method"] = "gptq"; }},
+      {"llama", "relu", [](auto& json) { json["hidden_act"] = "relu"; }},
+      {"llama", "yarn", [](auto& json) { json["rope_parameters"]["rope_type"] = "yarn"; }},
+      {"qwen3moe", "sum one", [](auto& json) { json["norm_topk_prob"] = false; }},
+      {"qwen3moe", "without experts", [](auto& json) { json["mlp_only_layers"] = {0}; }},
+      {"gemma3", "without a period", [](auto& json) { json["layer_types"][3] = "full_attention"; }},
+      {"smollm3", "unusual layers",
+       [](auto& json) {
+         json["no_rope_layers"] = {0, 1, 1, 1};
+       }},
+  };
+  for (const Change& change : changes) {
+    const Copy copy(change.model);
+    copy.change("config.json", change.how);
+    check_refused(try_all(copy.folder), Code::Unsupported, change.what);
+  }
+}
+
+TEST(settings_that_cannot_be_end_in_a_sentence) {
+  const Copy original("gemma3");
+  const auto config = nlohmann::json::parse(read_file(original.folder / "config.json"));
+  for (auto it = config.begin(); it != config.end(); ++it) {
+    for (const auto& value : {nlohmann::json(), nlohmann::json(-1), nlohmann::json(1e300), nlohmann::json("x"),
+                              nlohmann::json::array({nlohmann::json()}), nlohmann::json(INT64_MAX)}) {
+      auto changed = config;
+      changed[it.key()] = value;
+      write(original.folder / "config.json", changed.dump());
+      const Status status = try_all(original.folder);
+      CHECK(status.ok() || !status.message().empty());
+    }
+  }
+}
+
+TEST(a_cut_or_damaged_safetensors_file_ends_in_a_sentence_or_a_model) {
+  const Copy copy("qwen3");
+  const fs::path weights = copy.folder / "model.safetensors";
+  const std::string bytes = read_file(weights);
+  for (size_t n = 0; n < bytes.size(); n += n < 4000 ? 61 : 2999) {
+    write(weights, bytes.substr(0, n));
+    const Status status = try_all(copy.folder);
+    CHECK(!status.ok() && !status.message().empty());
+  }
+  std::mt19937 random(12);
+  for (int i = 0; i < 1000; ++i) {
+    std::string damaged = bytes;
+    for (int flips = 1 + static_cast<int>(random() % 4); flips > 0; --flips)
+      damaged[random() % 3000] = static_cast<char>(random());
+    write(weights, damaged);
+    const Status status = try_all(copy.folder);
+    CHECK(status.ok() || !status.message().empty());
+  }
+}
+
+TEST(a_damaged_tokenizer_ends_in_a_sentence_or_a_tokenizer) {
+  std::mt19937 random(13);
+  for (const char* name : {"llama2", "steps", "unigram", "bert"}) {
+    const std::string bytes = read_file(kModels / "../tokenizers" / (std::string(name) + ".json"));
+    for (int i = 0; i < 300; ++i) {
+      std::string damaged = bytes;
+      for (int flips = 1 + static_cast<int>(random() % 3); flips > 0; --flips)
+        damaged[random() % damaged.size()] = static_cast<char>(' ' + random() % 95);
+      if (i % 10 == 0) damaged.resize(random() % damaged.size());
+      ModelContents contents;
+      contents.name = name;
+      contents.tokenizer_json = damaged.empty() ? "x" : damaged;
+      const auto loaded = Tokenizer::load(std::make_shared<const ModelFile>(std::move(contents)));
+      if (loaded.ok())
+        (void)(*loaded)->encode("A text, with [MASK] and <s> and caf\u00e9.\n");
+      else
+        CHECK(!loaded.status().message().empty());
+    }
+  }
+}
+
+TEST(numbers_that_stand_at_odd_places_are_read) {
+  const float value = 1.5f;
+  std::string header = R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}} )";
+  for (size_t length = header.size(); length < header.size() + 4; ++length) {
+    std::string bytes(8, '\0');
+    std::memcpy(bytes.data(), &length, 8);
+    bytes += header + std::string(length - header.size(), ' ');
+    bytes.append(reinterpret_cast<const char*>(&value), 4);
+    ModelContents contents;
+    REQUIRE(read_safetensors({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "x", contents).ok());
+    const auto& data = contents.tensors.at("a").data;
+    CHECK(data.size() == 4 && std::memcmp(data.data(), &value, 4) == 0);
+    CHECK(reinterpret_cast<uintptr_t>(data.data()) % 4 == 0);
+  }
+}
