@@ -56,6 +56,10 @@ struct Backend {
   Status (*embed)(void* self, const Weight& table, DevicePtr ids, int n_tokens, DevicePtr out);
   // out = x / sqrt(mean(x²) + eps) * weight, row by row; weight f32 (cols). In place allowed.
   Status (*rms_norm)(void* self, DevicePtr x, DevicePtr weight, float eps, int rows, int cols, DevicePtr out);
+  // out = (x - mean) / sqrt(variance + eps) * weight + bias, row by row; weight and bias f32 (cols). In place allowed.
+  // Layer normalisation: Ba et al., arXiv 1607.06450.
+  Status (*layer_norm)(void* self, DevicePtr x, DevicePtr weight, DevicePtr bias, float eps, int rows, int cols,
+                       DevicePtr out);
   // Bytes that `pack` fills for a weight of this shape; `rows.data` is not looked at.
   size_t (*packed_bytes)(void* self, const Weight& rows);
   // Turns a weight in host memory into what matmul reads, at `to`.
@@ -69,7 +73,7 @@ struct Backend {
   Status (*kv_read)(void* self, const KvRowsArgs& args);
   // Batching changes no bit here either; nor does how adjacent spans of equal shift are cut, after merging.
   Status (*span_attention)(void* self, const SpanAttentionArgs& args);
-  // gate = activation(gate) * up, in place; n values.
+  // gate = activation(gate) * up, in place; n values. up: nullptr for activation(gate) alone.
   Status (*gate)(void* self, Activation activation, DevicePtr gate, DevicePtr up, int64_t n);
   // x += scale * y, in place; n values.
   Status (*add)(void* self, DevicePtr x, DevicePtr y, float scale, int64_t n);

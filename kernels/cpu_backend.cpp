@@ -122,6 +122,16 @@ Status rms_norm(void* self, DevicePtr x, DevicePtr weight, float eps, int rows, 
   return {};
 }
 
+Status layer_norm(void* self, DevicePtr x, DevicePtr weight, DevicePtr bias, float eps, int rows, int cols,
+                  DevicePtr out) {
+  const auto norm = cpu(self).ops == nullptr ? twin::layer_norm : cpu(self).ops->layer_norm;
+  cpu(self).pool.parallel_for(rows, kRowsNormed, [&](int first, int last, int) {
+    const int64_t offset = int64_t{first} * cols;
+    norm(floats(x) + offset, floats(weight), floats(bias), eps, last - first, cols, floats(out) + offset);
+  });
+  return {};
+}
+
 size_t packed_bytes(void* self, const Weight& rows) {
   return cpu(self).ops == nullptr ? row_bytes(rows.type, rows.cols) * static_cast<size_t>(rows.rows)
                                   : panel_bytes(rows);
@@ -319,6 +329,7 @@ BackendPtr make(const CpuOptions& options, const FastOps* ops) {
   backend->memory = memory;
   backend->embed = embed;
   backend->rms_norm = rms_norm;
+  backend->layer_norm = layer_norm;
   backend->packed_bytes = packed_bytes;
   backend->pack = pack;
   backend->matmul = matmul;

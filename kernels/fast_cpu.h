@@ -31,6 +31,7 @@ struct FastOps {
   // own.
   void (*attend)(const SpanAttentionArgs& args, int kv_head, int first, int last, float* scratch);
   void (*rms_norm)(const float* x, const float* weight, float eps, int rows, int cols, float* out);
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int rows, int cols, float* out);
   void (*gate)(Activation activation, float* gate, const float* up, int64_t first, int64_t last);
   void (*add)(float* x, const float* y, float scale, int64_t first, int64_t last);
 };

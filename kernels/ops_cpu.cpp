@@ -103,6 +103,17 @@ void rms_norm(const float* x, const float* weight, float eps, int rows, int cols
   }
 }
 
+void layer_norm(const float* x, const float* weight, const float* bias, float eps, int rows, int cols, float* out) {
+  for (int r = 0; r < rows; ++r, x += cols, out += cols) {
+    double mean = 0, squares = 0;
+    for (int c = 0; c < cols; ++c) mean += double{x[c]} / cols;
+    for (int c = 0; c < cols; ++c) squares += (double{x[c]} - mean) * (double{x[c]} - mean);
+    const double inverse = 1.0 / std::sqrt(squares / cols + double{eps});
+    for (int c = 0; c < cols; ++c)
+      out[c] = static_cast<float>((double{x[c]} - mean) * inverse * double{weight[c]} + double{bias[c]});
+  }
+}
+
 void matmul(const PackedWeight& w, const float* bias, const float* x, int n_tokens, float* out) {
   const auto cols = static_cast<size_t>(w.cols);
   std::vector<float> row(cols);
@@ -208,13 +219,19 @@ void span_attention(const SpanAttentionArgs& a) {
   }
 }
 
+namespace {
+
+double activate(Activation activation, double x) {
+  if (activation == Activation::GeluErf) return x * std::erfc(-x / std::numbers::sqrt2) / 2;
+  const double u = std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x);
+  return x / (1 + std::exp(activation == Activation::Silu ? -x : -2 * u));
+}
+
+}  // namespace
+
 void gate(Activation activation, float* gate, const float* up, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) {
-    const double x = double{gate[i]};
-    const double u = std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x);
-    const double exponent = activation == Activation::Silu ? x : 2 * u;
-    gate[i] = static_cast<float>(x / (1 + std::exp(-exponent)) * double{up[i]});
-  }
+  for (int64_t i = 0; i < n; ++i)
+    gate[i] = static_cast<float>(activate(activation, double{gate[i]}) * (up == nullptr ? 1.0 : double{up[i]}));
 }
 
 void add(float* x, const float* y, float scale, int64_t n) {

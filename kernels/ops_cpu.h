@@ -8,6 +8,7 @@ namespace longleaf::kernels::twin {
 
 void embed(const Weight& table, const int32_t* ids, int n_tokens, float* out);
 void rms_norm(const float* x, const float* weight, float eps, int rows, int cols, float* out);
+void layer_norm(const float* x, const float* weight, const float* bias, float eps, int rows, int cols, float* out);
 // REQUIRES: w.data is not packed, but rows as files store them.
 void matmul(const PackedWeight& w, const float* bias, const float* x, int n_tokens, float* out);
 void rope(const RopeArgs& args, int first, int last);        // tokens [first, last)

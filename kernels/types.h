@@ -78,10 +78,11 @@ struct PackedWeight {
   DevicePtr data = nullptr;
 };
 
-// What gates the feed-forward part.
+// What gates or bends the feed-forward part.
 enum class Activation : int32_t {
-  Silu,  // x / (1 + e^-x): SwiGLU (Shazeer, arXiv 2002.05202)
-  Gelu,  // x / (1 + e^-2u) with u = sqrt(2/pi) (x + 0.044715 x^3), the tanh form (Hendrycks and Gimpel, 1606.08415)
+  Silu,     // x / (1 + e^-x): SwiGLU (Shazeer, arXiv 2002.05202)
+  Gelu,     // x / (1 + e^-2u) with u = sqrt(2/pi) (x + 0.044715 x^3), the tanh form (Hendrycks and Gimpel, 1606.08415)
+  GeluErf,  // x (1 + erf(x / sqrt 2)) / 2, the form itself
 };
 
 // Which two numbers of a head form a rotated pair.

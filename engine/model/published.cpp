@@ -27,6 +27,9 @@ constexpr std::array kFamilies = {
     Family{"smollm3", "smollm3", "silu", false},
     Family{"granite", "granite", "silu"},
     Family{"olmo2", "olmo2", "silu"},
+    Family{"bert", "bert", "gelu"},
+    Family{"roberta", "bert", "gelu"},
+    Family{"xlm-roberta", "bert", "gelu"},
 };
 
 class Translator {
@@ -51,6 +54,7 @@ class Translator {
     set("general.architecture", family_->architecture);
     contents_.style = WeightStyle::Transformers;
     add_shape();
+    if (family_->architecture == "bert") return translate_encoder();
     add_scales();
     LL_RETURN_IF_ERROR(add_experts());
     LL_RETURN_IF_ERROR(add_windows());
@@ -90,6 +94,26 @@ class Translator {
     copy_integer("head_dim", "attention.value_length");
     copy_integer("max_position_embeddings", "context_length");
     copy_integer("vocab_size", "vocab_size");
+  }
+
+  // Models that make vectors of texts.
+  Status translate_encoder() {
+    if (text_of(setting("position_embedding_type"), "absolute") != "absolute")
+      return unsupported("has positions of the kind " + text_of(setting("position_embedding_type")));
+    for (const Json& module : published_.modules.is_array() ? published_.modules : Json::array()) {
+      const std::string type = text_of(member(module, "type"));
+      if (!type.ends_with("Transformer") && !type.ends_with("Pooling") && !type.ends_with("Normalize"))
+        return unsupported("has the part " + type);
+    }
+    copy_number("layer_norm_eps", "attention.layer_norm_epsilon");
+    if (family_->model_type != "bert")  // places before the one behind the padding token's are not used
+      set(key("first_position"), integer_of(setting("pad_token_id")).value_or(1) + 1);
+    const bool first = flag_of(member(published_.pooling, "pooling_mode_cls_token")) ||
+                       text_of(member(published_.pooling, "pooling_mode")) == "cls";
+    constexpr int64_t kMean = 1, kFirst = 2;
+    set(key("pooling_type"), first ? kFirst : kMean);
+    rename_all();
+    return {};
   }
 
   void add_scales() {
@@ -277,16 +301,19 @@ class Translator {
     return {};
   }
 
+  void rename_all() {
+    std::map<std::string_view, Tensor> renamed;
+    for (auto& [name, tensor] : contents_.tensors)
+      if (const std::string ours = ggml_name(name, family_->architecture); !ours.empty())
+        renamed[contents_.keep(ours)] = std::move(tensor);
+    contents_.tensors = std::move(renamed);
+  }
+
   Status rename_tensors() {
     const bool tied = flag_of(setting("tie_word_embeddings"), flag_of(member(published_.config, "tie_word_embeddings"),
                                                                       family_->architecture.starts_with("gemma")));
-    std::map<std::string_view, Tensor> renamed;
-    for (auto& [name, tensor] : contents_.tensors) {
-      const std::string ours = ggml_name(name, family_->architecture);
-      if (ours.empty() || (tied && ours == "output.weight")) continue;
-      renamed[contents_.keep(ours)] = std::move(tensor);
-    }
-    contents_.tensors = std::move(renamed);
+    rename_all();
+    if (tied) contents_.tensors.erase("output.weight");
     if (!tied && contents_.tensors.count("output.weight") == 0)
       return Status(Code::Corrupt,
                     "The model " + contents_.name + " lacks the weights lm_head.weight; download it again");

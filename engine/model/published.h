@@ -9,7 +9,7 @@ namespace longleaf {
 
 struct Published {
   Json config, tokenizer_config, generation_config;  // null where the folder has none
-  Json pooling;                                      // of an embedding model
+  Json pooling, modules;                             // of an embedding model: 1_Pooling/config.json, modules.json
   std::string_view chat_template;                    // of its own file; outlives the contents
 };
 

@@ -23,6 +23,23 @@ constexpr std::array kOfLayer = {
 constexpr std::array kNormsBehind = {Name{"post_attention_layernorm", "post_attention_norm"},
                                      Name{"pre_feedforward_layernorm", "ffn_norm"},
                                      Name{"post_feedforward_layernorm", "post_ffw_norm"}};
+// Of encoders.
+constexpr std::array kOfEncoder = {
+    Name{"embeddings.word_embeddings", "token_embd"},
+    Name{"embeddings.position_embeddings", "position_embd"},
+    Name{"embeddings.token_type_embeddings", "token_types"},
+    Name{"embeddings.LayerNorm", "token_embd_norm"},
+};
+constexpr std::array kOfEncoderLayer = {
+    Name{"attention.self.query", "attn_q"},
+    Name{"attention.self.key", "attn_k"},
+    Name{"attention.self.value", "attn_v"},
+    Name{"attention.output.dense", "attn_output"},
+    Name{"attention.output.LayerNorm", "attn_output_norm"},
+    Name{"intermediate.dense", "ffn_up"},
+    Name{"output.dense", "ffn_down"},
+    Name{"output.LayerNorm", "layer_output_norm"},
+};
 constexpr std::array kOfExpert = {Name{"gate_proj", "ffn_gate"}, Name{"up_proj", "ffn_up"},
                                   Name{"down_proj", "ffn_down"}};
 
@@ -48,6 +65,13 @@ std::string_view take_number(std::string_view& text) {
   return number;
 }
 
+std::string of_encoder(std::string_view rest) {
+  if (!take(rest, "encoder.layer.")) return std::string(find(kOfEncoder, rest));
+  const std::string_view layer = take_number(rest);
+  const std::string_view ours = find(kOfEncoderLayer, rest);
+  return layer.empty() || ours.empty() ? "" : "blk." + std::string(layer) + "." + std::string(ours);
+}
+
 std::string of_layer(std::string_view rest, std::string_view architecture) {
   if (take(rest, "mlp.experts.")) {
     const std::string_view expert = take_number(rest);
@@ -63,16 +87,19 @@ std::string of_layer(std::string_view rest, std::string_view architecture) {
 
 std::string ggml_name(std::string_view name, std::string_view architecture) {
   std::string_view rest = name;
-  for (const char* prefix : {"language_model.", "model.", "language_model."}) take(rest, prefix);
-  if (rest.starts_with("vision_tower.") || rest.starts_with("multi_modal_projector.") ||
-      rest.ends_with("rotary_emb.inv_freq"))
+  for (const char* prefix : {"language_model.", "model.", "language_model.", "bert.", "roberta."}) take(rest, prefix);
+  if (rest.starts_with("vision_tower.") || rest.starts_with("multi_modal_projector.") || rest.starts_with("pooler.") ||
+      rest.ends_with("rotary_emb.inv_freq") || rest.ends_with("position_ids"))
     return {};
+  if (architecture == "bert" && (rest.starts_with("cls.") || rest.starts_with("lm_head."))) return {};
   const size_t dot = rest.rfind('.');
   if (dot == std::string_view::npos) return std::string(name);
   const std::string kind(rest.substr(dot));  // ".weight", ".bias"
   rest = rest.substr(0, dot);
   std::string prefix, ours;
-  if (take(rest, "layers.")) {
+  if (architecture == "bert") {
+    ours = of_encoder(rest);
+  } else if (take(rest, "layers.")) {
     const std::string_view layer = take_number(rest);
     prefix = "blk." + std::string(layer) + ".";
     ours = layer.empty() ? "" : of_layer(rest, architecture);

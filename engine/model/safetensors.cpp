@@ -37,11 +37,12 @@ std::string_view as_text(std::span<const uint8_t> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+// Null when there is no such file.
 Result<Json> json_file(const std::filesystem::path& path, ModelContents& contents) {
   LL_ASSIGN_OR_RETURN(const auto bytes, whole_file(path, contents));
   if (bytes.empty()) return Json();
   Json json = parse_json(as_text(bytes));
-  if (!json.is_object()) return damaged_file(path.filename().string(), "it is no JSON object");
+  if (!json.is_structured()) return damaged_file(path.filename().string(), "it is no JSON");
   return json;
 }
 
@@ -140,6 +141,7 @@ Status open_safetensors(const std::filesystem::path& path, ModelContents& conten
   LL_ASSIGN_OR_RETURN(published.tokenizer_config, json_file(folder / "tokenizer_config.json", contents));
   LL_ASSIGN_OR_RETURN(published.generation_config, json_file(folder / "generation_config.json", contents));
   LL_ASSIGN_OR_RETURN(published.pooling, json_file(folder / "1_Pooling" / "config.json", contents));
+  LL_ASSIGN_OR_RETURN(published.modules, json_file(folder / "modules.json", contents));
   LL_ASSIGN_OR_RETURN(const auto chat_template, whole_file(folder / "chat_template.jinja", contents));
   LL_ASSIGN_OR_RETURN(const auto tokenizer, whole_file(folder / "tokenizer.json", contents));
   if (tokenizer.empty())

@@ -167,6 +167,60 @@ make("granite", "granite",
      embedding_scale=3.0, attention__scale=0.4, residual_scale=0.3, logit_scale=2.0)
 make("olmo2", "olmo2", hf.Olmo2Config(**shape), hf.Olmo2ForCausalLM)
 
+ENCODER = {"embeddings.word_embeddings": "token_embd", "embeddings.position_embeddings": "position_embd",
+           "embeddings.token_type_embeddings": "token_types", "embeddings.LayerNorm": "token_embd_norm",
+           "attention.self.query": "attn_q", "attention.self.key": "attn_k", "attention.self.value": "attn_v",
+           "attention.output.dense": "attn_output", "attention.output.LayerNorm": "attn_output_norm",
+           "intermediate.dense": "ffn_up", "output.dense": "ffn_down", "output.LayerNorm": "layer_output_norm"}
+
+
+def write_encoder(name, model, config):
+    out = gguf.GGUFWriter(OUT / f"{name}.gguf", "bert")
+    out.add_block_count(config.num_hidden_layers)
+    out.add_embedding_length(config.hidden_size)
+    out.add_feed_forward_length(config.intermediate_size)
+    out.add_head_count(config.num_attention_heads)
+    out.add_context_length(config.max_position_embeddings)
+    out.add_layer_norm_eps(config.layer_norm_eps)
+    out.add_pooling_type(gguf.PoolingType.CLS)
+    out.add_tokenizer_model("bert")
+    out.add_token_list(["[UNK]", "[CLS]", "[SEP]"] + [f"\u2581t{i}" for i in range(3, VOCABULARY)])
+    for key, value in model.state_dict().items():
+        place, kind = key.rsplit(".", 1)
+        layer = place.removeprefix("encoder.layer.").split(".", 1)
+        ours = f"blk.{layer[0]}.{ENCODER[layer[1]]}" if len(layer) == 2 and layer[0].isdigit() else ENCODER[place]
+        out.add_tensor(f"{ours}.{kind}", value.float().numpy())
+    out.write_header_to_file()
+    out.write_kv_data_to_file()
+    out.write_tensors_to_file()
+    out.close()
+
+
+def make_encoder(name, config, model_class):
+    """A folder that pools by the mean, and for bert a GGUF file that takes the first row; NAME.vectors has both."""
+    torch.manual_seed(11)
+    model = model_class(config, add_pooling_layer=False).eval()
+    with torch.no_grad():
+        for key, value in model.named_parameters():
+            value.normal_(0, 0.3)
+            if "LayerNorm.weight" in key:
+                value.add_(1.0)
+    save_folder(name, model)
+    if name == "bert":
+        write_encoder(name, model, config)
+    ids = torch.tensor([[(7 * i * i + 3 * i + 1) % VOCABULARY for i in range(TOKENS)]])
+    with torch.no_grad():
+        first = config.pad_token_id + 1 if name == "roberta" else 0  # no token here is padding
+        rows = model.double()(ids, position_ids=torch.arange(first, first + TOKENS)[None]).last_hidden_state[0]
+    (OUT / f"{name}.vectors").write_bytes(torch.stack([rows.mean(0), rows[0]]).float().numpy().tobytes())
+    print(name, float(rows.abs().max()))
+
+
+encoder = dict(vocab_size=VOCABULARY, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+               max_position_embeddings=64, attn_implementation="eager")
+make_encoder("bert", hf.BertConfig(**encoder), hf.BertModel)
+make_encoder("roberta", hf.RobertaConfig(**encoder, pad_token_id=1, type_vocab_size=1), hf.RobertaModel)
+
 torch.manual_seed(7)  # weights in 16 bits, in a folder only
 half = hf.Gemma2ForCausalLM(hf.Gemma2Config(**tied, head_dim=16, query_pre_attn_scalar=16, sliding_window=12)).eval()
 with torch.no_grad():

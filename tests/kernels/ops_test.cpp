@@ -346,6 +346,56 @@ TEST(gates_agree_with_their_twins_at_every_remainder_and_at_the_ends) {
   }
 }
 
+TEST(gelu_agrees_with_its_twin_with_and_without_a_gate) {
+  for (auto& backend : backends()) {
+    for (size_t n : {1u, 15u, 16u, 17u, 1000u, 40000u}) {
+      auto x = random_floats(n, 4.0f), up = random_floats(n), expected = x, alone = x, expected_alone = x;
+      const auto input = x;
+      x[0] = alone[0] = expected[0] = expected_alone[0] = -1000;
+      const auto count = static_cast<int64_t>(n);
+      twin::gate(Activation::GeluErf, expected.data(), up.data(), count);
+      twin::gate(Activation::GeluErf, expected_alone.data(), nullptr, count);
+      CHECK(backend->gate(backend->self, Activation::GeluErf, ptr(x), ptr(up), count).ok());
+      CHECK(backend->gate(backend->self, Activation::GeluErf, ptr(alone), nullptr, count).ok());
+      // The formula is off by 1.5e-7 of erf, half of that of its half; some units of roundings come with it.
+      std::vector<double> bound(n), bound_alone(n);
+      for (size_t i = 0; i < n; ++i) {
+        bound_alone[i] = (0.75e-7 + 8 * kUnit) * std::abs(double{input[i]}) + 1e-30;
+        bound[i] = bound_alone[i] * std::abs(double{up[i]}) + 1e-30;
+      }
+      CHECK(worst(expected, x, bound) <= 1.0);
+      CHECK(worst(expected_alone, alone, bound_alone) <= 1.0);
+    }
+  }
+}
+
+TEST(layer_norm_agrees_with_its_twin) {
+  for (auto& backend : backends()) {
+    for (int cols : {2, 15, 16, 17, 64, 384}) {
+      const int rows = 37;
+      const auto n = static_cast<size_t>(rows * cols);
+      auto x = random_floats(n), weight = random_floats(static_cast<size_t>(cols)), bias = weight;
+      for (float& value : x) value += 3.0f;  // far from zero, as hidden states are
+      std::vector<float> expected(n), got(n, kNaN);
+      twin::layer_norm(x.data(), weight.data(), bias.data(), 1e-5f, rows, cols, expected.data());
+      CHECK(backend->layer_norm(backend->self, ptr(x), ptr(weight), ptr(bias), 1e-5f, rows, cols, ptr(got)).ok());
+      // Both sums are off by (cols / 2 + 6) units, of numbers up to 5; the spread of a row is what divides.
+      std::vector<double> bound(n);
+      for (size_t i = 0; i < n; ++i) {
+        const size_t row = i / static_cast<size_t>(cols) * static_cast<size_t>(cols), c = i - row;
+        double mean = 0, squares = 0;
+        for (size_t j = 0; j < static_cast<size_t>(cols); ++j) mean += double{x[row + j]} / cols;
+        for (size_t j = 0; j < static_cast<size_t>(cols); ++j) squares += std::pow(double{x[row + j]} - mean, 2);
+        const double scale = std::abs(double{weight[c]}) / std::sqrt(squares / cols + 1e-5);
+        bound[i] = (cols / 2.0 + 6) * kUnit * 5 * scale *
+                       (1 + std::abs(double{x[i]} - mean) / std::sqrt(squares / cols + 1e-5)) +
+                   4 * kUnit * (std::abs(double{expected[i]}) + std::abs(double{bias[c]}));
+      }
+      CHECK(worst(expected, got, bound) <= 1.0);
+    }
+  }
+}
+
 TEST(rms_norm_agrees_with_its_twin) {
   for (auto& backend : backends()) {
     for (int cols : {1, 15, 16, 17, 64, 576}) {
