@@ -67,18 +67,34 @@ Result<Route> Asking::findRoute(const DocumentRow& document, const std::string& 
   RouteInput in;
   in.nodes = &input->nodes;
   for (const auto& score : words->scores(question)) in.lexical[score.leaf] = score.score;
-  if (engine_ != nullptr) {
-    const NodeMemory& memory = engine_->node_memory(*input, memoryFolder(library_.folder()));
-    LL_ASSIGN_OR_RETURN(in.question, engine_->question_vector(question, memory, stop));
-    in.vectors = &memory.nodes;
-    // Vectors rank every leaf. Where no word is shared, only nearness of meaning is left, which untrained vectors do
-    // not show reliably: the question is then not answered from this document.
-    if (in.lexical.empty()) in.question.clear();
-  }
+  LL_RETURN_IF_ERROR(addVectors(*input, question, stop, in));
   Route route = longleaf::route(in, {.method = method, .beam = 8, .least_leaves = 64});
   if (rerank > 0 && engine_ != nullptr && !in.question.empty())
     LL_RETURN_IF_ERROR(rankAgain(*input, question, rerank, stop, route));
   return route;
+}
+
+Status Asking::readMeaning(const DocumentRow& document, std::stop_token stop) {
+  LL_ASSIGN_OR_RETURN(const DocumentInput* input, this->input(document));
+  return meaning_->read(*input, on_reading_, std::move(stop)).status();
+}
+
+// Those of the embedding model, or of the language model's memory.
+Status Asking::addVectors(const DocumentInput& input, const std::string& question, std::stop_token stop,
+                          RouteInput& in) {
+  if (meaning_) {
+    LL_ASSIGN_OR_RETURN(const NodeMemory* memory, meaning_->read(input, on_reading_, stop));
+    LL_ASSIGN_OR_RETURN(in.question, meaning_->question(question, *memory, stop));
+    in.vectors = &memory->nodes;
+  } else if (engine_ != nullptr) {
+    const NodeMemory& memory = engine_->node_memory(input, memoryFolder(library_.folder()));
+    LL_ASSIGN_OR_RETURN(in.question, engine_->question_vector(question, memory, stop));
+    in.vectors = &memory.nodes;
+  }
+  // Vectors rank every leaf. Where no word is shared, only nearness of meaning is left, which a language model's
+  // vectors do not show reliably: the question is then not answered from this document.
+  if (in.lexical.empty() && !meaning_) in.question.clear();
+  return {};
 }
 
 // The first leaves by 0.7 z(likelihood) + 0.3 z(score), as the KV reuse specification (f) has it.

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "app/meaning.h"
 #include "engine/engine.h"
 #include "engine/routing/router.h"
 #include "ingest/library/chats.h"
@@ -48,8 +49,16 @@ struct AskCallbacks {
 
 class Asking {
  public:
-  //   engine  nullptr: no model is loaded, only `quote` can answer
-  Asking(Library& library, Engine* engine) : library_(library), engine_(engine) {}
+  //   engine    nullptr: no model is loaded, only `quote` can answer
+  //   embedder  nullptr: words decide what a question reaches, with the model's own memory where there is one
+  explicit Asking(Library& library, Engine* engine, Embedder* embedder = nullptr) : library_(library), engine_(engine) {
+    if (embedder != nullptr) meaning_.emplace(library, *embedder);
+  }
+
+  // Told while leaves that have no vector yet get one, before the first question of a document.
+  void onReading(Meaning::Progress progress) { on_reading_ = std::move(progress); }
+  // Makes the vectors of a document now. REQUIRES: an embedder.
+  Status readMeaning(const DocumentRow& document, std::stop_token stop);
 
   // The document as the engine reads it; kept until another one is asked for.
   Result<const DocumentInput*> input(const DocumentRow& document);
@@ -75,8 +84,12 @@ class Asking {
   Status cite(const std::vector<int64_t>& leaves, Asked& asked);
   Status sayNotFound(const AskCallbacks& callbacks, Asked& asked);
 
+  Status addVectors(const DocumentInput& input, const std::string& question, std::stop_token stop, RouteInput& in);
+
   Library& library_;
   Engine* engine_;
+  std::optional<Meaning> meaning_;
+  Meaning::Progress on_reading_;
   DocumentInput input_;
   std::optional<LexicalIndex> words_;  // of words_document_
   std::pair<std::string, int64_t> words_document_;

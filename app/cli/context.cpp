@@ -20,7 +20,9 @@ constexpr size_t kShortId = 12;
 
 void Context::addOptions(CLI::App& app) {
   app.add_option("--library", data_option_, "Data folder")->type_name("DIR");
-  app.add_option("--model", model_, "GGUF model file")->type_name("FILE");
+  app.add_option("--model", model_, "GGUF file or safetensors folder")->type_name("FILE");
+  app.add_option("--embedder", embedder_file_, "Embedding model (BERT family) that helps to find passages")
+      ->type_name("FILE");
   app.add_option("--device", device_, "auto, cpu or cuda[:N]")->type_name("NAME");
   app.add_option("--threads", threads_, "Threads to compute with (0: one per processor)")->check(CLI::Range(0, 1024));
   app.add_flag("--json", json_, "Print JSON for programs");
@@ -74,6 +76,28 @@ Result<Engine*> Context::engine() {
     log(LogLevel::Warning,
         "The model has no chat template that this version knows; plain questions and answers are used");
   return engine_.get();
+}
+
+Result<Embedder*> Context::embedder() {
+  if (embedder_ == nullptr && !embedder_file_.empty()) {
+    LL_ASSIGN_OR_RETURN(embedder_, Embedder::load(embedder_file_, threads_));
+  }
+  return embedder_.get();
+}
+
+Result<std::unique_ptr<Asking>> Context::asking(bool with_model) {
+  LL_ASSIGN_OR_RETURN(Library * library, this->library());
+  Engine* engine = nullptr;
+  if (with_model && hasModel()) {
+    LL_ASSIGN_OR_RETURN(engine, this->engine());
+  }
+  LL_ASSIGN_OR_RETURN(Embedder * embedder, this->embedder());
+  auto asking = std::make_unique<Asking>(*library, engine, embedder);
+  asking->onReading([this](size_t done, size_t leaves) {
+    progress("Reading for meaning: passage " + std::to_string(done) + " of " + std::to_string(leaves));
+    if (done == leaves) progress("");
+  });
+  return asking;
 }
 
 Result<DocumentRow> Context::document(const std::string& name) {

@@ -31,6 +31,11 @@ class Context {
   // Device and model of the options; Invalid without --model.
   Result<Engine*> engine();
   bool hasModel() const { return !model_.empty(); }
+  // The embedding model of the options; nullptr without one.
+  Result<Embedder*> embedder();
+  bool hasEmbedder() const { return !embedder_file_.empty(); }
+  // An Asking with both, as far as they are given. with_model: false leaves the language model out.
+  Result<std::unique_ptr<Asking>> asking(bool with_model = true);
 
   // By id, title or path; a PDF that is not there yet is imported first.
   Result<DocumentRow> document(const std::string& name);
@@ -47,7 +52,7 @@ class Context {
   int failed(const Status& status);
 
  private:
-  std::string data_option_, model_, device_ = "auto";
+  std::string data_option_, model_, embedder_file_, device_ = "auto";
   bool json_ = false, verbose_ = false, progress_ = false, password_from_stdin_ = false, line_open_ = false;
   int threads_ = 0;
   std::filesystem::path data_folder_;
@@ -55,6 +60,7 @@ class Context {
   std::stop_source stop_;
   std::unique_ptr<Library> library_;
   std::unique_ptr<Engine> engine_;
+  std::unique_ptr<Embedder> embedder_;
 };
 
 // Commands register themselves; each sets `run` when it was chosen.

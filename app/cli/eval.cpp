@@ -101,11 +101,7 @@ Json sharesJson(const std::vector<int>& ks, const std::vector<Share>& shares, bo
 int runRetrieval(Context& context, const Arguments& args) {
   LL_TRY(const auto questions, readQuestions(args.questions));
   LL_TRY(Library * library, context.library());
-  Engine* engine = nullptr;
-  if (context.hasModel()) {
-    LL_TRY(engine, context.engine());
-  }
-  Asking asking(*library, engine);
+  LL_TRY(const auto asking, context.asking());
   std::vector<Share> total(args.k.size());
   std::map<std::string, std::vector<Share>> per_document;
   for (const Question& question : questions) {
@@ -115,8 +111,8 @@ int runRetrieval(Context& context, const Arguments& args) {
       continue;
     }
     LL_TRY(const Route route,
-           asking.findRoute(*document, question.text,
-                            args.method == "descent" ? RouteMethod::Descent : RouteMethod::Flat, 0, context.stop()));
+           asking->findRoute(*document, question.text,
+                             args.method == "descent" ? RouteMethod::Descent : RouteMethod::Flat, 0, context.stop()));
     LL_TRY(const auto reached, pagesReached(*library, *document, route, args.k));
     auto& own = per_document[question.document];
     own.resize(args.k.size());

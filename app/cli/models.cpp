@@ -38,18 +38,47 @@ void printFacts(const ModelFacts& facts) {
       static_cast<double>(facts.needed_bytes) / (1 << 20));
 }
 
+Json embedderJson(const std::string& path, const EmbedderFacts& facts) {
+  return {{"path", path},
+          {"title", facts.title},
+          {"architecture", "bert"},
+          {"use", "embedding"},
+          {"quantisation", facts.weight_format},
+          {"layers", facts.n_layers},
+          {"width", facts.d_model},
+          {"vocabulary", facts.n_vocab},
+          {"context", facts.context_tokens},
+          {"weight_bytes", facts.weight_bytes}};
+}
+
+void printEmbedder(const std::string& path, const EmbedderFacts& facts) {
+  std::printf(
+      "%s\n  an embedding model: helps to find passages, does not write answers (--embedder)\n  %s, %d layers, width "
+      "%d, "
+      "reads %d tokens at once, weights %.1f MiB\n",
+      path.c_str(), facts.weight_format.c_str(), facts.n_layers, facts.d_model, facts.context_tokens,
+      static_cast<double>(facts.weight_bytes) / (1 << 20));
+}
+
+// What one model is, printed or as JSON.
+Result<Json> tell(Context& context, const std::filesystem::path& path) {
+  if (is_embedder(path)) {
+    LL_ASSIGN_OR_RETURN(const EmbedderFacts facts, describe_embedder(path));
+    if (!context.json()) printEmbedder(path.string(), facts);
+    return embedderJson(path.string(), facts);
+  }
+  LL_ASSIGN_OR_RETURN(const ModelFacts facts, describe_model(path));
+  if (!context.json()) printFacts(facts);
+  return factsJson(facts);
+}
+
 int runModelsList(Context& context) {
   Json all = Json::array();
   for (const auto& path : findModels(context.dataFolder())) {
-    const auto facts = describe_model(path);
-    if (context.json())
-      all.push_back(facts.ok() ? factsJson(*facts)
-                               : Json{{"path", path.string()}, {"problem", facts.status().message()}});
-    else if (facts.ok())
-      printFacts(*facts);
-    else
+    const auto facts = tell(context, path);
+    if (!facts.ok() && !context.json())
       std::printf("%s\n  cannot be used: %s\n", path.c_str(), facts.status().message().c_str());
-    if (!context.json()) all.push_back(nullptr);
+    all.push_back(facts.ok() ? *facts : Json{{"path", path.string()}, {"problem", facts.status().message()}});
   }
   if (context.json())
     Context::print({{"models", all}});
@@ -60,11 +89,8 @@ int runModelsList(Context& context) {
 }
 
 int runModelsShow(Context& context, const std::string& file) {
-  LL_TRY(const ModelFacts facts, describe_model(file));
-  if (context.json())
-    Context::print(factsJson(facts));
-  else
-    printFacts(facts);
+  LL_TRY(const Json facts, tell(context, file));
+  if (context.json()) Context::print(facts);
   return kDone;
 }
 

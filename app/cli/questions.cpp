@@ -50,15 +50,11 @@ Result<Json> routeJson(Library& library, const DocumentRow& document, const Rout
 int runRoute(Context& context, const AskArguments& args) {
   LL_TRY(const DocumentRow document, context.document(args.document));
   LL_TRY(Library * library, context.library());
-  Engine* engine = nullptr;
-  if (context.hasModel()) {
-    LL_TRY(engine, context.engine());
-  }
+  LL_TRY(const auto asking, context.asking());
   context.progress("");
-  Asking asking(*library, engine);
   const auto start = std::chrono::steady_clock::now();
   LL_TRY(const Route route,
-         asking.findRoute(document, args.question, methodNamed(args.method), args.rerank, context.stop()));
+         asking->findRoute(document, args.question, methodNamed(args.method), args.rerank, context.stop()));
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   LL_TRY(const Json json, routeJson(*library, document, route, static_cast<size_t>(args.k), seconds));
   if (context.json()) return Context::print(json), kDone;
@@ -69,12 +65,25 @@ int runRoute(Context& context, const AskArguments& args) {
   return kDone;
 }
 
+int printMeaning(Context& context, const DocumentRow& document) {
+  if (context.json())
+    Context::print({{"leaves", document.leaves}});
+  else
+    std::printf("The meaning of %d leaves is in the library\n", document.leaves);
+  return kDone;
+}
+
 int runEncode(Context& context, const std::string& name) {
   LL_TRY(const DocumentRow document, context.document(name));
   LL_TRY(Library * library, context.library());
+  LL_TRY(const auto asking, context.asking());
+  if (context.hasEmbedder()) {
+    if (const Status status = asking->readMeaning(document, context.stop()); !status.ok())
+      return context.failed(status);
+    if (!context.hasModel()) return printMeaning(context, document);
+  }
   LL_TRY(Engine * engine, context.engine());
-  Asking asking(*library, engine);
-  LL_TRY(const DocumentInput* input, asking.input(document));
+  LL_TRY(const DocumentInput* input, asking->input(document));
   const auto progress = [&](const EncodeProgress& p) {
     context.progress("Encoding: " + std::to_string(p.leaves_done) + " of " + std::to_string(p.leaves) + " leaves");
   };
@@ -177,8 +186,8 @@ int runAsk(Context& context, const AskArguments& args) {
     callbacks.on_text = [](std::string_view text) {
       std::printf("%.*s", static_cast<int>(text.size()), text.data()), std::fflush(stdout);
     };
-  Asking asking(*library, engine);
-  LL_TRY(const Asked asked, asking.ask(document, args.question, options, callbacks, context.stop()));
+  LL_TRY(const auto asking, context.asking(engine != nullptr));
+  LL_TRY(const Asked asked, asking->ask(document, args.question, options, callbacks, context.stop()));
   LL_TRY(const auto pages, library->pages(document.key));
   const MemoryUse memory = engine != nullptr ? engine->memory_use() : MemoryUse{};
   const std::string device = engine != nullptr ? engine->device() : "none";

@@ -16,6 +16,7 @@ namespace longleaf {
 namespace {
 
 const QString kModelSetting = QStringLiteral("model");
+const QString kEmbedderSetting = QStringLiteral("embedder");
 constexpr qsizetype kShownProblems = 6;
 const QString kDocumentSetting = QStringLiteral("document");
 
@@ -33,6 +34,7 @@ void Application::start(const QStringList& files) {
   window_.show();
   offerSample_ = files.isEmpty();
   library_.loadSetting(kModelSetting);
+  library_.loadSetting(kEmbedderSetting);
   library_.loadSetting(kDocumentSetting);
   library_.loadDocuments();
   import_.resume();
@@ -96,7 +98,7 @@ void Application::connectLibrary() {
     library_.loadDocuments();
   });
   connect(&library_, &LibraryController::settingLoaded, this, [this](const QString& name, const QString& value) {
-    if (name == kModelSetting && !value.isEmpty()) engine_.openModel(value);
+    if ((name == kModelSetting || name == kEmbedderSetting) && !value.isEmpty()) engine_.openModel(value);
     if (name == kDocumentSetting && value.toLongLong() != 0 && offerSample_) {
       remembered_ = true;
       library_.openDocument(value.toLongLong());
@@ -145,6 +147,18 @@ void Application::connectEngine() {
     window_.figures()->setFigures({});
     window_.setModelOpen(false);
     library_.saveSetting(kModelSetting, {});
+    library_.saveSetting(kEmbedderSetting, {});
+  });
+  connect(&engine_, &EngineController::embedderOpened, this, [this](const QString& file, const QString& title) {
+    window_.setModelOpen(true);
+    window_.showNotice(
+        tr("%1 helps to find passages by their meaning. To have answers written, open a language model.").arg(title),
+        false);
+    library_.saveSetting(kEmbedderSetting, file);
+  });
+  connect(&engine_, &EngineController::readingProgress, window_.job(), &ui::JobBar::setJob);
+  connect(&engine_, &EngineController::readingDone, this, [this] {
+    if (import_.pending() == 0 && !engine_.isEncoding()) window_.job()->clear();
   });
   connect(&engine_, &EngineController::modelFailed, this,
           [this](const QString&, const QString& reason) { window_.showNotice(reason, true); });

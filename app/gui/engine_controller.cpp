@@ -38,8 +38,28 @@ Result<Asking*> EngineController::asking() {
   if (library_ == nullptr) {
     LL_ASSIGN_OR_RETURN(library_, Library::open(folder_));
   }
-  if (asking_ == nullptr) asking_ = std::make_unique<Asking>(*library_, engine_.get());
+  if (asking_ == nullptr) {
+    asking_ = std::make_unique<Asking>(*library_, engine_.get(), embedder_.get());
+    asking_->onReading([this](size_t done, size_t leaves) { showReading(done, leaves); });
+  }
   return asking_.get();
+}
+
+void EngineController::showReading(size_t done, size_t leaves) {
+  if (done == leaves) return home([this] { emit readingDone(); });
+  if (secondsSince(reading_shown_) < kSecondsBetweenFigures) return;
+  reading_shown_ = Clock::now();
+  const ui::JobItem job{
+      tr("Reading for meaning"), static_cast<qint64>(done), static_cast<qint64>(leaves), tr("leaves"), -1, false};
+  home([this, job] { emit readingProgress(job); });
+}
+
+void EngineController::openEmbedder(const QString& file) {
+  auto loaded = Embedder::load(file.toStdString());
+  if (!loaded.ok()) return home([this, file, text = toSentence(loaded.status())] { emit modelFailed(file, text); });
+  asking_.reset();
+  embedder_ = std::move(*loaded);
+  home([this, file, title = QString::fromStdString(embedder_->facts().title)] { emit embedderOpened(file, title); });
 }
 
 ui::Figures EngineController::figures(const AnswerStats* stats) const {
@@ -60,6 +80,7 @@ ui::Figures EngineController::figures(const AnswerStats* stats) const {
 
 void EngineController::openModel(const QString& file) {
   thread_.post([this, file] {
+    if (is_embedder(file.toStdString())) return openEmbedder(file);
     asking_.reset();
     engine_.reset();
     auto loaded = Engine::load(file.toStdString(), {});
@@ -77,6 +98,7 @@ void EngineController::closeModel() {
   thread_.post([this] {
     asking_.reset();
     engine_.reset();
+    embedder_.reset();
     home([this] { emit modelClosed(); });
   });
 }

@@ -21,6 +21,7 @@ class EngineController final : public QObject {
   explicit EngineController(std::filesystem::path folder, QObject* parent = nullptr);
   ~EngineController() override;
 
+  // A model that makes vectors of texts is kept beside the one that answers, and helps to find passages.
   void openModel(const QString& file);
   void closeModel();
   // Every question has an id; signals of others than the last are not sent.
@@ -35,13 +36,16 @@ class EngineController final : public QObject {
 
  signals:
   void modelOpened(const QString& file, const ui::Figures& figures);
-  void modelClosed();
+  void embedderOpened(const QString& file, const QString& title);
+  void modelClosed();  // both kinds
   void modelFailed(const QString& file, const QString& reason);
   void routed(const QHash<qint64, ui::RouteMark>& marks);
   void textCame(const QString& text);
   void figuresChanged(const ui::Figures& figures);
   void answered(qint64 document, const ui::ChatItem& item);
   void answerFailed(const QString& reason);
+  void readingProgress(const ui::JobItem& job);  // for meaning, before a document's first question
+  void readingDone();
   void encodeProgress(const ui::JobItem& job);
   void encoded(const QString& summary);
   void encodeFailed(const QString& reason);
@@ -54,6 +58,8 @@ class EngineController final : public QObject {
                                      const QList<ui::PageItem>& pages, std::stop_token stop);
   Result<EncodeReport> encodeNow(qint64 document, std::stop_token stop);
   Result<Asking*> asking();
+  void openEmbedder(const QString& file);
+  void showReading(size_t done, size_t leaves);
   ui::Figures figures(const AnswerStats* stats) const;
 
   void postEncode(qint64 document);
@@ -61,8 +67,10 @@ class EngineController final : public QObject {
   void homeIfCurrent(quint64 id, std::function<void()> done);
 
   std::filesystem::path folder_;
-  std::unique_ptr<Library> library_;  // the thread's, like the next two
+  std::unique_ptr<Library> library_;  // the thread's, like the next four
   std::unique_ptr<Engine> engine_;
+  std::unique_ptr<Embedder> embedder_;
+  std::chrono::steady_clock::time_point reading_shown_;
   std::unique_ptr<Asking> asking_;
   quint64 current_ = 0;
   qint64 encoding_ = 0;  // the document, 0: none

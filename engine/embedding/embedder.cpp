@@ -49,6 +49,11 @@ bool is_embedder(const std::filesystem::path& path) {
   return file.ok() && (*file)->text_or("general.architecture", "") == "bert";
 }
 
+Result<EmbedderFacts> describe_embedder(const std::filesystem::path& path) {
+  LL_ASSIGN_OR_RETURN(const auto file, ModelFile::open(path));
+  return read_encoder_facts(*file);
+}
+
 Result<std::unique_ptr<Embedder>> Embedder::load(const std::filesystem::path& path, int n_threads) {
   std::unique_ptr<Embedder> embedder(new Embedder);
   embedder->parts_ = std::make_unique<Parts>();

@@ -28,6 +28,8 @@ struct EmbedderFacts {
 // What a text is to the search. Some models are trained with words in front that say so.
 enum class TextRole { Passage, Question };
 
+// Reads a model's description without loading it. Returns as Embedder::load.
+Result<EmbedderFacts> describe_embedder(const std::filesystem::path& file);
 // True when `file` says it is such a model; false for all others and for what cannot be read.
 bool is_embedder(const std::filesystem::path& file);
 

@@ -22,13 +22,13 @@ std::vector<float> centred(std::vector<float> vector, const std::vector<float>& 
   return vector;
 }
 
-NodeMemory make_node_memory(const std::vector<DocumentNode>& nodes, const NodeVectors& leaves) {
+NodeMemory make_node_memory(const std::vector<DocumentNode>& nodes, const NodeVectors& leaves, bool centre) {
   NodeMemory memory;
   if (leaves.empty()) return memory;
   memory.mean.assign(leaves.begin()->second.size(), 0.0f);
-  for (const auto& [key, vector] : leaves)
-    for (size_t i = 0; i < vector.size(); ++i) memory.mean[i] += vector[i] / static_cast<float>(leaves.size());
-  if (leaves.size() == 1) std::fill(memory.mean.begin(), memory.mean.end(), 0.0f);  // nothing to tell apart
+  if (centre && leaves.size() > 1)  // of one alone, nothing would be left
+    for (const auto& [key, vector] : leaves)
+      for (size_t i = 0; i < vector.size(); ++i) memory.mean[i] += vector[i] / static_cast<float>(leaves.size());
 
   for (size_t i = nodes.size(); i-- > 0;) {  // children come behind their parents
     const DocumentNode& node = nodes[i];

@@ -18,8 +18,9 @@ struct NodeMemory {
 };
 
 // leaves  pooled hidden states by node key, all of one length. Nodes whose subtree has none get no memory.
+// centre: remove the mean of all leaves, which the hidden states of a language model share; else `mean` is zero.
 // A parent is the mean of its children weighted by log(1 + tokens), normalised.
-NodeMemory make_node_memory(const std::vector<DocumentNode>& nodes, const NodeVectors& leaves);
+NodeMemory make_node_memory(const std::vector<DocumentNode>& nodes, const NodeVectors& leaves, bool centre = true);
 
 // Removes `mean` and normalises: comparable with node memories by a dot product.
 std::vector<float> centred(std::vector<float> vector, const std::vector<float>& mean);

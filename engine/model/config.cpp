@@ -179,6 +179,10 @@ Result<ModelConfig> read_model_config(const ModelFile& file) {
   const Keys keys(file);
   ModelConfig c;
   if (keys.architecture().empty()) return lacks(file, "the name of its architecture");
+  if (keys.architecture() == "bert")
+    return Status(Code::Unsupported, "The model " + file.name() +
+                                         " makes vectors of texts and cannot write answers; give it with --embedder, "
+                                         "and a language model with --model");
   c.architecture = find_architecture(keys.architecture());
   if (c.architecture == nullptr)
     return Status(Code::Unsupported, "The model " + file.name() + " has the architecture " +

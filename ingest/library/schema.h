@@ -4,7 +4,8 @@
 //   documents ─┬─ pages      one row per page; `words` holds the page as read (protocol.h) until the tree is made;
 //              │             of recognised pages for good
 //              ├─ outline    the file's own outline, until the tree is made
-//              ├─ nodes      sections and leaves; `ordinal` is reading order, parents before children
+//              ├─ nodes ── node_vectors
+//              │             sections and leaves; `ordinal` is reading order, parents before children
 //              ├─ blocks     text with the box of every word; `node` is the leaf
 //              └─ chats ── messages ── citations
 //   pages.recognised         1: by text recognition; 2: so, but the tree does not have it yet
@@ -82,6 +83,12 @@ DROP TABLE leaf_index;
 CREATE VIRTUAL TABLE leaf_index USING fts5(
   path, body, content = 'leaf_text', content_rowid = 'key', tokenize = "longleaf");
 INSERT INTO leaf_index(leaf_index) VALUES ('rebuild');
+)sql",
+                                                            // Vectors of leaves, by the model that made them.
+                                                            R"sql(
+CREATE TABLE node_vectors(
+  node INTEGER NOT NULL REFERENCES nodes ON DELETE CASCADE, model INTEGER NOT NULL, vector BLOB NOT NULL,
+  PRIMARY KEY(node, model)) WITHOUT ROWID;
 )sql"};
 
 }  // namespace longleaf

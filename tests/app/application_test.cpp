@@ -120,6 +120,25 @@ class ApplicationTest : public QObject {
     QVERIFY(window().chat()->transcript().contains(QStringLiteral("no source found")));
   }
 
+  void anEmbeddingModelIsKeptAndReadsADocumentOnce() {
+    const QString model = QStringLiteral(LONGLEAF_TEST_DATA "/models/bert.gguf");
+    application_->start({pdf_});
+    QTRY_VERIFY_WITH_TIMEOUT(application_->document() != 0, 120000);
+    QSignalSpy opened(engine(), &EngineController::embedderOpened), read(engine(), &EngineController::readingDone);
+    emit window().modelOpened(model);
+    QTRY_VERIFY_WITH_TIMEOUT(opened.count() == 1, 120000);
+    QVERIFY(window().notice().contains(QStringLiteral("find passages")));
+    for (int i = 0; i < 2; ++i) {
+      ask(QStringLiteral("How many litres per minute does pump number 7 deliver?"));
+      QTRY_VERIFY_WITH_TIMEOUT(!window().chat()->isAnswering(), 120000);
+      QVERIFY(window().chat()->transcript().contains(QStringLiteral("149 litres per minute")));
+    }
+    QCOMPARE(read.count(), 1);
+    auto library = Library::open(*folder_ / "lib");
+    QVERIFY(library.ok());
+    QTRY_COMPARE(QString::fromStdString(*(*library)->setting("embedder")), model);
+  }
+
   void anAnswerOutlivesItsDocumentBeingReadAnew() {
     openEverything();
     QSignalSpy text(engine(), &EngineController::textCame);
@@ -237,9 +256,7 @@ class ApplicationTest : public QObject {
   }
 
   // A document is open and read to its end.
-  bool isRead() {
-    return application_->document() != 0 && window().chat()->findChild<QPlainTextEdit*>()->isEnabled();
-  }
+  bool isRead() { return application_->document() != 0 && window().chat()->findChild<QPlainTextEdit*>()->isEnabled(); }
 
   void ask(const QString& question) {
     auto* input = window().chat()->findChild<QPlainTextEdit*>();

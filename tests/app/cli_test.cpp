@@ -241,6 +241,28 @@ TEST(models_bench_doctor_check_and_backup_work) {
   CHECK_EQ(rig.run("backup " + (rig.folder / "copy.sqlite").string()).status, 2);
 }
 
+TEST(an_embedding_model_reads_a_document_once_and_helps_to_route) {
+  const Rig rig;
+  const std::string embedder = " --embedder " LONGLEAF_TEST_DATA "/models/bert.gguf";
+  const auto encoded = rig.run("--json" + embedder + " encode " + rig.pdf);
+  CHECK_EQ(encoded.status, 0);
+  CHECK(encoded.json()["leaves"].get<int>() > 5);
+  const auto again = rig.run("--progress" + embedder + " route " + rig.pdf + " 'pump number 7'");
+  CHECK_EQ(again.status, 0);
+  CHECK(again.err.find("Reading for meaning") == std::string::npos);  // the vectors were kept
+  const auto asked =
+      rig.run("--json" + embedder + " ask " + rig.pdf + " 'How many litres per minute does pump number 7 deliver?'");
+  CHECK_EQ(asked.json()["citations"][0]["page"].get<int>(), 8);
+  // Nothing in the question is a word of the document: only meaning can rank its leaves.
+  CHECK(rig.run("--json route " + rig.pdf + " zzz").json()["leaves"].empty());
+  CHECK(!rig.run("--json" + embedder + " route " + rig.pdf + " zzz").json()["leaves"].empty());
+  const auto shown = rig.run("--json models show " LONGLEAF_TEST_DATA "/models/bert.gguf");
+  CHECK_EQ(shown.json()["use"].get<std::string>(), "embedding");
+  const auto wrong = rig.run("--model " LONGLEAF_TEST_DATA "/models/bert.gguf ask " + rig.pdf + " x");
+  CHECK_EQ(wrong.status, 1);
+  CHECK(wrong.err.find("--embedder") != std::string::npos);
+}
+
 TEST(retrieval_is_measured_from_a_list_of_questions) {
   const Rig rig(10);
   std::ofstream questions(rig.folder / "q.jsonl");
