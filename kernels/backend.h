@@ -66,7 +66,8 @@ struct Backend {
   Status (*pack)(void* self, const Weight& rows, DevicePtr to);
   // For every product p: p.out (n_tokens, p.w.rows) = x (n_tokens, cols) · p.wᵀ + p.bias. All have the same cols.
   // For weights in block formats, x is first rounded to 8 bits: per token and block of 32 columns, to multiples of
-  // max|x|/127. Each output is summed in the same order whatever n_tokens is: batching changes no bit.
+  // max|x|/127; for BF16 weights to bfloat16, half to even. Each output is summed in the same order whatever n_tokens
+  // is: batching changes no bit.
   Status (*matmul)(void* self, std::span<const Product> products, DevicePtr x, int n_tokens);
   Status (*rope)(void* self, const RopeArgs& args);
   Status (*kv_write)(void* self, const KvRowsArgs& args);

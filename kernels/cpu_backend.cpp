@@ -34,7 +34,7 @@ struct Cpu {
   std::vector<std::vector<float>> scratch;  // one per thread
   std::unordered_map<DevicePtr, size_t> sizes;
   MemoryInfo memory;
-  std::vector<float> codes, plain;  // activations of the product under way: quantized, and as they are
+  std::vector<float> codes, plain, rounded;  // activations of the product under way: see Activations
   size_t limit_bytes;
   const FastOps* ops = nullptr;  // nullptr: the twins
 
@@ -172,6 +172,25 @@ Result<Activations> prepare(Cpu& c, const float* x, int cols, int n_tokens, bool
   return a;
 }
 
+// … rounded to bfloat16.
+Result<uint32_t*> prepare_bfloat(Cpu& c, const float* x, int cols, int n_tokens) {
+  LL_RETURN_IF_ERROR(c.grow({&c.rounded, 1}, static_cast<size_t>(n_tokens) * static_cast<size_t>(cols)));
+  auto* words = reinterpret_cast<uint32_t*>(c.rounded.data());
+  const int tile = c.ops->tile_tokens, tiles = (n_tokens + tile - 1) / tile;
+  c.pool.parallel_for(tiles, 1, [&](int begin, int end, int) {
+    c.ops->prepare_bfloat(x, cols, begin * tile, std::min(n_tokens, end * tile), words);
+  });
+  return words;
+}
+
+void multiply_one(const FastOps& ops, const Product& p, const Activations& a, int n_tokens, int begin, int end,
+                  uint8_t* scratch) {
+  if (p.w.type == DType::BF16)
+    ops.matmul_bfloat(p.w, floats(p.bias), a, n_tokens, floats(p.out), begin, end);
+  else
+    ops.matmul_panels(p.w, floats(p.bias), a, n_tokens, floats(p.out), begin, end, scratch);
+}
+
 // Panels of all products, one after another: one loop for all threads.
 void multiply_panels(Cpu& c, std::span<const Product> products, const Activations& a, int n_tokens) {
   int panels = 0;
@@ -181,8 +200,7 @@ void multiply_panels(Cpu& c, std::span<const Product> products, const Activation
     auto* scratch = reinterpret_cast<uint8_t*>(c.scratch_for(thread));
     for (const Product& p : products) {
       const int own = panel_count(p.w.rows), last = std::min(end, own);
-      if (begin < last)
-        c.ops->matmul_panels(p.w, floats(p.bias), a, n_tokens, floats(p.out), std::max(begin, 0), last, scratch);
+      if (begin < last) multiply_one(*c.ops, p, a, n_tokens, std::max(begin, 0), last, scratch);
       begin -= own;
       end -= own;
     }
@@ -197,8 +215,9 @@ Status matmul(void* self, std::span<const Product> products, DevicePtr x, int n_
     return {};
   }
   Activations a;
-  bool has_codes = false, has_floats = false;
-  for (const Product& p : products) (is_quantized(p.w.type) ? has_codes : has_floats) = true;
+  bool has_codes = false, has_bfloats = false, has_floats = false;
+  for (const Product& p : products)
+    (is_quantized(p.w.type) ? has_codes : p.w.type == DType::BF16 ? has_bfloats : has_floats) = true;
   if (has_codes) {
     LL_ASSIGN_OR_RETURN(a, prepare(c, floats(x), products[0].w.cols, n_tokens, true));
     if (n_tokens >= c.ops->tile_tokens) LL_RETURN_IF_ERROR(c.reserve_scratch(matmul_scratch(products[0].w.cols) / 4));
@@ -206,6 +225,9 @@ Status matmul(void* self, std::span<const Product> products, DevicePtr x, int n_
   if (has_floats) {
     LL_ASSIGN_OR_RETURN(const Activations plain, prepare(c, floats(x), products[0].w.cols, n_tokens, false));
     a.floats = plain.floats;
+  }
+  if (has_bfloats) {
+    LL_ASSIGN_OR_RETURN(a.bfloats, prepare_bfloat(c, floats(x), products[0].w.cols, n_tokens));
   }
   multiply_panels(c, products, a, n_tokens);
   return {};
@@ -300,6 +322,16 @@ const FastOps* ops_for(Isa isa) {
   const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
                           __builtin_cpu_supports("avx512vnni") && has_avx2;
+  if (has_avx512 && __builtin_cpu_supports("avx512bf16") && (isa == Isa::Best || isa == Isa::Avx512Bf16)) {
+    static const FastOps ops = [] {
+      FastOps with_pairs = avx512::fast_ops();
+      with_pairs.isa = "AVX-512 VNNI and BF16";
+      with_pairs.prepare_bfloat = avx512bf16::prepare_bfloat;
+      with_pairs.matmul_bfloat = avx512bf16::matmul_bfloat;
+      return with_pairs;
+    }();
+    return &ops;
+  }
   if (has_avx512 && (isa == Isa::Best || isa == Isa::Avx512)) return &avx512::fast_ops();
   if (has_avx2 && (isa == Isa::Best || isa == Isa::Avx2)) return &avx2::fast_ops();
   if (__builtin_cpu_supports("sse4.2") && (isa == Isa::Best || isa == Isa::Sse42)) return &sse42::fast_ops();

@@ -139,7 +139,7 @@ void weigh(const Tile& tile, int n) {
       const Vf number = splat(static_cast<float>(i));
       Vf score = load(place);
       if (tile.a.soft_cap > 0) score = soften(score, tile.a.soft_cap);
-      score = (number >= low) & (number < high) ? score : splat(kNothing);
+      score = ((number >= low) & (number < high)) ? score : splat(kNothing);
       store(place, score);
       top = score > top ? score : top;
     }

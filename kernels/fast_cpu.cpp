@@ -102,8 +102,17 @@ void add(float* x, const float* y, float scale, int64_t first, int64_t last) {
 }  // namespace
 
 const FastOps& fast_ops() {
-  static const FastOps ops{
-      LONGLEAF_ISA_NAME, kTileTokens, prepare_activations, matmul_panels, attend, rms_norm, layer_norm, gate, add};
+  static const FastOps ops{LONGLEAF_ISA_NAME,
+                           kTileTokens,
+                           prepare_activations,
+                           prepare_bfloat,
+                           matmul_panels,
+                           matmul_bfloat,
+                           attend,
+                           rms_norm,
+                           layer_norm,
+                           gate,
+                           add};
   return ops;
 }
 

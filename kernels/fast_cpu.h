@@ -7,7 +7,8 @@
 namespace longleaf::kernels {
 
 // A matrix product's input, in tiles of tokens: within a tile, block by block (or column by column), token by token.
-// Quantized: int8 codes in blocks of kBlockCols, x ≈ scale * code, and what minima need. Or plain floats.
+// Quantized: int8 codes in blocks of kBlockCols, x ≈ scale * code, and what minima need. Or plain floats, or rounded to
+// bfloat16.
 struct Activations {
   int8_t* codes = nullptr;       // n_tokens * cols
   float* scales = nullptr;       // n_tokens * cols / 32
@@ -15,7 +16,8 @@ struct Activations {
   float* minima = nullptr;       // likewise: the sums times the scales
   int32_t* half_sums = nullptr;  // n_tokens * cols / 16: the same for half blocks
   float* half_minima = nullptr;
-  float* floats = nullptr;  // n_tokens * cols
+  float* floats = nullptr;      // n_tokens * cols
+  uint32_t* bfloats = nullptr;  // likewise, rounded: floats, or pairs of bfloat16 (fast_bfloat.cpp)
 };
 
 struct FastOps {
@@ -24,9 +26,14 @@ struct FastOps {
   // last is one or the number of tokens.
   int tile_tokens;
   void (*prepare_activations)(const float* x, int cols, int first, int last, bool quantized, const Activations& to);
+  // … into `to`, rounded; at most n_tokens * cols words.
+  void (*prepare_bfloat)(const float* x, int cols, int first, int last, uint32_t* to);
   // Rows of panels [begin, end) of the product; see panels.h. scratch: matmul_scratch() bytes, the thread's own.
   void (*matmul_panels)(const PackedWeight& w, const float* bias, const Activations& x, int n_tokens, float* out,
                         int begin, int end, uint8_t* scratch);
+  // The same for bfloat16 weights.
+  void (*matmul_bfloat)(const PackedWeight& w, const float* bias, const Activations& x, int n_tokens, float* out,
+                        int begin, int end);
   // Query tokens [first, last) of the heads of KV head `kv_head`. scratch: attention_scratch() floats, the thread's
   // own.
   void (*attend)(const SpanAttentionArgs& args, int kv_head, int first, int last, float* scratch);
@@ -55,7 +62,14 @@ static inline size_t attention_scratch(const SpanAttentionArgs& args, int tokens
   return (rows + kWidest) * (2 * d + 4 + kPageTokens) + 2 * kPageTokens * d;
 }
 
+#define LONGLEAF_BFLOAT_OPS(isa)                                                                               \
+  namespace isa {                                                                                              \
+  void prepare_bfloat(const float* x, int cols, int first, int last, uint32_t* to);                            \
+  void matmul_bfloat(const PackedWeight& w, const float* bias, const Activations& x, int n_tokens, float* out, \
+                     int begin, int end);                                                                      \
+  }
 #define LONGLEAF_FAST_OPS(isa)                                                                                    \
+  LONGLEAF_BFLOAT_OPS(isa)                                                                                        \
   namespace isa {                                                                                                 \
   void prepare_activations(const float* x, int cols, int first, int last, bool quantized, const Activations& to); \
   void matmul_panels(const PackedWeight& w, const float* bias, const Activations& x, int n_tokens, float* out,    \
@@ -69,7 +83,9 @@ LONGLEAF_FAST_OPS(baseline)
 LONGLEAF_FAST_OPS(sse42)
 LONGLEAF_FAST_OPS(avx2)
 LONGLEAF_FAST_OPS(avx512)
+LONGLEAF_BFLOAT_OPS(avx512bf16)
 #endif
 #undef LONGLEAF_FAST_OPS
+#undef LONGLEAF_BFLOAT_OPS
 
 }  // namespace longleaf::kernels

@@ -5,20 +5,13 @@
 #include <utility>
 
 #include "kernels/blocks.h"
-#include "kernels/fast_cpu.h"
-#include "kernels/panels.h"
-#include "kernels/simd.h"
+#include "kernels/fast_panels.h"
 
 namespace longleaf::kernels::LONGLEAF_ISA {
 namespace {
 
-constexpr int kTile = LONGLEAF_SIMD_BYTES >= 64 ? 12 : 4;  // tokens whose sums stay in registers
-constexpr int kWords = 8;                                  // of 64 bytes, in a block of 32 columns
-constexpr int kFewTokens = 4;
+constexpr int kWords = 8;  // of 64 bytes, in a block of 32 columns
 static_assert(kExpandedPanelBlock == kBlockCols * kPanelRows + 4 * kPanelRows * 4);
-
-// Tokens of the tile that begins with `rest` tokens left.
-inline int tile_size(int rest) { return rest >= kTile ? kTile : rest >= kFewTokens ? kFewTokens : 1; }
 
 // --- activations ---
 
@@ -323,7 +316,6 @@ inline void expanded_tile(const uint8_t* (&block)[R], int lane, Inputs x, int bl
 template <DType kType>
 inline Vf load_weights(const uint8_t* p) {
   if constexpr (kType == DType::F32) return load(reinterpret_cast<const float*>(p));
-  if constexpr (kType == DType::BF16) return load_bfloat(p);
   return load_half(p);
 }
 
@@ -354,27 +346,6 @@ inline Inputs inputs_of(const Activations& x, int first, int blocks) {
   return {x.codes + base * kBlockCols, x.scales + base, whole ? x.sums + base : x.half_sums + 2 * base,
           whole ? x.minima + base : x.half_minima + 2 * base};
 }
-
-// R panels of one product.
-template <int R>
-struct Panels {
-  const PackedWeight& w;
-  const float* bias;
-  float* out;
-  int index;  // of the first panel
-  const uint8_t* at[R];
-
-  template <int T>
-  void write(int token, int lane, Vf (&sums)[T][R]) const {
-    for (int r = 0; r < R; ++r) {
-      const int row = (index + r) * kPanelRows + lane, rest = w.rows - row, n = rest < kWidth ? rest : kWidth;
-      for (int t = 0; n > 0 && t < T; ++t) {
-        for (int i = 0; bias != nullptr && i < n; ++i) sums[t][r][i] += bias[row + i];
-        std::memcpy(out + int64_t{token + t} * w.rows + row, &sums[t][r], static_cast<size_t>(n) * 4);
-      }
-    }
-  }
-};
 
 // T tokens from `first` on, straight from the packed panels.
 template <DType kType, int R, int T>
@@ -421,30 +392,29 @@ inline int multiply_expanded(const Panels<R>& p, const Activations& x, int n_tok
   return first;
 }
 
-template <DType kType, int R>
-void multiply_panels(const Panels<R>& p, const Activations& x, int n_tokens, uint8_t* scratch) {
-  int t = 0;
-  if constexpr (is_quantized(kType)) {
-    if (n_tokens >= kTile) t = multiply_expanded<kType, R>(p, x, n_tokens, scratch);
-  } else {
-    for (; t + kTile <= n_tokens; t += kTile) multiply_tile<kType, R, kTile>(p, x, t);
+template <DType kType>
+struct Multiply {
+  const Activations& x;
+  int n_tokens;
+  uint8_t* scratch;
+
+  template <int R>
+  void panels(const Panels<R>& p) const {
+    int t = 0;
+    if constexpr (is_quantized(kType)) {
+      if (n_tokens >= kTile) t = multiply_expanded<kType, R>(p, x, n_tokens, scratch);
+    } else {
+      for (; t + kTile <= n_tokens; t += kTile) multiply_tile<kType, R, kTile>(p, x, t);
+    }
+    for (; t + kFewTokens <= n_tokens; t += kFewTokens) multiply_tile<kType, R, kFewTokens>(p, x, t);
+    for (; t < n_tokens; ++t) multiply_tile<kType, R, 1>(p, x, t);
   }
-  for (; t + kFewTokens <= n_tokens; t += kFewTokens) multiply_tile<kType, R, kFewTokens>(p, x, t);
-  for (; t < n_tokens; ++t) multiply_tile<kType, R, 1>(p, x, t);
-}
+};
 
 template <DType kType>
 void multiply(const PackedWeight& w, const float* bias, const Activations& x, int n_tokens, float* out, int begin,
               int end, uint8_t* scratch) {
-  const size_t stride = bytes_per_panel(kType, w.cols);
-  const auto* panels = reinterpret_cast<const uint8_t*>(w.data) + stride * static_cast<size_t>(begin);
-  int index = begin;
-  // A few tokens wait for memory: one stream of weights per thread is what it gives fastest.
-  for (; n_tokens < kTile && index < end; ++index, panels += stride)
-    multiply_panels<kType, 1>({w, bias, out, index, {panels}}, x, n_tokens, scratch);
-  for (; index + 2 <= end; index += 2, panels += 2 * stride)
-    multiply_panels<kType, 2>({w, bias, out, index, {panels, panels + stride}}, x, n_tokens, scratch);
-  if (index < end) multiply_panels<kType, 1>({w, bias, out, index, {panels}}, x, n_tokens, scratch);
+  for_panels(w, bias, n_tokens, out, begin, end, Multiply<kType>{x, n_tokens, scratch});
 }
 
 template <size_t... I>
@@ -453,7 +423,8 @@ constexpr auto multipliers(std::index_sequence<I...>) {
   struct Table {
     Multiply of[sizeof...(I)];
   };
-  return Table{{multiply<static_cast<DType>(I)>...}};
+  constexpr auto kBfloat = static_cast<size_t>(DType::BF16);  // fast_bfloat.cpp
+  return Table{{(I == kBfloat ? nullptr : multiply < I == kBfloat ? DType::F16 : static_cast<DType>(I) >)...}};
 }
 constexpr auto kMultipliers = multipliers(std::make_index_sequence<std::size(kFormats)>());
 

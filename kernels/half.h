@@ -55,6 +55,12 @@ static inline uint16_t float_to_half(float f) {
 #endif
 }
 
+// To nearest even; NaN stays NaN.
+static inline uint16_t float_to_bfloat(float f) {
+  const uint32_t bits = float_to_bits(f);
+  if (f != f) return static_cast<uint16_t>(bits >> 16 | 0x40);
+  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
 static inline float bfloat_to_float(uint16_t b) { return bits_to_float(static_cast<uint32_t>(b) << 16); }
 
 }  // namespace longleaf::kernels

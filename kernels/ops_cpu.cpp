@@ -119,6 +119,8 @@ void matmul(const PackedWeight& w, const float* bias, const float* x, int n_toke
   std::vector<float> row(cols);
   std::vector<double> input(cols * static_cast<size_t>(n_tokens));
   for (size_t i = 0; i < input.size(); ++i) input[i] = double{x[i]};
+  if (w.type == DType::BF16)
+    for (size_t i = 0; i < input.size(); ++i) input[i] = double{bfloat_to_float(float_to_bfloat(x[i]))};
   if (format_of(w.type).values > 1)
     for (size_t i = 0; i < input.size(); i += kActivationBlock) round_to_8_bits(x + i, input.data() + i);
   for (int r = 0; r < w.rows; ++r) {

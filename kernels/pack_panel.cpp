@@ -12,6 +12,14 @@ void copy_columns(const Weight& rows, int first, int n_rows, uint8_t* panel) {
     for (int r = 0; r < n_rows; ++r) to[c * kPanelRows + r] = from[int64_t{r} * rows.cols + c];
 }
 
+void copy_pairs(const Weight& rows, int first, int n_rows, uint8_t* panel) {
+  for (int r = 0; r < n_rows; ++r) {
+    const auto* row = reinterpret_cast<const uint16_t*>(rows.data) + int64_t{first + r} * rows.cols;
+    for (int c = 0; c < rows.cols; ++c)
+      std::memcpy(panel + int64_t{c / 2} * 4 * kPanelRows + 4 * r + 2 * (c % 2), row + c, 2);
+  }
+}
+
 // A stored code, which `bits` bits can hold.
 uint8_t stored_code(DType type, const PanelFormat& format, int8_t code) {
   if (!format.has_table) return static_cast<uint8_t>(code + format.offset);
@@ -81,6 +89,7 @@ void pack_panel(const Weight& rows, int index, uint8_t* panel) {
   const int first = index * kPanelRows, n_rows = rows.rows - first < kPanelRows ? rows.rows - first : kPanelRows;
   std::memset(panel, 0, bytes_per_panel(rows.type, rows.cols));
   if (rows.type == DType::F32) return copy_columns<uint32_t>(rows, first, n_rows, panel);
+  if (rows.type == DType::BF16) return copy_pairs(rows, first, n_rows, panel);
   if (!is_quantized(rows.type)) return copy_columns<uint16_t>(rows, first, n_rows, panel);
   const Format& format = format_of(rows.type);
   const PanelWriter writer{.type = rows.type, .panel = panel};

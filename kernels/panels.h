@@ -8,7 +8,8 @@
 //           minima's factors, uint8
 //   blocks  codes in bit planes (4-bit plane, then 2-bit or 1-bit), 8-bit codes as they are; 64-byte words: byte
 //           4*row + i of word j is column 4*j + i
-// F32, F16 and BF16 keep their numbers: 16 rows, column by column.
+// F32 and F16 keep their numbers: 16 rows, column by column. So does BF16, but in pairs: byte 4*row of word j is the
+// first of column 2j, byte 4*row + 2 of column 2j + 1; a column that is missing is zero.
 // Static, because it is compiled once per instruction set; see simd.h.
 #pragma once
 
@@ -86,6 +87,7 @@ static inline constexpr PanelUnit panel_unit(DType type) {
 }
 
 static inline constexpr size_t bytes_per_panel(DType type, int cols) {
+  if (type == DType::BF16) return static_cast<size_t>((cols + 1) / 2) * kPanelRows * 4;
   if (!is_quantized(type)) return to_cache_line(static_cast<size_t>(cols * kPanelRows * format_of(type).bytes));
   const PanelUnit u = panel_unit(type);
   const int blocks = cols / kBlockCols;

@@ -42,7 +42,7 @@ double worst(const std::vector<float>& a, const std::vector<float>& b, const std
 
 std::vector<BackendPtr> backends() {
   std::vector<BackendPtr> all;
-  for (Isa isa : {Isa::Baseline, Isa::Sse42, Isa::Avx2, Isa::Avx512})
+  for (Isa isa : {Isa::Baseline, Isa::Sse42, Isa::Avx2, Isa::Avx512, Isa::Avx512Bf16})
     if (auto backend = make_cpu_backend({.isa = isa, .n_threads = 2, .limit_bytes = 0}))
       all.push_back(std::move(backend));
   return all;
