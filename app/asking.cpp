@@ -230,6 +230,7 @@ Status Asking::generate(const DocumentRow& document, const std::string& question
   request.max_tokens = options.max_tokens;
   request.evidence_tokens = options.evidence_tokens;
   request.repair_tokens = options.repair_tokens;
+  request.gate = options.gate;
   request.asked = start;
   bool routed = false;
   const auto on_text = [&](std::string_view text) {

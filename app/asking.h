@@ -27,6 +27,7 @@ struct AskOptions {
   int max_tokens = 256;
   int evidence_tokens = 3072;
   int repair_tokens = 0;
+  std::optional<Gate> gate;  // see AnswerRequest
   std::vector<Turn> history;
 };
 

@@ -53,6 +53,10 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::filesystem::path& path, 
   const auto start = Clock::now();
   std::unique_ptr<Engine> engine(new Engine);
   LL_ASSIGN_OR_RETURN(engine->facts_, describe_model(path, options.f32_kv));
+  if (!options.draft.empty()) {
+    LL_ASSIGN_OR_RETURN(const ModelFacts draft, describe_model(options.draft, options.f32_kv));
+    engine->facts_.needed_bytes += draft.needed_bytes;
+  }
   engine->options_ = options;
   engine->parts_ = std::make_unique<Parts>();
   Parts& parts = *engine->parts_;
@@ -69,9 +73,19 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::filesystem::path& path, 
   LL_ASSIGN_OR_RETURN(parts.transformer, Transformer::create(std::move(model)));
   parts.store = std::make_unique<KvStore>(engine->facts_.config, *parts.backend,
                                           options.f32_kv ? kernels::DType::F32 : kernels::DType::F16);
+  if (!options.draft.empty()) LL_RETURN_IF_ERROR(engine->load_draft());
   LL_RETURN_IF_ERROR(engine->measure_rates());
   engine->load_ms_ = 1000 * seconds_since(start);
   return engine;
+}
+
+Status Engine::load_draft() {
+  LL_ASSIGN_OR_RETURN(const auto file, ModelFile::open(options_.draft));
+  LL_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::load(file));
+  LL_RETURN_IF_ERROR(check_same_vocabulary(*parts_->tokenizer, *tokenizer));
+  LL_ASSIGN_OR_RETURN(auto model, Model::load(file, *parts_->backend));
+  LL_ASSIGN_OR_RETURN(parts_->draft, Draft::create(std::move(model), parts_->store->type()));
+  return {};
 }
 
 Engine::~Engine() = default;

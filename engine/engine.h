@@ -7,12 +7,14 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
 
 #include "engine/answer/evidence.h"
 #include "engine/generate/chat_template.h"
+#include "engine/generate/draft.h"
 #include "engine/generate/sampler.h"
 #include "engine/memory/encoder.h"
 #include "engine/memory/node_vectors.h"
@@ -23,6 +25,7 @@ struct EngineOptions {
   int n_threads = 0;              // 0: one per processor
   size_t memory_limit_bytes = 0;  // for KV and workspace; 0: the machine's
   bool f32_kv = false;            // keep keys and values in F32 instead of F16
+  std::filesystem::path draft;    // a smaller model of the same vocabulary, which writes ahead; empty: none
 };
 
 struct ModelFacts {
@@ -56,6 +59,7 @@ struct AnswerRequest {
   SamplerOptions sampler;
   int max_tokens = 256;
   int evidence_tokens = 3072;  // at most; less where the model's trained length is shorter; at least one leaf
+  std::optional<Gate> gate;    // take the draft model's word where it is likely enough; needs one
   int repair_tokens = 0;       // at the head of every later run of leaves, computed again in its new surroundings
   std::chrono::steady_clock::time_point asked = std::chrono::steady_clock::now();
 };
@@ -71,6 +75,7 @@ struct AnswerStats {
   double prefill_tokens_per_s = 0;
   int decode_tokens = 0;
   double decode_tokens_per_s = 0;
+  int guessed_tokens = 0, accepted_tokens = 0;  // that were written ahead, and those of them that are in the answer
 };
 
 struct AnswerResult {
@@ -124,6 +129,7 @@ class Engine {
   Engine() = default;
   friend class Answering;
   struct OpenDocument;
+  Status load_draft();
   Status measure_rates();
   std::vector<TokenId> prefix_of(const DocumentInput& document) const;
   // The document's plan, and its memory file when there is one; kept until another document is asked for.

@@ -12,6 +12,7 @@ struct Engine::Parts {
   std::shared_ptr<const Tokenizer> tokenizer;
   std::unique_ptr<Transformer> transformer;
   std::unique_ptr<KvStore> store;
+  std::unique_ptr<Draft> draft;  // nullptr: none was asked for
 };
 
 struct Engine::OpenDocument {

@@ -2,6 +2,10 @@
 // Static: this header is compiled once per instruction set, and those copies must not be merged by the linker.
 #pragma once
 
+#ifdef __F16C__
+#include <immintrin.h>
+#endif
+
 #include <cstdint>
 #include <cstring>
 
@@ -21,9 +25,7 @@ static inline uint32_t float_to_bits(float f) {
 
 static inline float half_to_float(uint16_t h) {
 #ifdef __F16C__
-  _Float16 value;
-  std::memcpy(&value, &h, 2);
-  return static_cast<float>(value);
+  return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(h)));
 #else
   const uint32_t sign = static_cast<uint32_t>(h & 0x8000) << 16;
   const uint32_t rest = h & 0x7fff;
@@ -36,10 +38,7 @@ static inline float half_to_float(uint16_t h) {
 
 static inline uint16_t float_to_half(float f) {
 #ifdef __F16C__
-  const _Float16 value = static_cast<_Float16>(f);
-  uint16_t h;
-  std::memcpy(&h, &value, 2);
-  return h;
+  return static_cast<uint16_t>(_mm_cvtsi128_si32(_mm_cvtps_ph(_mm_set_ss(f), 0)));
 #else
   const uint32_t bits = float_to_bits(f);
   const auto sign = static_cast<uint16_t>((bits >> 16) & 0x8000);

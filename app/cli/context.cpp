@@ -21,6 +21,8 @@ constexpr size_t kShortId = 12;
 void Context::addOptions(CLI::App& app) {
   app.add_option("--library", data_option_, "Data folder")->type_name("DIR");
   app.add_option("--model", model_, "GGUF file or safetensors folder")->type_name("FILE");
+  app.add_option("--draft", draft_, "Smaller model of the same vocabulary, which writes ahead and is checked")
+      ->type_name("FILE");
   app.add_option("--embedder", embedder_file_, "Embedding model (BERT family) that helps to find passages")
       ->type_name("FILE");
   app.add_option("--device", device_, "auto, cpu or cuda[:N]")->type_name("NAME");
@@ -71,7 +73,9 @@ Result<Engine*> Context::engine() {
     return Status(Code::Invalid, "There is no device “" + device_ + "”; choose auto or cpu");
   }
   progress("Loading the model …");
-  LL_ASSIGN_OR_RETURN(engine_, Engine::load(model_, {.n_threads = threads_, .memory_limit_bytes = 0, .f32_kv = false}));
+  LL_ASSIGN_OR_RETURN(
+      engine_,
+      Engine::load(model_, {.n_threads = threads_, .memory_limit_bytes = 0, .f32_kv = false, .draft = draft_}));
   if (engine_->facts().chat.is_plain())
     log(LogLevel::Warning,
         "The model has no chat template that this version knows; plain questions and answers are used");

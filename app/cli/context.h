@@ -31,6 +31,7 @@ class Context {
   // Device and model of the options; Invalid without --model.
   Result<Engine*> engine();
   bool hasModel() const { return !model_.empty(); }
+  bool hasDraft() const { return !draft_.empty(); }
   // The embedding model of the options; nullptr without one.
   Result<Embedder*> embedder();
   bool hasEmbedder() const { return !embedder_file_.empty(); }
@@ -52,7 +53,7 @@ class Context {
   int failed(const Status& status);
 
  private:
-  std::string data_option_, model_, embedder_file_, device_ = "auto";
+  std::string data_option_, model_, draft_, embedder_file_, device_ = "auto";
   bool json_ = false, verbose_ = false, progress_ = false, password_from_stdin_ = false, line_open_ = false;
   int threads_ = 0;
   std::filesystem::path data_folder_;

@@ -9,6 +9,8 @@ namespace {
 
 struct AskArguments {
   std::string document, question, evidence = "auto", method = "flat";
+  std::string decode = "exact";
+  double hand_over = Gate().hand_over, roll_back = Gate().roll_back;
   int max_tokens = 256, k = 10, evidence_tokens = 3072, repair = 0, top_k = 0, rerank = 0;
   float temperature = 0, top_p = 1, min_p = 0;
   uint64_t seed = 0;
@@ -125,6 +127,8 @@ Json statsJson(const Asked& asked, const MemoryUse& memory, const std::string& d
           {"prefill_tokens_per_s", s.prefill_tokens_per_s},
           {"decode_tokens", s.decode_tokens},
           {"decode_tokens_per_s", s.decode_tokens_per_s},
+          {"guessed_tokens", s.guessed_tokens},
+          {"accepted_tokens", s.accepted_tokens},
           {"peak_device_bytes", memory.peak_device_bytes},
           {"peak_host_bytes", memory.peak_host_bytes},
           {"device", device},
@@ -181,6 +185,9 @@ int runAsk(Context& context, const AskArguments& args) {
   options.max_tokens = args.max_tokens;
   options.evidence_tokens = args.evidence_tokens;
   options.repair_tokens = args.repair;
+  if (args.decode == "bild") options.gate = Gate{args.hand_over, args.roll_back};
+  if (options.gate && !context.hasDraft())
+    return context.failed(Status(Code::Invalid, "--decode bild needs a draft model; add --draft FILE"));
   AskCallbacks callbacks;
   if (!context.json())
     callbacks.on_text = [](std::string_view text) {
@@ -224,6 +231,17 @@ void addAskOptions(CLI::App& ask, AskArguments& args) {
   ask.add_option("--seed", args.seed, "For temperature above 0");
   ask.add_option("--evidence-tokens", args.evidence_tokens, "Text of the document the model may look at, at most")
       ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
+  ask.add_option("--decode", args.decode,
+                 "exact: the model's own answer, word for word, however it is sped up; bild: the draft model's words "
+                 "count where the model finds them likely enough")
+      ->check(CLI::IsMember({"exact", "bild"}))
+      ->capture_default_str();
+  ask.add_option("--hand-over", args.hand_over, "bild: probability below which the draft model does not write")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  ask.add_option("--roll-back", args.roll_back, "bild: surprise (-ln p) above which the model rewrites a word")
+      ->check(CLI::Range(0.0, 100.0))
       ->capture_default_str();
   ask.add_option("--repair", args.repair, "Tokens at the head of each later run of leaves to compute again")
       ->check(CLI::Range(0, 1000000));

@@ -72,7 +72,7 @@ std::vector<TokenId> Answering::question_tokens(const std::vector<Turn>& history
 
 // The evidence and the question, as they are read.
 std::vector<TokenId> Answering::known_tokens() const {
-  std::vector<TokenId> known;
+  std::vector<TokenId> known = entry(0).tokens;
   for (size_t i : chosen_) known.insert(known.end(), entry(i).tokens.begin(), entry(i).tokens.end());
   const auto question = question_tokens(request_.history);
   known.insert(known.end(), question.begin(), question.end());
@@ -226,9 +226,16 @@ Status Answering::generate(const std::function<void(std::string_view)>& on_text,
   };
   const auto start = Clock::now();
   Lookahead ahead(*parts_.transformer, *parts_.store, *strategy_, known_tokens());
+  if (parts_.draft != nullptr) ahead.use_draft(*parts_.draft, request_.gate);
   std::span<const float> logits = logits_;
   for (int i = 0; i < request_.max_tokens; ++i) {
-    const TokenId next = sampler.pick(logits);
+    const auto chosen = ahead.choose(sampler, logits, stop_);
+    if (chosen.status().code() == Code::Cancelled) {
+      result_.stopped = true;
+      break;
+    }
+    LL_RETURN_IF_ERROR(chosen.status());
+    const TokenId next = *chosen;
     if (i == 0) stats.ttft_ms = ms_since(request_.asked);
     if (parts_.tokenizer->ends_answer(next)) break;
     result_.text += stream.push(parts_.tokenizer->decode(next));
@@ -247,6 +254,8 @@ Status Answering::generate(const std::function<void(std::string_view)>& on_text,
     LL_RETURN_IF_ERROR(behind.status());
     logits = *behind;
   }
+  stats.guessed_tokens = ahead.guessed();
+  stats.accepted_tokens = ahead.accepted();
   result_.text += stream.finish();
   say(true);
   return {};

@@ -1,12 +1,21 @@
 #include "engine/generate/lookahead.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace longleaf {
 namespace {
 
 constexpr size_t kLongest = 4, kShortest = 2;  // tokens that must repeat
 constexpr int kMostGuesses = 7;                // with the token itself two tiles of four: see kernels/fast_matmul.cpp
+
+// -ln of the probability.
+double surprise(std::span<const float> logits, TokenId token) {
+  const float top = *std::max_element(logits.begin(), logits.end());
+  double sum = 0;
+  for (float x : logits) sum += std::exp(double{x} - double{top});
+  return std::log(sum) - (double{logits[static_cast<size_t>(token)]} - double{top});
+}
 
 }  // namespace
 
@@ -29,6 +38,37 @@ std::span<const float> Lookahead::row(size_t index) const {
   return std::span(logits_).subspan(index * width, width);
 }
 
+Result<TokenId> Lookahead::choose(Sampler& sampler, std::span<const float> logits, std::stop_token stop) {
+  if (draft_ == nullptr || !gate_) return sampler.pick(logits);
+  const bool pending = taken_ < guesses_.size();
+  drafted_.clear();
+  if (!pending && !text_.empty()) {
+    LL_ASSIGN_OR_RETURN(drafted_, draft_->write(text_, kMostGuesses + 1, gate_->hand_over, std::move(stop)));
+  }
+  if (!pending && drafted_.empty()) return sampler.pick(logits);
+  const TokenId candidate = pending ? guesses_[taken_] : drafted_[0];
+  const bool known = static_cast<size_t>(candidate) < logits.size();
+  return known && surprise(logits, candidate) <= gate_->roll_back ? candidate : sampler.pick(logits);
+}
+
+// What may follow text_.
+Status Lookahead::guess(std::stop_token stop) {
+  guesses_.clear();
+  if (gate_) {
+    if (!drafted_.empty() && drafted_[0] == text_.back()) guesses_.assign(drafted_.begin() + 1, drafted_.end());
+  } else {
+    guesses_ = look_up(text_, length_);
+    if (guesses_.empty() && draft_ != nullptr) {
+      LL_ASSIGN_OR_RETURN(guesses_, draft_->write(text_, length_, worth_checking_, std::move(stop)));
+    }
+  }
+  const auto foreign = std::find_if(guesses_.begin(), guesses_.end(),
+                                    [this](TokenId id) { return id >= transformer_.model().config().n_vocab; });
+  guesses_.erase(foreign, guesses_.end());
+  guessed_ += static_cast<int>(guesses_.size());
+  return {};
+}
+
 Result<std::span<const float>> Lookahead::next(TokenId token, std::stop_token stop) {
   text_.push_back(token);
   if (taken_ < guesses_.size() && guesses_[taken_] == token) {
@@ -40,9 +80,8 @@ Result<std::span<const float>> Lookahead::next(TokenId token, std::stop_token st
         taken_ == guesses_.size() ? std::min(2 * length_, kMostGuesses) : std::max<int>(1, static_cast<int>(taken_));
     store_.truncate(store_.size() - static_cast<int>(guesses_.size() - taken_));
   }
-  guesses_ = look_up(text_, length_);
-  guessed_ += static_cast<int>(guesses_.size());
   taken_ = 0;
+  LL_RETURN_IF_ERROR(guess(stop));
   std::vector<TokenId> batch = {token};
   batch.insert(batch.end(), guesses_.begin(), guesses_.end());
   Status status = transformer_.forward(batch, store_, strategy_, Want::AllLogits, &logits_, stop);

@@ -1,16 +1,19 @@
 // Decoding several tokens at once without changing any: answers quote their evidence, so what followed the last few
-// tokens when they last stood in the text is guessed to follow again; one forward pass computes the guesses together,
-// and a guess counts only when the sampler picks that very token from the logits in front of it. Since a batch gives
-// the same bits as single tokens, the answer is the one that would have come without, greedy or sampled.
-// Saxena, Prompt Lookup Decoding (2023); Leviathan et al., arXiv 2211.17192, with a guess of probability one.
-// Not thread-safe: one thread owns it.
+// tokens when they last stood in the text is guessed to follow again, or a draft model guesses; one forward pass
+// computes the guesses together, and a guess counts only when the sampler picks that very token from the logits in
+// front of it. Since a batch gives the same bits as single tokens, the answer is the one that would have come without,
+// greedy or sampled. Saxena, Prompt Lookup Decoding (2023); Leviathan et al., arXiv 2211.17192, with a guess of
+// probability one. With a gate, tokens of the draft model count that the large one merely finds likely enough: the
+// answer is then another. Not thread-safe: one thread owns it.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <stop_token>
 #include <vector>
 
-#include "engine/transformer/transformer.h"
+#include "engine/generate/draft.h"
+#include "engine/generate/sampler.h"
 
 namespace longleaf {
 
@@ -25,6 +28,18 @@ class Lookahead {
   Lookahead(Transformer& transformer, KvStore& store, const Strategy& strategy, std::vector<TokenId> known)
       : transformer_(transformer), store_(store), strategy_(strategy), text_(std::move(known)) {}
 
+  // From now on guess by `draft` as well, or, with a gate, by it alone. It must outlive this.
+  //   worth_checking  probability from which on a word of the draft model is guessed: a guess costs a share of a pass
+  void use_draft(Draft& draft, std::optional<Gate> gate, double worth_checking = 0.4) {
+    draft_ = &draft;
+    worth_checking_ = worth_checking;
+    gate_ = gate;
+  }
+
+  // The token that follows, of the logits that `next` returned last: the sampler's choice, or with a gate the draft
+  // model's, if it is likely enough.
+  Result<TokenId> choose(Sampler& sampler, std::span<const float> logits, std::stop_token stop);
+
   // The logits behind `token`, which is appended. They are valid until the next call. Errors as Transformer::forward.
   Result<std::span<const float>> next(TokenId token, std::stop_token stop);
 
@@ -33,6 +48,7 @@ class Lookahead {
 
  private:
   std::span<const float> row(size_t index) const;
+  Status guess(std::stop_token stop);
 
   Transformer& transformer_;
   KvStore& store_;
@@ -43,6 +59,10 @@ class Lookahead {
   size_t taken_ = 0;              // guesses that came true
   int length_ = 2;                // of the next guess: grows while guesses come true
   int guessed_ = 0, accepted_ = 0;
+  Draft* draft_ = nullptr;
+  double worth_checking_ = 1;
+  std::optional<Gate> gate_;
+  std::vector<TokenId> drafted_;  // with a gate: what the draft model wrote behind the text
 };
 
 }  // namespace longleaf

@@ -241,6 +241,29 @@ TEST(models_bench_doctor_check_and_backup_work) {
   CHECK_EQ(rig.run("backup " + (rig.folder / "copy.sqlite").string()).status, 2);
 }
 
+TEST(a_draft_model_speeds_up_without_changing_the_answer) {
+  const Rig rig;
+  const std::string draft = (rig.folder / "draft.gguf").string(), foreign = (rig.folder / "foreign.gguf").string();
+  std::ofstream(draft, std::ios::binary) << random_model_gguf(
+      {.layers = 1, .d_model = 64, .heads = 4, .kv_heads = 2, .d_ff = 64, .context = 2000, .seed = 7});
+  std::filesystem::copy(LONGLEAF_TEST_DATA "/models/qwen2.gguf", foreign);
+  const std::string ask = " ask " + rig.pdf + " --max-tokens 40 'How much does pump number 7 deliver?'";
+  const auto plain = rig.run("--json --model " + rig.model + ask);
+  const auto drafted = rig.run("--json --model " + rig.model + " --draft " + rig.model + ask);
+  CHECK_EQ(plain.status, 0);
+  CHECK_EQ(drafted.status, 0);
+  CHECK(plain.json()["answer"] == drafted.json()["answer"]);
+  CHECK(drafted.json()["stats"].contains("accepted_tokens"));
+  const auto gated = rig.run("--json --model " + rig.model + " --draft " + draft + ask +
+                             " --decode bild --hand-over 0 --roll-back 100");
+  CHECK_EQ(gated.status, 0);
+  CHECK(gated.json()["answer"] != plain.json()["answer"]);  // the draft model's own
+  CHECK_EQ(rig.run("--model " + rig.model + ask + " --decode bild").status, 2);
+  const auto refused = rig.run("--model " + rig.model + " --draft " + foreign + ask);
+  CHECK_EQ(refused.status, 1);
+  CHECK(refused.err.find("another vocabulary") != std::string::npos);
+}
+
 TEST(an_embedding_model_reads_a_document_once_and_helps_to_route) {
   const Rig rig;
   const std::string embedder = " --embedder " LONGLEAF_TEST_DATA "/models/bert.gguf";
