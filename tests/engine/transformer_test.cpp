@@ -212,3 +212,77 @@ TEST(stories260k_tells_its_known_story) {
       "a big, red ball";
   if (text.rfind(known, 0) != 0) fail(__FILE__, __LINE__, text);
 }
+
+namespace {
+
+struct Likelihood {
+  double mean = 0;    // -ln p per token of the text
+  double spread = 0;  // standard deviation of the logits
+};
+
+Likelihood likelihood(const std::string& bytes, const std::vector<TokenId>& text) {
+  const auto backend = kernels::make_cpu_backend();
+  const auto file = ModelFile::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "stories260K");
+  const auto model = file.ok() ? Model::load(*file, *backend) : Result<std::shared_ptr<const Model>>(file.status());
+  if (!model.ok()) return fail(__FILE__, __LINE__, model.status().message()), Likelihood{};
+  const auto transformer = Transformer::create(*model);
+  KvStore kv((*model)->config(), *backend, DType::F32);
+  std::vector<float> logits;
+  CHECK((*transformer)->forward(text, kv, DenseStrategy(), Want::AllLogits, &logits).ok());
+  Likelihood out;
+  const size_t n_vocab = logits.size() / text.size();
+  for (size_t t = 0; t + 1 < text.size(); ++t) {
+    const auto row = std::span(logits).subspan(t * n_vocab, n_vocab);
+    double sum = 0, total = 0, squares = 0;
+    for (float x : row) sum += std::exp(double{x}), total += double{x}, squares += double{x} * double{x};
+    const auto n = static_cast<double>(n_vocab);
+    out.mean += (std::log(sum) - double{row[static_cast<size_t>(text[t + 1])]}) / static_cast<double>(text.size() - 1);
+    out.spread += std::sqrt(squares / n - total / n * total / n) / static_cast<double>(text.size() - 1);
+  }
+  return out;
+}
+
+// What the model itself tells: 256 tokens, most likely ones.
+std::vector<TokenId> own_story(const std::string& bytes) {
+  const auto backend = kernels::make_cpu_backend();
+  const auto file = ModelFile::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "stories260K");
+  const auto model = Model::load(*file, *backend);
+  const auto transformer = Transformer::create(*model);
+  KvStore kv((*model)->config(), *backend, DType::F32);
+  std::vector<TokenId> story = {1};
+  std::vector<float> logits;
+  Sampler warm({.temperature = 0.8f, .seed = 3});
+  while (story.size() < 256) {
+    CHECK((*transformer)->forward(std::span(&story.back(), 1), kv, DenseStrategy(), Want::LastLogits, &logits).ok());
+    story.push_back(warm.pick(logits));
+  }
+  return story;
+}
+
+}  // namespace
+
+TEST(quantized_weights_cost_what_their_format_implies) {
+  const auto original = stories_gguf();
+  if (!original) {
+    std::printf("skipped: there is no stories260K in %s\n", shared_data().c_str());
+    return;
+  }
+  const auto story = own_story(*original);
+  const Likelihood exact = likelihood(*original, story);
+  for (DType type : {DType::F16, DType::BF16, DType::Q8_0, DType::Q5_1, DType::Q5_0, DType::Q4_1, DType::Q4_0}) {
+    // The same rounded weights with inputs in f32, and as the engine runs them.
+    const Likelihood plain = likelihood(*stories_gguf(type, true), story),
+                     ours = likelihood(*stories_gguf(type), story);
+    // Inputs of products are rounded: in blocks of 32, whose largest number is about 2.7 standard deviations, to 1/254
+    // of that, evenly spread, 0.0061 of the deviation; to BF16, 2^-9 / sqrt 3. Products in a row (seven in each of five
+    // layers and the output) add up as squares. Logits that are off by e change -ln p of a token by at most sqrt 2 e,
+    // at random, and on the average by e^2 / 2; four standard errors of the mean are allowed.
+    const double each = type == DType::BF16 ? 0.0011 : kernels::format_of(type).values > 1 ? 0.0061 : 1e-6;
+    const double e = each * 6 * plain.spread, n = static_cast<double>(story.size() - 1);
+    const double bound = 4 * std::sqrt(2.0) * e / std::sqrt(n) + e * e / 2 + 1e-5;
+    std::printf("  %s: perplexity %.4f, %.4f with inputs in f32 (F32 %.4f); %.2g of %.2g allowed\n",
+                kernels::name_of(type), std::exp(ours.mean), std::exp(plain.mean), std::exp(exact.mean),
+                std::abs(ours.mean - plain.mean), bound);
+    CHECK(std::abs(ours.mean - plain.mean) <= bound);
+  }
+}

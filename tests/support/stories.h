@@ -5,14 +5,18 @@
 #include <filesystem>
 #include <optional>
 
+#include "kernels/blocks.h"
 #include "tests/support/gguf_writer.h"
+#include "tests/support/quantize.h"
 #include "tests/support/shared_data.h"
 
 namespace longleaf::test {
 
 // llama2.c version 0: seven i32 (dim, hidden, layers, heads, kv heads, vocabulary, context), then f32 tensors, each
 // kind for all layers: embedding, attention norm, wq, wk, wv, wo, ffn norm, w1, w2, w3, final norm, two rope tables.
-inline std::optional<std::string> stories_gguf() {
+//   type   of the matrices whose rows fit its blocks; the others stay F32
+//   plain  store what the rounded weights stand for, as F32
+inline std::optional<std::string> stories_gguf(kernels::DType type = kernels::DType::F32, bool plain = false) {
   const auto folder = shared_data() / "models/stories260K";
   std::ifstream model(folder / "stories260K.bin", std::ios::binary), pieces(folder / "tok512.bin", std::ios::binary);
   int32_t h[7];
@@ -36,11 +40,23 @@ inline std::optional<std::string> stories_gguf() {
   gguf.u32("llama.attention.head_count_kv", static_cast<uint32_t>(kv_heads));
   gguf.u32("llama.context_length", static_cast<uint32_t>(h[6]));
   gguf.f32("llama.attention.layer_norm_rms_epsilon", 1e-5f);
-  gguf.tensor("token_embd.weight", {dim, vocabulary}, read(dim * vocabulary));
+  const auto add = [&](const std::string& name, const std::vector<uint64_t>& shape, std::vector<float> values) {
+    const kernels::Format& format = kernels::format_of(type);
+    const bool fits = shape.size() == 2 && shape[0] % static_cast<uint64_t>(format.values) == 0;
+    if (!fits) return gguf.tensor(name, shape, values);
+    const std::string bytes = quantized(type, values);
+    if (!plain) return gguf.tensor(name, shape, format.ggml_id, bytes.data(), bytes.size());
+    const auto cols = static_cast<int>(shape[0]);
+    for (uint64_t row = 0; row < shape[1]; ++row)
+      kernels::dequantize_row(type,
+                              reinterpret_cast<const uint8_t*>(bytes.data()) + row * kernels::row_bytes(type, cols),
+                              cols, &values[row * shape[0]]);
+    gguf.tensor(name, shape, values);
+  };
+  add("token_embd.weight", {dim, vocabulary}, read(dim * vocabulary));
   const auto each = [&](const char* name, std::vector<uint64_t> shape) {
     const uint64_t n = shape.size() == 2 ? shape[0] * shape[1] : shape[0];
-    for (uint64_t i = 0; i < layers; ++i)
-      gguf.tensor("blk." + std::to_string(i) + "." + name + ".weight", shape, read(n));
+    for (uint64_t i = 0; i < layers; ++i) add("blk." + std::to_string(i) + "." + name + ".weight", shape, read(n));
   };
   each("attn_norm", {dim});
   each("attn_q", {dim, dim});
