@@ -12,7 +12,7 @@ constexpr bool kPairs = true;  // activations are pairs of bfloat16
 constexpr bool kPairs = false;  // … are floats, rounded likewise
 #endif
 
-typedef uint32_t Vu __attribute__((vector_size(LONGLEAF_SIMD_BYTES), aligned(4), may_alias));
+typedef uint32_t Vu __attribute__((vector_size(LONGLEAF_SIMD_BYTES), may_alias));
 
 // The bits of x as bfloat16, to nearest even, in the upper halves; the lower are zero. NaN stays NaN.
 inline Vu rounded_bits(Vf x) {

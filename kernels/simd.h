@@ -15,16 +15,25 @@
 namespace longleaf::kernels::LONGLEAF_ISA {
 
 constexpr int kWidth = LONGLEAF_SIMD_BYTES / 4;
-typedef float Vf __attribute__((vector_size(LONGLEAF_SIMD_BYTES), aligned(4), may_alias));
-typedef int32_t Vi __attribute__((vector_size(LONGLEAF_SIMD_BYTES), aligned(4), may_alias));
+typedef float Vf __attribute__((vector_size(LONGLEAF_SIMD_BYTES), may_alias));
+typedef int32_t Vi __attribute__((vector_size(LONGLEAF_SIMD_BYTES), may_alias));
 
-typedef int8_t Vb __attribute__((vector_size(LONGLEAF_SIMD_BYTES), aligned(1), may_alias));
+typedef int8_t Vb __attribute__((vector_size(LONGLEAF_SIMD_BYTES), may_alias));
 
-static inline Vf load(const float* p) { return *reinterpret_cast<const Vf*>(p); }
-static inline void store(float* p, Vf v) { *reinterpret_cast<Vf*>(p) = v; }
+// Memory that is read and written need not be aligned; variables are, so the types say so (clang holds them to it).
+static inline Vf load(const float* p) {
+  Vf v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+static inline void store(float* p, Vf v) { std::memcpy(p, &v, sizeof v); }
 static inline Vf splat(float x) { return Vf{} + x; }
 
-static inline Vb load_bytes(const uint8_t* p) { return *reinterpret_cast<const Vb*>(p); }
+static inline Vb load_bytes(const uint8_t* p) {
+  Vb v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
 // Widening and narrowing by intrinsics: GCC 12 does it through scalars.
 static inline Vf load_int8(const uint8_t* p) {
 #if defined(__AVX512F__)
