@@ -50,7 +50,7 @@ def write_ids(name, tokenizer):
 
 
 def make(name, tokenizer, trainer=None, special=()):
-    corpus = list(strings())[:4000] + [(OUT / "../../../README.md").read_text()] * 3
+    corpus = list(strings())[:4000] + [(OUT / "../../../LICENSE").read_text()]
     if trainer:
         tokenizer.train_from_iterator(corpus, trainer)
     if special:
@@ -76,7 +76,7 @@ def byte_pairs(name, steps, normalizer=None, added=("<|endoftext|>", "<|im_end|>
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(steps)
     tokenizer.decoder = decoders.ByteLevel()
     make(name, tokenizer, trainers.BpeTrainer(vocab_size=SIZE, initial_alphabet=ALPHABET, show_progress=False),
-         [(text, {}) for text in added])
+         [(text, {"lstrip": name == "gpt2", "rstrip": name == "falcon", "single_word": name == "smollm"}) for text in added])
 
 
 def isolate(pattern):
