@@ -15,18 +15,28 @@ static_assert(kExpandedPanelBlock == kBlockCols * kPanelRows + 4 * kPanelRows * 
 
 // --- activations ---
 
+// A block with a number that is infinite or none: whatever is multiplied by it is none.
+inline void spoil_block(int8_t* codes, float& scale, int32_t* half_sums) {
+  std::memset(codes, 0, kBlockCols);
+  scale = __builtin_nanf("");
+  half_sums[0] = half_sums[1] = 0;
+}
+
 // One token's block of 32 as int8: codes = round(x * 127/max|x|), half to even.
 inline void quantize_block(const float* x, int8_t* codes, float& scale, int32_t* half_sums) {
   constexpr int kVectors = kBlockCols / kWidth;
-  Vf top = {};
+  Vf top = {}, zeros = {};
   for (int i = 0; i < kVectors; ++i) {
     const Vf v = load(x + i * kWidth), magnitude = v < 0.0f ? -v : v;
     top = magnitude > top ? magnitude : top;
+    zeros += v * 0.0f;
   }
+  const float zero = horizontal_sum(zeros);  // NaN where a number of the block is none
+  if (zero != zero) return spoil_block(codes, scale, half_sums);
   const float largest = largest_lane(top);
   scale = largest / 127.0f;
-  const float inverse = largest > 0 ? 127.0f / largest : 0.0f;
-  const Vf shifter = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
+  const float inverse = largest > 1e-36f ? 127.0f / largest : 0.0f;  // not infinite; smaller blocks are zero
+  const Vf shifter = splat(12582912.0f);                             // 1.5 * 2^23: adding it rounds to an integer
   Vi sums[2] = {};
   for (int i = 0; i < kVectors; ++i) {
     const Vi rounded = __builtin_convertvector((load(x + i * kWidth) * inverse + shifter) - shifter, Vi);

@@ -39,6 +39,8 @@ void JobBar::setJob(const JobItem& job) {
   bar_->setRange(0, static_cast<int>(job.total));
   bar_->setValue(static_cast<int>(job.done));
   pause_->setChecked(job.paused);
+  pause_->setVisible(job.controls);
+  cancel_->setVisible(job.controls);
   show();
 }
 

@@ -64,6 +64,7 @@ struct JobItem {
   QString unit;
   double secondsLeft = -1;  // negative: not known yet
   bool paused = false;
+  bool controls = true;  // it can be paused and cancelled by itself
 };
 
 }  // namespace longleaf::ui

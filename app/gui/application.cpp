@@ -98,6 +98,7 @@ void Application::connectLibrary() {
     library_.loadDocuments();
   });
   connect(&library_, &LibraryController::settingLoaded, this, [this](const QString& name, const QString& value) {
+    if (name == kEmbedderSetting) rememberedEmbedder_ = value;
     if ((name == kModelSetting || name == kEmbedderSetting) && !value.isEmpty()) engine_.openModel(value);
     if (name == kDocumentSetting && value.toLongLong() != 0 && offerSample_) {
       remembered_ = true;
@@ -151,9 +152,10 @@ void Application::connectEngine() {
   });
   connect(&engine_, &EngineController::embedderOpened, this, [this](const QString& file, const QString& title) {
     window_.setModelOpen(true);
-    window_.showNotice(
-        tr("%1 helps to find passages by their meaning. To have answers written, open a language model.").arg(title),
-        false);
+    if (file != rememberedEmbedder_)
+      window_.showNotice(
+          tr("%1 helps to find passages by their meaning. To have answers written, open a language model.").arg(title),
+          false);
     library_.saveSetting(kEmbedderSetting, file);
   });
   connect(&engine_, &EngineController::readingProgress, window_.job(), &ui::JobBar::setJob);

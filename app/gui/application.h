@@ -45,7 +45,8 @@ class Application final : public QObject {
   QHash<QString, QString> passwords_;  // file → password, for this run only
   qint64 scanned_ = 0;                 // the document whose scans were offered to be read
   bool offerSample_ = false, remembered_ = false;
-  QStringList problems_;  // with the files that were opened last
+  QString rememberedEmbedder_;  // opened by itself, without a word
+  QStringList problems_;        // with the files that were opened last
   ui::MainWindow window_;
 };
 

@@ -46,12 +46,23 @@ Result<Asking*> EngineController::asking() {
 }
 
 void EngineController::showReading(size_t done, size_t leaves) {
-  if (done == leaves) return home([this] { emit readingDone(); });
   if (secondsSince(reading_shown_) < kSecondsBetweenFigures) return;
   reading_shown_ = Clock::now();
-  const ui::JobItem job{
-      tr("Reading for meaning"), static_cast<qint64>(done), static_cast<qint64>(leaves), tr("leaves"), -1, false};
+  const ui::JobItem job{tr("Reading for meaning"),
+                        static_cast<qint64>(done),
+                        static_cast<qint64>(leaves),
+                        tr("leaves"),
+                        -1,
+                        false,
+                        false};
+  reading_ = true;
   home([this, job] { emit readingProgress(job); });
+}
+
+// Also when it was stopped halfway: what it was shown in is free again.
+void EngineController::endReading() {
+  if (reading_) home([this] { emit readingDone(); });
+  reading_ = false;
 }
 
 void EngineController::openEmbedder(const QString& file) {
@@ -118,6 +129,7 @@ void EngineController::stopAnswer() { answerStop_.request_stop(); }
 void EngineController::answer(quint64 id, qint64 document, const QString& question, const QString& evidence,
                               const QList<ui::PageItem>& pages, std::stop_token stop) {
   auto item = answerAndKeep(id, document, question, evidence, pages, std::move(stop));
+  endReading();
   if (!item.ok()) return homeIfCurrent(id, [this, text = toSentence(item.status())] { emit answerFailed(text); });
   homeIfCurrent(id, [this, document, chatItem = std::move(*item)] { emit answered(document, chatItem); });
 }
@@ -136,6 +148,7 @@ Result<ui::ChatItem> EngineController::answerAndKeep(quint64 id, qint64 document
 
   AskCallbacks callbacks;
   callbacks.on_route = [&](const Route& route) {
+    endReading();
     homeIfCurrent(id, [this, marks = toMarks(route)] { emit routed(marks); });
   };
   callbacks.on_text = [&](std::string_view text) {

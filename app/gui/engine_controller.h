@@ -60,6 +60,7 @@ class EngineController final : public QObject {
   Result<Asking*> asking();
   void openEmbedder(const QString& file);
   void showReading(size_t done, size_t leaves);
+  void endReading();
   ui::Figures figures(const AnswerStats* stats) const;
 
   void postEncode(qint64 document);
@@ -67,10 +68,11 @@ class EngineController final : public QObject {
   void homeIfCurrent(quint64 id, std::function<void()> done);
 
   std::filesystem::path folder_;
-  std::unique_ptr<Library> library_;  // the thread's, like the next four
+  std::unique_ptr<Library> library_;  // the thread's, like the next five
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Embedder> embedder_;
   std::chrono::steady_clock::time_point reading_shown_;
+  bool reading_ = false;  // for meaning, and shown
   std::unique_ptr<Asking> asking_;
   quint64 current_ = 0;
   qint64 encoding_ = 0;  // the document, 0: none

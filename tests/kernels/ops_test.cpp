@@ -193,6 +193,28 @@ TEST(matmul_agrees_with_its_twin_for_every_format_and_remainder) {
   }
 }
 
+TEST(numbers_that_are_none_come_out_as_none_and_tiny_ones_as_nothing) {
+  for (auto& backend : backends()) {
+    for (const Format& format : kFormats) {
+      for (float bad : {kNaN, std::numeric_limits<float>::infinity()}) {
+        const int rows = 17, cols = 512, tokens = 13;
+        Matrix m(*backend, format.type, rows, cols);
+        auto x = random_floats(tokens * cols);
+        x[3 * cols + 100] = bad;
+        std::fill_n(x.begin() + 5 * cols, cols, 1e-39f);
+        std::vector<float> out(tokens * rows, 0.0f);
+        const Product product{m.packed, nullptr, ptr(out)};
+        CHECK(backend->matmul(backend->self, {&product, 1}, ptr(x), tokens).ok());
+        for (int r = 0; r < rows; ++r) {
+          CHECK(!std::isfinite(out[static_cast<size_t>(3 * rows + r)]));
+          CHECK(std::abs(out[static_cast<size_t>(5 * rows + r)]) < 1e-30f);
+          CHECK(std::isfinite(out[static_cast<size_t>(4 * rows + r)]));
+        }
+      }
+    }
+  }
+}
+
 TEST(products_of_one_input_are_the_same_together_and_alone) {
   for (auto& backend : backends()) {
     const int cols = 512, tokens = 5;
