@@ -35,7 +35,9 @@ struct Asking::Sentence {
 };
 
 Result<const DocumentInput*> Asking::input(const DocumentRow& document) {
-  if (input_.id == document.id && input_.key == document.key) return &input_;
+  LL_ASSIGN_OR_RETURN(std::string state, library_.text_state(document.key));
+  if (input_.id == document.id && input_.key == document.key && state_ == state) return &input_;
+  words_.reset();
   DocumentInput input{document.id, document.key, document.title, {}};
   LL_ASSIGN_OR_RETURN(const auto nodes, library_.tree(document.key));
   for (const NodeRow& node : nodes) {
@@ -48,6 +50,7 @@ Result<const DocumentInput*> Asking::input(const DocumentRow& document) {
     input.nodes.push_back(std::move(out));
   }
   input_ = std::move(input);
+  state_ = std::move(state);
   return &input_;
 }
 

@@ -92,6 +92,7 @@ class Asking {
   std::optional<Meaning> meaning_;
   Meaning::Progress on_reading_;
   DocumentInput input_;
+  std::string state_;                  // of its text in the library, when it was read
   std::optional<LexicalIndex> words_;  // of words_document_
   std::pair<std::string, int64_t> words_document_;
 };

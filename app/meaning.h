@@ -5,6 +5,8 @@
 #include <functional>
 #include <stop_token>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "engine/embedding/embedder.h"
 #include "engine/memory/node_vectors.h"
@@ -18,18 +20,22 @@ class Meaning {
 
   Meaning(Library& library, Embedder& embedder) : library_(library), embedder_(embedder) {}
 
-  // Node memories of the document; leaves that have no vector yet get one first. Cancelled keeps what is done.
+  // Node memories of the document; leaves that have no vector yet get one first. Cancelled keeps what is done, as does
+  // Invalid, when the document was made anew meanwhile.
   Result<const NodeMemory*> read(const DocumentInput& document, const Progress& progress, std::stop_token stop);
   // Comparable with them.
   Result<std::vector<float>> question(const std::string& text, const NodeMemory& memory, std::stop_token stop);
 
  private:
-  Status add_missing(const DocumentInput& document, NodeVectors& leaves, const Progress& progress,
-                     std::stop_token stop);
+  Status keep(const DocumentInput& document, const std::string& state,
+              std::vector<std::pair<int64_t, std::vector<float>>>& made);
+  Status add_missing(const DocumentInput& document, const std::string& state, NodeVectors& leaves,
+                     const Progress& progress, std::stop_token stop);
   Library& library_;
   Embedder& embedder_;
   std::string document_;  // that `memory_` is of
   int64_t document_key_ = 0;
+  std::string state_;  // of its text, as Library::text_state has it
   NodeMemory memory_;
 };
 

@@ -1,7 +1,8 @@
 // How the CPU keeps a weight matrix for its matrix products: packed once, when a model is loaded.
 //
 // Rows stand in panels of 16, so that a vector instruction serves 16 outputs and every output is summed in one lane,
-// column by column: no result depends on vector width, batch or threads. A panel of a block format is a run of units,
+// column by column: no result depends on batch or threads, nor on the width of vectors (but products of bfloat16 pairs
+// round in the processor's own way). A panel of a block format is a run of units,
 // read from the first byte to the last; a unit is a header of whole cache lines and one or more blocks of 32 columns:
 //   header  16-bit scales of the 16 rows, at byte 0, where minima are none a second block's at byte 32; minima at
 //           byte 32; where scales have two levels, behind those per group of columns 16 factors, int8, then the

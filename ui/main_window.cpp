@@ -61,7 +61,7 @@ MainWindow::MainWindow(QWidget* parent)
   connect(sectionView_, &QTreeView::activated, this, go);
   connect(chat_, &ChatView::sourceActivated, this,
           [this](const SourceItem& source) { pages_->showBoxes(source.page, source.boxes); });
-  setModelOpen(false);
+  setModelsOpen(false, false);
 }
 
 void MainWindow::makeLayout() {
@@ -146,9 +146,9 @@ void MainWindow::setRoute(const QHash<qint64, RouteMark>& marks) {
   }
 }
 
-void MainWindow::setModelOpen(bool open) {
-  encode_->setEnabled(open);
-  closeModel_->setEnabled(open);
+void MainWindow::setModelsOpen(bool language, bool embedder) {
+  encode_->setEnabled(language);
+  closeModel_->setEnabled(language || embedder);
 }
 
 void MainWindow::showNotice(const QString& text, bool problem) {

@@ -38,7 +38,8 @@ class MainWindow final : public QMainWindow {
   void setDocuments(const QList<LibraryItem>& documents, qint64 selected);
   void setDocument(const QString& title, const QList<SectionItem>& sections, const QList<PageItem>& pages);
   void setRoute(const QHash<qint64, RouteMark>& marks);
-  void setModelOpen(bool open);
+  // language: answers can be written; embedder: only passages are found better.
+  void setModelsOpen(bool language, bool embedder);
   // A sentence that stays until the next one; problems also say so by colour.
   void showNotice(const QString& text, bool problem);
   QString notice() const;

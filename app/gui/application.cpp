@@ -140,22 +140,28 @@ void Application::connectImport() {
 void Application::connectEngine() {
   connect(&engine_, &EngineController::modelOpened, this, [this](const QString& file, const ui::Figures& figures) {
     window_.figures()->setFigures(figures);
-    window_.setModelOpen(true);
+    hasLanguageModel_ = true;
+    window_.setModelsOpen(hasLanguageModel_, hasEmbedder_);
     window_.showNotice({}, false);
     library_.saveSetting(kModelSetting, file);
   });
-  connect(&engine_, &EngineController::modelClosed, this, [this] {
+  connect(&engine_, &EngineController::languageModelClosed, this, [this] {
+    hasLanguageModel_ = false;
     window_.figures()->setFigures({});
-    window_.setModelOpen(false);
+    window_.setModelsOpen(hasLanguageModel_, hasEmbedder_);
     library_.saveSetting(kModelSetting, {});
+  });
+  connect(&engine_, &EngineController::embedderClosed, this, [this] {
+    hasEmbedder_ = false;
+    window_.setModelsOpen(hasLanguageModel_, hasEmbedder_);
     library_.saveSetting(kEmbedderSetting, {});
   });
   connect(&engine_, &EngineController::embedderOpened, this, [this](const QString& file, const QString& title) {
-    window_.setModelOpen(true);
+    hasEmbedder_ = true;
+    window_.setModelsOpen(hasLanguageModel_, hasEmbedder_);
+    const QString more = hasLanguageModel_ ? QString() : tr(" To have answers written, open a language model.");
     if (file != rememberedEmbedder_)
-      window_.showNotice(
-          tr("%1 helps to find passages by their meaning. To have answers written, open a language model.").arg(title),
-          false);
+      window_.showNotice(tr("%1 helps to find passages by their meaning.").arg(title) + more, false);
     library_.saveSetting(kEmbedderSetting, file);
   });
   connect(&engine_, &EngineController::readingProgress, window_.job(), &ui::JobBar::setJob);

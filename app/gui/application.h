@@ -44,6 +44,7 @@ class Application final : public QObject {
   OpenedDocument document_;
   QHash<QString, QString> passwords_;  // file → password, for this run only
   qint64 scanned_ = 0;                 // the document whose scans were offered to be read
+  bool hasLanguageModel_ = false, hasEmbedder_ = false;
   bool offerSample_ = false, remembered_ = false;
   QString rememberedEmbedder_;  // opened by itself, without a word
   QStringList problems_;        // with the files that were opened last

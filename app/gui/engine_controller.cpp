@@ -92,12 +92,15 @@ ui::Figures EngineController::figures(const AnswerStats* stats) const {
 void EngineController::openModel(const QString& file) {
   thread_.post([this, file] {
     if (is_embedder(file.toStdString())) return openEmbedder(file);
+    // What cannot be a model does not take the place of one.
+    if (const auto facts = describe_model(file.toStdString()); !facts.ok())
+      return home([this, file, text = toSentence(facts.status())] { emit modelFailed(file, text); });
     asking_.reset();
     engine_.reset();
     auto loaded = Engine::load(file.toStdString(), {});
     if (!loaded.ok())
       return home([this, file, text = toSentence(loaded.status())] {
-        emit modelClosed();
+        emit languageModelClosed();
         emit modelFailed(file, text);
       });
     engine_ = std::move(*loaded);
@@ -110,7 +113,10 @@ void EngineController::closeModel() {
     asking_.reset();
     engine_.reset();
     embedder_.reset();
-    home([this] { emit modelClosed(); });
+    home([this] {
+      emit languageModelClosed();
+      emit embedderClosed();
+    });
   });
 }
 

@@ -37,7 +37,8 @@ class EngineController final : public QObject {
  signals:
   void modelOpened(const QString& file, const ui::Figures& figures);
   void embedderOpened(const QString& file, const QString& title);
-  void modelClosed();  // both kinds
+  void languageModelClosed();
+  void embedderClosed();
   void modelFailed(const QString& file, const QString& reason);
   void routed(const QHash<qint64, ui::RouteMark>& marks);
   void textCame(const QString& text);

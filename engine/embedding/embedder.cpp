@@ -64,6 +64,9 @@ Result<std::unique_ptr<Embedder>> Embedder::load(const std::filesystem::path& pa
   if (parts.tokenizer->size() > embedder->facts_.n_vocab)
     return damaged_file(parts.file->name(), "its vocabulary is larger than its table of embeddings");
   parts.backend = kernels::make_cpu_backend({.isa = kernels::Isa::Best, .n_threads = n_threads, .limit_bytes = 0});
+  const size_t around = parts.tokenizer->prefix().size() + parts.tokenizer->suffix().size();
+  if (around >= static_cast<size_t>(std::min(kMostTokens, embedder->facts_.context_tokens)))
+    return damaged_file(parts.file->name(), "it wants more tokens around a text than it can read");
   LL_ASSIGN_OR_RETURN(parts.model, EncoderModel::load(*parts.file, embedder->facts_, *parts.backend,
                                                       std::min(kMostTokens, embedder->facts_.context_tokens)));
   embedder->fingerprint_ = parts.model->fingerprint();
@@ -75,7 +78,7 @@ Result<std::vector<float>> Embedder::embed(std::string_view text, TextRole role,
   const auto tokens = tokenizer.encode(std::string(words_in_front(facts_.title, role)).append(text));
   const auto &prefix = tokenizer.prefix(), &suffix = tokenizer.suffix();
   const auto most = static_cast<size_t>(parts_->model->most_tokens());
-  const size_t room = most > prefix.size() + suffix.size() ? most - prefix.size() - suffix.size() : 1;
+  const size_t room = most - prefix.size() - suffix.size();
   std::vector<float> sum(static_cast<size_t>(facts_.d_model), 0.0f);
   for (size_t begin = 0; begin < tokens.size(); begin += room) {
     const auto part = std::span(tokens).subspan(begin, std::min(room, tokens.size() - begin));

@@ -103,7 +103,7 @@ std::string end_token(const ModelFile& file) {
   const int64_t id = file.integer_or("tokenizer.ggml.eos_token_id", -1);
   return tokens != nullptr && id >= 0 && id < static_cast<int64_t>(tokens->size())
              ? std::string((*tokens)[static_cast<size_t>(id)])
-             : std::string();
+             : std::string(file.text_or("tokenizer.eos_token", ""));
 }
 
 }  // namespace

@@ -32,7 +32,7 @@ Status Draft::append(std::span<const TokenId> tokens, std::stop_token stop) {
 Status Draft::read(std::span<const TokenId> text, std::stop_token stop) {
   const auto same = static_cast<size_t>(std::mismatch(tokens_.begin(), tokens_.end(), text.begin(), text.end()).first -
                                         tokens_.begin());
-  if (same == text.size() && same == tokens_.size()) return {};
+  if (same == text.size() && same == tokens_.size() && !logits_.empty()) return {};
   const size_t kept = std::min(same, text.size() - 1);  // the last one is read again for its logits
   store_.truncate(static_cast<int>(kept));
   tokens_.resize(kept);
@@ -55,8 +55,10 @@ Result<std::vector<TokenId>> Draft::write(std::span<const TokenId> text, int mos
 }
 
 Status check_same_vocabulary(const Tokenizer& large, const Tokenizer& small) {
+  // Tokens without a meaning of their own only fill the table up.
+  const auto pads = [](std::string_view text) { return text.empty() || text.starts_with("[PAD"); };
   for (TokenId id = 0; id < std::min(large.size(), small.size()); ++id)
-    if (large.text(id) != small.text(id))
+    if (large.text(id) != small.text(id) && !(pads(large.text(id)) && pads(small.text(id))))
       return Status(Code::Unsupported, "The draft model has another vocabulary (token " + std::to_string(id) + " is “" +
                                            std::string(small.text(id)) + "”, not “" + std::string(large.text(id)) +
                                            "”); choose a smaller model of the same family");

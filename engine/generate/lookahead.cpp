@@ -38,12 +38,19 @@ std::span<const float> Lookahead::row(size_t index) const {
   return std::span(logits_).subspan(index * width, width);
 }
 
+// The draft model's words; without enough memory for it there are none, and the answer goes on.
+Result<std::vector<TokenId>> Lookahead::written(int most, double least, std::stop_token stop) {
+  auto tokens = draft_->write(text_, most, least, std::move(stop));
+  if (tokens.status().code() == Code::NoMemory) return std::vector<TokenId>{};
+  return tokens;
+}
+
 Result<TokenId> Lookahead::choose(Sampler& sampler, std::span<const float> logits, std::stop_token stop) {
   if (draft_ == nullptr || !gate_) return sampler.pick(logits);
   const bool pending = taken_ < guesses_.size();
   drafted_.clear();
   if (!pending && !text_.empty()) {
-    LL_ASSIGN_OR_RETURN(drafted_, draft_->write(text_, kMostGuesses + 1, gate_->hand_over, std::move(stop)));
+    LL_ASSIGN_OR_RETURN(drafted_, written(kMostGuesses + 1, gate_->hand_over, std::move(stop)));
   }
   if (!pending && drafted_.empty()) return sampler.pick(logits);
   const TokenId candidate = pending ? guesses_[taken_] : drafted_[0];
@@ -59,7 +66,7 @@ Status Lookahead::guess(std::stop_token stop) {
   } else {
     guesses_ = look_up(text_, length_);
     if (guesses_.empty() && draft_ != nullptr) {
-      LL_ASSIGN_OR_RETURN(guesses_, draft_->write(text_, length_, worth_checking_, std::move(stop)));
+      LL_ASSIGN_OR_RETURN(guesses_, written(length_, worth_checking_, std::move(stop)));
     }
   }
   const auto foreign = std::find_if(guesses_.begin(), guesses_.end(),

@@ -49,6 +49,7 @@ class Lookahead {
  private:
   std::span<const float> row(size_t index) const;
   Status guess(std::stop_token stop);
+  Result<std::vector<TokenId>> written(int most, double least, std::stop_token stop);
 
   Transformer& transformer_;
   KvStore& store_;

@@ -10,8 +10,17 @@ namespace longleaf {
 
 using Json = nlohmann::json;
 
-// Discarded (is_discarded()) when `text` is no JSON.
-inline Json parse_json(std::string_view text) { return Json::parse(text.begin(), text.end(), nullptr, false); }
+// Discarded (is_discarded()) when `text` is no JSON, or too large for the memory there is. What is nested deeper than
+// kMaxJsonDepth is left out.
+constexpr int kMaxJsonDepth = 64;
+inline Json parse_json(std::string_view text) {
+  const auto keep = [](int depth, Json::parse_event_t, Json&) { return depth <= kMaxJsonDepth; };
+  try {
+    return Json::parse(text.begin(), text.end(), keep, false);
+  } catch (const std::exception&) {  // std::bad_alloc; nothing else is thrown
+    return Json(Json::value_t::discarded);
+  }
+}
 
 // A null value where `object` is no object or lacks `key`.
 inline const Json& member(const Json& object, const char* key) {

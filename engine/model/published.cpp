@@ -13,20 +13,32 @@ namespace {
 struct Family {
   std::string_view model_type, architecture, activation;
   bool window_by_default = true;  // a sliding window in the settings is used unless use_sliding_window says otherwise
+  // What the transformers library takes where config.json leaves it out, and what ours would take differs.
+  const char* defaults = R"({"rms_norm_eps": 1e-6})";
 };
+
+constexpr const char* kGemma2Defaults =
+    R"({"rms_norm_eps": 1e-6, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "sliding_window": 4096,
+        "max_position_embeddings": 8192, "query_pre_attn_scalar": 256, "attn_logit_softcapping": 50.0,
+        "final_logit_softcapping": 30.0, "vocab_size": 256000})";
+constexpr const char* kGemma3Defaults =
+    R"({"rms_norm_eps": 1e-6, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "sliding_window": 4096,
+        "max_position_embeddings": 131072, "query_pre_attn_scalar": 256, "rope_theta": 1000000.0,
+        "rope_local_base_freq": 10000.0, "vocab_size": 262208})";
 constexpr std::array kFamilies = {
     Family{"llama", "llama", "silu"},
-    Family{"mistral", "llama", "silu"},
+    Family{"mistral", "llama", "silu", true,
+           R"({"rms_norm_eps": 1e-6, "num_key_value_heads": 8, "sliding_window": 4096})"},
     Family{"qwen2", "qwen2", "silu", false},
-    Family{"qwen3", "qwen3", "silu", false},
+    Family{"qwen3", "qwen3", "silu", false, R"({"rms_norm_eps": 1e-6, "head_dim": 128})"},
     Family{"qwen3_moe", "qwen3moe", "silu", false},
-    Family{"gemma2", "gemma2", "gelu_pytorch_tanh"},
-    Family{"gemma3", "gemma3", "gelu_pytorch_tanh"},
-    Family{"gemma3_text", "gemma3", "gelu_pytorch_tanh"},
-    Family{"phi3", "phi3", "silu"},
-    Family{"smollm3", "smollm3", "silu", false},
-    Family{"granite", "granite", "silu"},
-    Family{"olmo2", "olmo2", "silu"},
+    Family{"gemma2", "gemma2", "gelu_pytorch_tanh", true, kGemma2Defaults},
+    Family{"gemma3", "gemma3", "gelu_pytorch_tanh", true, kGemma3Defaults},
+    Family{"gemma3_text", "gemma3", "gelu_pytorch_tanh", true, kGemma3Defaults},
+    Family{"phi3", "phi3", "silu", true, R"({"rms_norm_eps": 1e-5})"},
+    Family{"smollm3", "smollm3", "silu", false, R"({"rms_norm_eps": 1e-6, "rope_theta": 2000000.0})"},
+    Family{"granite", "granite", "silu", true, R"({"rms_norm_eps": 1e-6, "attention_multiplier": 1.0})"},
+    Family{"olmo2", "olmo2", "silu", true, R"({"rms_norm_eps": 1e-5})"},
     Family{"bert", "bert", "gelu"},
     Family{"roberta", "bert", "gelu"},
     Family{"xlm-roberta", "bert", "gelu"},
@@ -36,14 +48,17 @@ class Translator {
  public:
   Translator(const Published& published, ModelContents& contents) : published_(published), contents_(contents) {
     const Json& text = member(published.config, "text_config");  // of models that also see pictures
-    config_ = text.is_object() ? &text : &published.config;
+    config_ = text.is_object() ? text : published.config;
   }
 
   Status run() {
-    const std::string type = text_of(member(*config_, "model_type"));
+    const std::string type = text_of(member(config_, "model_type"));
     for (const Family& family : kFamilies)
       if (family.model_type == type) family_ = &family;
     if (family_ == nullptr) return unsupported("has the architecture " + (type.empty() ? "without a name" : type));
+    Json settings = parse_json(family_->defaults);
+    settings.update(config_);
+    config_ = std::move(settings);
     if (member(published_.config, "quantization_config").is_object())
       return unsupported(
           "is quantised by the method " +
@@ -64,7 +79,7 @@ class Translator {
   }
 
  private:
-  const Json& setting(const char* key) const { return member(*config_, key); }
+  const Json& setting(const char* key) const { return member(config_, key); }
 
   Status unsupported(const std::string& what) const {
     return Status(Code::Unsupported, "The model " + contents_.name + " " + what + ", which this version cannot run");
@@ -107,9 +122,13 @@ class Translator {
     }
     copy_number("layer_norm_eps", "attention.layer_norm_epsilon");
     if (family_->model_type != "bert")  // places before the one behind the padding token's are not used
-      set(key("first_position"), integer_of(setting("pad_token_id")).value_or(1) + 1);
-    const bool first = flag_of(member(published_.pooling, "pooling_mode_cls_token")) ||
-                       text_of(member(published_.pooling, "pooling_mode")) == "cls";
+      set(key("first_position"), std::clamp<int64_t>(integer_of(setting("pad_token_id")).value_or(1), 0, 1 << 20) + 1);
+    const std::string mode = text_of(member(published_.pooling, "pooling_mode"), "mean");
+    if (mode != "mean" && mode != "cls") return unsupported("pools its rows by the method " + mode);
+    for (const char* other : {"pooling_mode_max_tokens", "pooling_mode_mean_sqrt_len_tokens",
+                              "pooling_mode_weightedmean_tokens", "pooling_mode_lasttoken"})
+      if (flag_of(member(published_.pooling, other))) return unsupported(std::string("has the setting ") + other);
+    const bool first = flag_of(member(published_.pooling, "pooling_mode_cls_token")) || mode == "cls";
     constexpr int64_t kMean = 1, kFirst = 2;
     set(key("pooling_type"), first ? kFirst : kMean);
     rename_all();
@@ -322,7 +341,7 @@ class Translator {
 
   const Published& published_;
   ModelContents& contents_;
-  const Json* config_ = nullptr;
+  Json config_;
   const Family* family_ = nullptr;
   int64_t head_dim_ = 0;
 };

@@ -10,8 +10,8 @@
 namespace longleaf {
 namespace {
 
-constexpr uint64_t kMaxHeader = 100'000'000;  // as the format's own reader allows
-constexpr uint64_t kMaxText = 1 << 28;        // of the JSON files beside the weights
+constexpr uint64_t kMaxHeader = 1 << 25;  // the largest published ones have a few megabytes
+constexpr uint64_t kMaxText = 1 << 27;    // of the JSON files beside the weights
 
 struct Kind {
   std::string_view name;
@@ -85,6 +85,7 @@ Result<std::set<std::string>> weight_files(const std::filesystem::path& folder, 
   LL_ASSIGN_OR_RETURN(const Json index, json_file(folder / (whole + ".index.json"), contents));
   std::set<std::string> names;
   const Json& map = member(index, "weight_map");
+  if (!index.is_null() && !map.is_object()) return damaged_file(whole + ".index.json", "it has no weight_map");
   for (auto it = map.begin(); it != map.end(); ++it) {
     const std::string name = text_of(*it);
     if (name.empty() || std::filesystem::path(name).filename() != name)
@@ -96,6 +97,19 @@ Result<std::set<std::string>> weight_files(const std::filesystem::path& folder, 
                                       "; choose a GGUF file, or a folder with config.json, tokenizer.json and " +
                                       whole);
   return names;
+}
+
+}  // namespace
+
+namespace {
+
+// What people call the model in `folder`: its name, or in a hub's cache (models--MAKER--NAME/snapshots/HASH) the one it
+// has there.
+std::string name_of(const std::filesystem::path& folder) {
+  const std::string hub = folder.parent_path().parent_path().filename().string();
+  const size_t last = hub.rfind("--");
+  const bool cached = folder.parent_path().filename() == "snapshots" && last != std::string::npos;
+  return cached ? hub.substr(last + 2) : folder.filename().string();
 }
 
 }  // namespace
@@ -117,10 +131,13 @@ Status read_safetensors(std::span<const uint8_t> bytes, const std::string& name,
   const auto data = bytes.subspan(description.size());
   const Json header = parse_json(as_text(description.subspan(sizeof length)));
   if (!header.is_object()) return damaged_file(name, "its description is no JSON object");
+  uint64_t claimed = 0;  // tensors do not overlap, so together they are no larger than the data
   for (auto it = header.begin(); it != header.end(); ++it) {
     if (it.key() == "__metadata__") continue;
     auto tensor = read_entry(*it, data, contents);
-    if (!tensor) return damaged_file(name, "the tensor " + it.key() + " lies outside the file");
+    claimed += tensor ? tensor->data.size() : 0;
+    if (!tensor || claimed > data.size())
+      return damaged_file(name, "the tensor " + it.key() + " lies outside the file");
     contents.tensors[contents.keep(it.key())] = std::move(*tensor);
   }
   contents.descriptions.push_back(description);
@@ -131,9 +148,16 @@ Status read_safetensors(std::span<const uint8_t> bytes, const std::string& name,
 Status open_safetensors(const std::filesystem::path& path, ModelContents& contents) {
   std::error_code error;
   const bool is_folder = std::filesystem::is_directory(path, error);
-  const auto folder = is_folder ? path : std::filesystem::absolute(path, error).parent_path();
-  contents.name = (folder.has_filename() ? folder : folder.parent_path()).filename().string();
+  if (!is_folder && !std::filesystem::exists(path, error))
+    return Status(Code::NotFound, "The model file " + path.string() + " cannot be opened: there is no such file");
+  const auto absolute = std::filesystem::absolute(path, error).lexically_normal();
+  auto folder = is_folder ? absolute : absolute.parent_path();
+  if (!folder.has_filename()) folder = folder.parent_path();
+  contents.name = name_of(folder);
   LL_ASSIGN_OR_RETURN(const auto names, weight_files(folder, contents));
+  const std::string chosen = path.filename().string();
+  if (!is_folder && names.count(chosen) == 0 && !chosen.ends_with(".index.json"))
+    return Status(Code::Invalid, "The file " + chosen + " is no part of the model beside it; choose model.safetensors");
   Published published;
   LL_ASSIGN_OR_RETURN(published.config, json_file(folder / "config.json", contents));
   if (published.config.is_null())

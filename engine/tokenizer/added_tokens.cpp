@@ -49,20 +49,26 @@ size_t space_in_front(std::string_view text) {
 void AddedTokens::add(std::string text, AddedToken token) {
   if (text.empty()) return;
   may_start_[static_cast<unsigned char>(text[0])] = true;
-  const auto place = std::lower_bound(lengths_.begin(), lengths_.end(), text.size(), std::greater<>());
-  if (place == lengths_.end() || *place != text.size()) lengths_.insert(place, text.size());
-  tokens_.emplace(std::move(text), token);
+  texts_.push_back(std::move(text));
+  tokens_.push_back(token);
 }
 
+void AddedTokens::prepare() {
+  std::vector<std::pair<std::string_view, int>> texts;
+  for (size_t i = 0; i < texts_.size(); ++i) texts.push_back({texts_[i], static_cast<int>(i)});
+  prefixes_ = Prefixes(std::move(texts));
+}
+
+// The longest one that `rest` begins with.
 const AddedToken* AddedTokens::at(std::string_view rest, bool control, size_t& length) const {
-  for (size_t n : lengths_) {
-    if (n > rest.size()) continue;
-    const auto it = tokens_.find(std::string(rest.substr(0, n)));
-    if (it == tokens_.end() || (it->second.control && !control)) continue;
+  const AddedToken* found = nullptr;
+  prefixes_.for_each(rest, [&](size_t n, int index) {
+    const AddedToken& token = tokens_[static_cast<size_t>(index)];
+    if (token.control && !control) return;
+    found = &token;
     length = n;
-    return &it->second;
-  }
-  return nullptr;
+  });
+  return found;
 }
 
 AddedTokens::Match AddedTokens::find(std::string_view text, size_t from, bool control) const {

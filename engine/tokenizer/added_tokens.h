@@ -3,11 +3,12 @@
 #pragma once
 
 #include <array>
+#include <deque>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
+#include "engine/tokenizer/prefixes.h"
 #include "engine/tokenizer/vocabulary.h"
 
 namespace longleaf {
@@ -24,6 +25,8 @@ class AddedTokens {
  public:
   // Of two with one text the first stays.
   void add(std::string text, AddedToken token);
+  // Call once, when all are there.
+  void prepare();
   bool empty() const { return tokens_.empty(); }
 
   struct Match {
@@ -35,8 +38,9 @@ class AddedTokens {
 
  private:
   const AddedToken* at(std::string_view rest, bool control, size_t& length) const;
-  std::unordered_map<std::string, AddedToken> tokens_;
-  std::vector<size_t> lengths_;  // that there are, longest first
+  std::deque<std::string> texts_;
+  std::vector<AddedToken> tokens_;
+  Prefixes prefixes_;  // of texts_
   std::array<bool, 256> may_start_{};
 };
 

@@ -8,11 +8,16 @@ namespace longleaf {
 namespace {
 
 using Type = Vocabulary::Type;
-constexpr int64_t kMaxToken = 1 << 26;
+constexpr int64_t kMaxToken = 1 << 22;  // the largest vocabularies have a few hundred thousand
+constexpr int64_t kLongestWord = 1000;
 
 class Reader {
  public:
-  Reader(const ModelFile& file, TokenizerParts& parts) : file_(file), parts_(parts) {}
+  Reader(const ModelFile& file, TokenizerParts& parts) : file_(file), parts_(parts) {
+    const auto table = file.tensors().find("token_embd.weight");
+    if (table != file.tensors().end() && table->second.shape.size() == 2)
+      most_tokens_ = std::min(most_tokens_, table->second.shape[1]);
+  }
 
   Status read() {
     const Json json = parse_json(file_.tokenizer_json());
@@ -46,15 +51,16 @@ class Reader {
     if (!words.is_object()) return damaged("there are no tokens");
     for (auto it = words.begin(); it != words.end(); ++it) {
       const auto id = integer_of(*it);
-      if (!id || *id < 0 || *id >= kMaxToken) return damaged("a token's number is impossible");
-      set(static_cast<TokenId>(*id), it.key());
+      if (!is_possible(id)) return damaged(kImpossible);
+      set(static_cast<TokenId>(*id), it.key(), flag_of(member(model, "byte_fallback")));
     }
     LL_RETURN_IF_ERROR(mark_controls(added));
     if (type == "BPE") return read_byte_pairs(model);
     if (type == "WordPiece") {
       parts_.subwords =
           word_pieces(vocabulary(), text_of(member(model, "continuing_subword_prefix"), "##"),
-                      static_cast<size_t>(integer_of(member(model, "max_input_chars_per_word")).value_or(100)),
+                      static_cast<size_t>(std::clamp<int64_t>(
+                          integer_of(member(model, "max_input_chars_per_word")).value_or(100), 0, kLongestWord)),
                       vocabulary().find(text_of(member(model, "unk_token"), "[UNK]")));
       return {};
     }
@@ -62,8 +68,11 @@ class Reader {
                   "The model " + file_.name() + " uses the tokenizer " + type + ", which this version does not know");
   }
 
-  void set(TokenId id, const std::string& text) {
-    const bool is_byte = text.size() == 6 && text.starts_with("<0x") && text.back() == '>';
+  static constexpr const char* kImpossible = "a token lies outside the table of embeddings";
+  bool is_possible(const std::optional<int64_t>& id) const { return id && *id >= 0 && *id < most_tokens_; }
+
+  void set(TokenId id, const std::string& text, bool has_bytes) {
+    const bool is_byte = has_bytes && text.size() == 6 && text.starts_with("<0x") && text.back() == '>';
     vocabulary().set(id, vocabulary().keep(text), is_byte ? Type::Byte : Type::Normal);
   }
 
@@ -72,7 +81,7 @@ class Reader {
     if (!added.is_array()) return {};
     for (const Json& one : added) {
       const auto id = integer_of(member(one, "id"));
-      if (!id || *id < 0 || *id >= kMaxToken) return damaged("a token's number is impossible");
+      if (!is_possible(id)) return damaged(kImpossible);
       if (flag_of(member(one, "special")) && vocabulary().contains(*id))
         vocabulary().set_type(static_cast<TokenId>(*id), Type::Control);
     }
@@ -114,7 +123,8 @@ class Reader {
     std::vector<double> scores;
     for (const Json& word : words) {
       if (!word.is_array() || word.size() != 2) return damaged("a token has no score");
-      set(static_cast<TokenId>(scores.size()), text_of(word[0]));
+      if (!is_possible(static_cast<int64_t>(scores.size()))) return damaged(kImpossible);
+      set(static_cast<TokenId>(scores.size()), text_of(word[0]), flag_of(member(model, "byte_fallback")));
       scores.push_back(number_of(word[1]).value_or(0));
     }
     LL_RETURN_IF_ERROR(mark_controls(added));
@@ -133,6 +143,8 @@ class Reader {
       const std::string text = text_of(member(one, "content"));
       if (id < 0 || text.empty()) return damaged("an added token has no text");
       const bool control = flag_of(member(one, "special"));
+      const bool renames = vocabulary().contains(id) && !vocabulary().text(id).empty() && vocabulary().text(id) != text;
+      if (renames) return damaged("an added token has the number of another");
       vocabulary().set(id, vocabulary().keep(text), control ? Type::Control : Type::UserDefined);
       const AddedToken token{id, control, flag_of(member(one, "lstrip")), flag_of(member(one, "rstrip")),
                              flag_of(member(one, "single_word"))};
@@ -185,6 +197,7 @@ class Reader {
 
   const ModelFile& file_;
   TokenizerParts& parts_;
+  int64_t most_tokens_ = kMaxToken;
 };
 
 }  // namespace

@@ -9,6 +9,9 @@
 namespace longleaf {
 namespace {
 
+// No step in use makes a text a tenth as long again; one that makes it explode is left out.
+bool explodes(size_t out, size_t in) { return out > 16 * in + (1 << 16); }
+
 // Calls f(code, bytes) for every character; code is Character::kInvalid for a byte that is not UTF-8.
 template <typename F>
 void for_each_character(std::string_view text, F f) {
@@ -34,18 +37,34 @@ void append_normal(std::string_view valid, utf8proc_option_t options, std::strin
   std::free(mapped);
 }
 
+bool is_combining(uint32_t code) {
+  return utf8proc_get_property(static_cast<utf8proc_int32_t>(code))->combining_class != 0;
+}
+
+// Runs of combining marks are sorted in time that grows with their square: longer ones than people write are cut
+// (Unicode, annex 15: the stream-safe form).
+constexpr int kMostMarks = 30;
+
 std::string normal(const std::string& text, utf8proc_option_t options) {
   std::string out;
-  size_t begin = 0, end = 0;  // of the valid run
+  size_t begin = 0, end = 0;  // of the run that is taken at once
+  int marks = 0;
+  const auto take = [&] { append_normal(std::string_view(text).substr(begin, end - begin), options, out); };
   for_each_character(text, [&](uint32_t code, std::string_view bytes) {
-    if (code == Character::kInvalid) {
-      append_normal(std::string_view(text).substr(begin, end - begin), options, out);
+    const bool invalid = code == Character::kInvalid;
+    marks = !invalid && is_combining(code) ? marks + 1 : 0;
+    if (invalid || marks > kMostMarks) {
+      take();
+      begin = end;
+      marks = 0;
+    }
+    if (invalid) {
       out += bytes;
       begin = end + bytes.size();
     }
     end += bytes.size();
   });
-  append_normal(std::string_view(text).substr(begin, end - begin), options, out);
+  take();
   return out;
 }
 
@@ -138,7 +157,9 @@ Normalizer strip(bool left, bool right) {
 }
 
 Normalizer prepend(std::string front) {
-  return [front = std::move(front)](std::string text) { return text.empty() ? text : front + text; };
+  return [front = std::move(front)](std::string text) {
+    return text.empty() || explodes(front.size(), 0) ? text : front + text;
+  };
 }
 
 Normalizer replace(std::string what, std::string with) {
@@ -146,8 +167,10 @@ Normalizer replace(std::string what, std::string with) {
     if (what.empty() || text.find(what) == std::string::npos) return text;
     std::string out;
     size_t begin = 0;
-    for (size_t at; (at = text.find(what, begin)) != std::string::npos; begin = at + what.size())
+    for (size_t at; (at = text.find(what, begin)) != std::string::npos; begin = at + what.size()) {
       out.append(text, begin, at - begin).append(with);
+      if (explodes(out.size(), text.size())) return text;
+    }
     return out.append(text, begin);
   };
 }
@@ -157,10 +180,11 @@ Normalizer replace(Regex what, std::string with) {
     std::string out;
     size_t done = 0;
     what.find_all(text, [&](size_t begin, size_t end) {
+      if (explodes(out.size(), text.size())) return;
       out.append(text, done, begin - done).append(with);
       done = end;
     });
-    return out.append(text, done);
+    return explodes(out.size(), text.size()) ? text : out.append(text, done);
   };
 }
 
@@ -186,7 +210,11 @@ Normalizer bert(BertNormalization options) {
 
 Normalizer in_sequence(std::vector<Normalizer> steps) {
   return [steps = std::move(steps)](std::string text) {
-    for (const Normalizer& step : steps) text = step(std::move(text));
+    const std::string original = text;
+    for (const Normalizer& step : steps) {
+      text = step(std::move(text));
+      if (explodes(text.size(), original.size())) return original;
+    }
     return text;
   };
 }

@@ -13,6 +13,7 @@
 namespace longleaf {
 namespace {
 
+constexpr size_t kMaxText = 256;   // bytes that come instead of a cluster; the longest in use has 33
 constexpr size_t kMaxCluster = 6;  // bytes; longer clusters are looked up character by character
 
 class Table {
@@ -42,7 +43,7 @@ class Table {
       if (!has_leaf(unit)) continue;
       if (node >= units_.size()) return nullptr;
       const uint32_t value = units_[node] & 0x7FFFFFFF;
-      return value < texts_.size() ? texts_.c_str() + value : nullptr;
+      return value < texts_.size() && texts_.find('\0', value) - value <= kMaxText ? texts_.c_str() + value : nullptr;
     }
     return nullptr;
   }

@@ -11,7 +11,9 @@
 namespace longleaf {
 namespace {
 
-constexpr unsigned long kMaxSteps = 1'000'000;  // of one search; the patterns in use take a few for each character
+constexpr unsigned long kMaxSteps = 1'000'000;    // of one match; the patterns in use take a few for each character
+constexpr unsigned long kMaxSearch = 10'000'000;  // of a search for one
+constexpr unsigned kMaxStack = 1'000'000;         // places to go back to
 
 // `text` itself, or a copy of the same length in which bytes that are not UTF-8 are control characters.
 std::string_view searchable(std::string_view text, std::string& copy) {
@@ -54,8 +56,7 @@ Result<Regex> Regex::compile(std::string_view pattern) {
 
 Regex Regex::known(std::string_view pattern) {
   auto compiled = compile(pattern);
-  assert(compiled.ok());
-  return std::move(*compiled);
+  return compiled.ok() ? std::move(*compiled) : Regex(std::make_shared<Compiled>());  // out of memory: matches nothing
 }
 
 Regex Regex::literal(std::string_view text) {
@@ -68,6 +69,7 @@ Regex Regex::literal(std::string_view text) {
 }
 
 void Regex::find_all(std::string_view given, const std::function<void(size_t, size_t)>& found) const {
+  if (compiled_->regex == nullptr) return;
   std::string copy;
   const std::string_view text = searchable(given, copy);
   const OnigUChar *begin = bytes_of(text), *end = begin + text.size();
@@ -75,11 +77,14 @@ void Regex::find_all(std::string_view given, const std::function<void(size_t, si
   OnigMatchParam* limits = onig_new_match_param();
   onig_initialize_match_param(limits);
   onig_set_retry_limit_in_match_of_match_param(limits, kMaxSteps);
+  onig_set_retry_limit_in_search_of_match_param(limits, kMaxSearch);
+  onig_set_match_stack_limit_size_of_match_param(limits, kMaxStack);
   for (const OnigUChar* at = begin; at < end;) {
     if (onig_search_with_param(compiled_->regex, begin, end, at, end, &region, ONIG_OPTION_NONE, limits) < 0) break;
     const auto first = static_cast<size_t>(region.beg[0]), last = static_cast<size_t>(region.end[0]);
     if (last > first) found(first, last);
     const size_t next = std::max(last, static_cast<size_t>(at - begin));
+    if (next >= text.size()) break;
     at = begin + (last > first ? next : next + static_cast<size_t>(std::max(1, character_length(text.substr(next)))));
   }
   onig_region_free(&region, 0);

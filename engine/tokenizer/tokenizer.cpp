@@ -52,6 +52,8 @@ Result<std::shared_ptr<const Tokenizer>> Tokenizer::load(std::shared_ptr<const M
   auto parts = std::make_unique<TokenizerParts>();
   LL_RETURN_IF_ERROR(file->tokenizer_json().empty() ? read_gguf_tokenizer(*file, *parts)
                                                     : read_json_tokenizer(*file, *parts));
+  parts->before.prepare();
+  parts->after.prepare();
   std::shared_ptr<Tokenizer> tokenizer(new Tokenizer);
   tokenizer->parts_ = std::move(parts);
   tokenizer->file_ = std::move(file);

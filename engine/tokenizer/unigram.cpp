@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "engine/tokenizer/fallback.h"
+#include "engine/tokenizer/prefixes.h"
 #include "engine/tokenizer/subwords.h"
 #include "engine/tokenizer/unicode.h"
 
@@ -11,38 +12,15 @@ namespace {
 
 constexpr double kUnknownPenalty = 10;  // below the least likely token
 
-// Tokens in the order of their texts: the beginnings of a text that are tokens, shortest first.
-class Prefixes {
- public:
-  explicit Prefixes(const Vocabulary& vocabulary) : vocabulary_(vocabulary) {
-    for (TokenId id = 0; vocabulary.contains(id); ++id)
-      if (usable(id)) sorted_.push_back(id);
-    std::sort(sorted_.begin(), sorted_.end(),
-              [&](TokenId a, TokenId b) { return vocabulary.text(a) < vocabulary.text(b); });
-  }
-
-  template <typename F>
-  void for_each(std::string_view text, F f) const {
-    auto first = sorted_.begin(), last = sorted_.end();
-    for (size_t n = 0; n < text.size() && first != last; ++n) {
-      const auto byte = [&](TokenId id) { return static_cast<unsigned char>(vocabulary_.text(id)[n]); };
-      const auto wanted = static_cast<unsigned char>(text[n]);
-      first = std::partition_point(first, last, [&](TokenId id) { return byte(id) < wanted; });
-      last = std::partition_point(first, last, [&](TokenId id) { return byte(id) == wanted; });
-      if (first != last && vocabulary_.text(*first).size() == n + 1) f(n + 1, *first++);
-    }
-  }
-
- private:
-  bool usable(TokenId id) const {
-    const auto type = vocabulary_.type(id);
-    return type != Vocabulary::Type::Control && type != Vocabulary::Type::Unused && !vocabulary_.text(id).empty() &&
-           vocabulary_.find(vocabulary_.text(id)) == id;
-  }
-
-  const Vocabulary& vocabulary_;
-  std::vector<TokenId> sorted_;
-};
+// The tokens that text may become.
+Prefixes tokens_of(const Vocabulary& vocabulary) {
+  using Type = Vocabulary::Type;
+  std::vector<std::pair<std::string_view, int>> texts;
+  for (TokenId id = 0; vocabulary.contains(id); ++id)
+    if (vocabulary.type(id) != Type::Control && vocabulary.type(id) != Type::Unused && !vocabulary.text(id).empty())
+      texts.push_back({vocabulary.text(id), id});
+  return Prefixes(std::move(texts));
+}
 
 struct Node {
   double score = -std::numeric_limits<double>::infinity();  // of the best way here
@@ -53,7 +31,7 @@ struct Node {
 class Unigram {
  public:
   Unigram(const Vocabulary& vocabulary, const std::vector<double>& scores, Fallback fallback)
-      : prefixes_(vocabulary), scores_(scores), fallback_(vocabulary, fallback), unknown_(fallback.unknown) {
+      : prefixes_(tokens_of(vocabulary)), scores_(scores), fallback_(vocabulary, fallback), unknown_(fallback.unknown) {
     double least = 0;
     for (double score : scores) least = std::min(least, score);
     unknown_score_ = least - kUnknownPenalty;

@@ -252,7 +252,8 @@ Status Library::check_file(CheckReport& report, bool mend) {
   if (before->empty() || !mend) return {};
   // Rows of nothing are of no use to anyone.
   for (const char* sql : {"DELETE FROM blocks WHERE node NOT IN (SELECT key FROM nodes)",
-                          "DELETE FROM leaf_text WHERE key NOT IN (SELECT key FROM nodes)"})
+                          "DELETE FROM leaf_text WHERE key NOT IN (SELECT key FROM nodes)",
+                          "DELETE FROM node_vectors WHERE node NOT IN (SELECT key FROM nodes)"})
     if (const Status done = database_->run(sql); !done.ok()) log(LogLevel::Warning, done.message());
   // Indexes can be made anew from their tables; a damaged table cannot.
   if (const Status made = database_->run("REINDEX"); !made.ok()) log(LogLevel::Warning, made.message());
@@ -320,6 +321,18 @@ Status Library::forget_content(int64_t document) {
       LL_RETURN_IF_ERROR(database_->run(sql, {document}));
     return {};
   });
+}
+
+Result<std::string> Library::text_state(int64_t document) {
+  std::string state;
+  LL_RETURN_IF_ERROR(database_->query(
+      "SELECT count(*), sum(key), sum(length(body)), sum(key % 8191 * (length(body) + 17 * unicode(body))) "
+      "FROM leaf_text WHERE document = ?",
+      {document}, [&](const Row& row) {
+        for (int i = 0; i < 4; ++i) state += std::to_string(row.integer(i)) + " ";
+        return true;
+      }));
+  return state;
 }
 
 Result<std::string> Library::setting(std::string_view key) {

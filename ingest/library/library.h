@@ -83,6 +83,9 @@ class Library {
   Result<CheckReport> check(bool mend = true);
   Status backup(const std::filesystem::path& to) { return database_->backup(to); }
 
+  // Differs when the leaves of a document differ: text recognition makes them anew under the same document.
+  Result<std::string> text_state(int64_t document);
+
   Result<std::string> setting(std::string_view key);  // "" when it was never set
   Status set_setting(std::string_view key, std::string_view value);
 

@@ -21,6 +21,7 @@ Result<std::unordered_map<int64_t, std::vector<float>>> leaf_vectors(Library& li
 
 Status add_leaf_vectors(Library& library, uint64_t model,
                         const std::vector<std::pair<int64_t, std::vector<float>>>& vectors) {
+  if (vectors.empty()) return {};
   Database& db = library.database();
   return db.transaction([&]() -> Status {
     for (const auto& [node, vector] : vectors) {

@@ -139,6 +139,18 @@ class ApplicationTest : public QObject {
     QTRY_COMPARE(QString::fromStdString(*(*library)->setting("embedder")), model);
   }
 
+  void whatIsNoModelDoesNotTakeThePlaceOfOne() {
+    openEverything();
+    QSignalSpy failed(engine(), &EngineController::modelFailed),
+        closed(engine(), &EngineController::languageModelClosed);
+    for (const QString& file : {pdf_, QStringLiteral("/nonexistent/embedder.gguf")}) emit window().modelOpened(file);
+    QTRY_COMPARE_WITH_TIMEOUT(failed.count(), 2, 120000);
+    QCOMPARE(closed.count(), 0);
+    ask(QStringLiteral("How many litres per minute does pump number 7 deliver?"));
+    QTRY_VERIFY_WITH_TIMEOUT(!window().chat()->isAnswering(), 120000);
+    QVERIFY(window().figures()->text().contains(QStringLiteral("random")));
+  }
+
   void anAnswerOutlivesItsDocumentBeingReadAnew() {
     openEverything();
     QSignalSpy text(engine(), &EngineController::textCame);

@@ -2,6 +2,7 @@
 
 #include "app/places.h"
 #include "ingest/library/importer.h"
+#include "ingest/library/node_vectors.h"
 #include "tests/support/check.h"
 #include "tests/support/manual.h"
 #include "tests/support/programs.h"
@@ -150,4 +151,44 @@ TEST(pruned_leaves_are_not_evidence) {
   REQUIRE_OK(asked);
   CHECK(asked->stats.evidence_tokens > 0 && asked->stats.evidence_tokens <= 500);
   CHECK(asked->stats.prefill_tokens < 1100);
+}
+
+TEST(a_document_that_was_made_anew_is_read_anew) {
+  Rig rig(false);
+  const auto embedder = Embedder::load(LONGLEAF_TEST_DATA "/models/bert.gguf", 1);
+  REQUIRE_OK(embedder);
+  Asking asking(*rig.library, nullptr, embedder->get());
+  REQUIRE_OK(asking.readMeaning(rig.document, {}));
+  const auto before = leaf_vectors(*rig.library, rig.document.key, (*embedder)->fingerprint());
+  REQUIRE_OK(before);
+  CHECK(before->size() > 5);
+  // What text recognition does: the same document, and leaf keys, with other texts.
+  const int64_t leaf = before->begin()->first;
+  REQUIRE_OK(rig.library->database().run("UPDATE leaf_text SET body = 't3 t4 t5 litres' WHERE key = ?", {leaf}));
+  REQUIRE_OK(rig.library->database().run("DELETE FROM node_vectors WHERE node = ?", {leaf}));
+  const auto input = asking.input(rig.document);
+  REQUIRE_OK(input);
+  bool seen = false;
+  for (const DocumentNode& node : (*input)->nodes) seen = seen || node.text.find("t3 t4 t5") != std::string::npos;
+  CHECK(seen);
+  REQUIRE_OK(asking.readMeaning(rig.document, {}));
+  const auto after = leaf_vectors(*rig.library, rig.document.key, (*embedder)->fingerprint());
+  REQUIRE_OK(after);
+  CHECK(after->size() == before->size() && after->at(leaf) != before->at(leaf));
+}
+
+TEST(meaning_is_not_kept_for_a_text_that_changed_while_it_was_read) {
+  Rig rig(false);
+  const auto embedder = Embedder::load(LONGLEAF_TEST_DATA "/models/bert.gguf", 1);
+  REQUIRE_OK(embedder);
+  Asking asking(*rig.library, nullptr, embedder->get());
+  bool changed = false;
+  asking.onReading([&](size_t done, size_t) {
+    if (done == 3 && !std::exchange(changed, true))
+      CHECK(rig.library->database().run("UPDATE leaf_text SET body = body || ' more'").ok());
+  });
+  const Status status = asking.readMeaning(rig.document, {});
+  CHECK(status.code() == Code::Invalid && status.message().find("ask again") != std::string::npos);
+  CHECK(leaf_vectors(*rig.library, rig.document.key, (*embedder)->fingerprint())->empty());
+  CHECK(asking.readMeaning(rig.document, {}).ok());
 }

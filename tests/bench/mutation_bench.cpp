@@ -69,7 +69,8 @@ std::string outcome_of(const fs::path& file, const fs::path& worker) {
   ReaderOptions options;
   options.worker = worker;
   auto reader = DocumentReader::open(file, options);
-  if (!reader.ok()) return reader.status().code() == Code::Timeout ? "hang while opening" : "refused: " + reader.status().message();
+  if (!reader.ok())
+    return reader.status().code() == Code::Timeout ? "hang while opening" : "refused: " + reader.status().message();
   std::vector<PageText> pages;
   bool damaged = false, died = false, hung = false;
   for (int p = 0; p < std::min(kMostPages, (*reader)->info().pages); ++p) {

@@ -92,6 +92,28 @@ TEST(models_of_other_kinds_are_told_apart) {
   CHECK(embedder.status().message().find("llama") != std::string::npos);
 }
 
+TEST(more_tokens_around_a_text_than_can_be_read_are_refused) {
+  TemporaryFolder folder;
+  const auto copy = folder / "bert";
+  std::filesystem::copy(kModels / "bert", copy);
+  auto json = nlohmann::json::parse(read_file(copy / "tokenizer.json"));
+  auto& around = json["post_processor"] = {{"type", "TemplateProcessing"}};
+  for (int i = 0; i < 70; ++i) around["single"].push_back({{"SpecialToken", {{"id", "t3"}}}});
+  std::ofstream(copy / "tokenizer.json") << json.dump();
+  const auto embedder = Embedder::load(copy, 1);
+  CHECK(embedder.status().code() == Code::Corrupt);
+  CHECK(embedder.status().message().find("around a text") != std::string::npos);
+}
+
+TEST(pooling_that_is_not_known_is_refused) {
+  TemporaryFolder folder;
+  const auto copy = folder / "bert";
+  std::filesystem::copy(kModels / "bert", copy);
+  std::filesystem::create_directories(copy / "1_Pooling");
+  std::ofstream(copy / "1_Pooling/config.json") << R"({"pooling_mode_lasttoken": true})";
+  CHECK(Embedder::load(copy, 1).status().code() == Code::Unsupported);
+}
+
 TEST(a_cancelled_vector_says_so) {
   const auto embedder = Embedder::load(kModels / "bert.gguf", 1);
   REQUIRE_OK(embedder);

@@ -154,6 +154,15 @@ TEST(a_template_is_given_the_token_that_ends_a_turn) {
            std::string("I‹</s>›D\n\n[evidence]Question: q‹</s>›"));
 }
 
+TEST(a_published_models_template_is_given_the_token_by_its_name) {
+  ModelContents contents;
+  contents.metadata["tokenizer.chat_template"] =
+      MetadataScalar(std::string_view("{% for m in messages %}{{ m.content + eos_token }}{% endfor %}"));
+  contents.metadata["tokenizer.eos_token"] = MetadataScalar(std::string_view("</s>"));
+  CHECK_EQ(shown(ChatStyle::of(ModelFile(std::move(contents))).prompt("I", "D", {}, "q")),
+           std::string("I‹</s>›D\n\n[evidence]Question: q‹</s>›"));
+}
+
 TEST(a_template_that_cannot_be_used_leaves_its_form) {
   for (const char* source :
        {"<|im_start|>{% broken", "<|im_start|>{{ raise_exception('never') }}", "<|im_start|>{{ messages | length }}"})

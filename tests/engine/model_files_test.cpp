@@ -1,4 +1,5 @@
 // Models that are more than one file: split GGUF files and safetensors folders, whole, incomplete and damaged.
+#include <cmath>
 #include <cstring>
 #include <functional>
 #include <random>
@@ -86,6 +87,74 @@ TEST(an_index_cannot_lead_out_of_its_folder) {
   copy.change("model.safetensors.index.json",
               [](auto& json) { json["weight_map"]["lm_head.weight"] = "../../../etc/passwd"; });
   check_refused(try_all(copy.folder), Code::Corrupt, "lm_head.weight");
+}
+
+TEST(an_index_without_a_map_and_a_file_of_another_model_are_refused) {
+  const Copy copy("llama");
+  copy.change("model.safetensors.index.json", [](auto& json) { json["weight_map"] = {1}; });
+  check_refused(try_all(copy.folder), Code::Corrupt, "weight_map");
+  const Copy other("qwen2");
+  write(other.folder / "foo.safetensors", "junk");
+  check_refused(try_all(other.folder / "foo.safetensors"), Code::Invalid, "foo.safetensors");
+  check_refused(try_all(other.folder / "none.safetensors"), Code::NotFound, "none.safetensors");
+}
+
+TEST(a_model_in_a_hubs_cache_has_the_name_it_has_there) {
+  TemporaryFolder temporary;
+  const fs::path folder = temporary.path() / "models--intfloat--e5-small/snapshots/0123abcd";
+  fs::create_directories(folder.parent_path());
+  fs::copy(kModels / "qwen2", folder);
+  const auto file = ModelFile::open(folder);
+  REQUIRE_OK(file);
+  CHECK_EQ((*file)->name(), std::string("e5-small"));
+}
+
+TEST(tensors_that_claim_the_same_bytes_are_refused) {
+  std::string header = "{";
+  for (int i = 0; i < 100; ++i)
+    header += (i > 0 ? ",\"" : "\"") + std::to_string(i) + R"(":{"dtype":"F32","shape":[100],"data_offsets":[1,401]})";
+  header += "}";
+  const uint64_t length = header.size();
+  std::string bytes(reinterpret_cast<const char*>(&length), 8);
+  bytes += header + std::string(401, 'x');
+  ModelContents contents;
+  CHECK(read_safetensors({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "x", contents).code() ==
+        Code::Corrupt);
+}
+
+TEST(settings_that_are_left_out_are_those_of_the_library) {
+  const Copy copy("gemma3");
+  copy.change("config.json", [](auto& json) {
+    for (const char* key : {"rms_norm_eps", "rope_parameters", "max_position_embeddings", "query_pre_attn_scalar"})
+      json.erase(key);
+  });
+  const auto file = ModelFile::open(copy.folder);
+  REQUIRE_OK(file);
+  const auto config = read_model_config(**file);
+  REQUIRE_OK(config);
+  CHECK(config->norm_eps == 1e-6f && config->context_tokens == 131072 && config->attention_scale == 1.0f / 16);
+  CHECK(config->rope_inv_freq.size() == 8 && std::abs(config->rope_inv_freq[4] - 1e-3f) < 1e-8f);
+}
+
+TEST(a_token_beyond_the_table_of_embeddings_is_refused) {
+  for (const char* change : {"vocab", "added"}) {
+    const Copy copy("llama");
+    copy.change("tokenizer.json", [&](auto& json) {
+      if (std::string(change) == "vocab")
+        json["model"]["vocab"]["t64"] = 64;
+      else
+        json["added_tokens"] = {{{"id", 64}, {"content", "<pad>"}, {"special", true}}};
+    });
+    check_refused(try_all(copy.folder), Code::Corrupt, "table of embeddings");
+  }
+}
+
+TEST(an_added_token_cannot_take_the_number_of_another) {
+  const Copy copy("llama");
+  copy.change("tokenizer.json", [&](auto& json) {
+    json["added_tokens"] = {{{"id", 3}, {"content", "x"}, {"special", false}}};
+  });
+  check_refused(try_all(copy.folder), Code::Corrupt, "number of another");
 }
 
 TEST(what_cannot_be_run_is_refused_by_its_name) {

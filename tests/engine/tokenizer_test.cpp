@@ -172,6 +172,40 @@ TEST(ten_thousand_random_strings_give_the_ids_of_the_tokenizers_library) {
   }
 }
 
+TEST(no_text_and_no_step_makes_a_tokenizer_explode) {
+  nlohmann::json json = nlohmann::json::parse(read_file(kSmall / "steps.json"));
+  json["normalizer"] = {{"type", "Sequence"}, {"normalizers", nlohmann::json::array()}};
+  for (int i = 0; i < 40; ++i)
+    json["normalizer"]["normalizers"].push_back(
+        {{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "aa"}});
+  const std::string doubling = json.dump();
+  const auto loaded = json_tokenizer("doubling", doubling);
+  REQUIRE(loaded != nullptr);
+  CHECK(loaded->encode("a").size() < 100000);
+
+  const std::string qwen2 = read_file(kSmall / "qwen2.json");
+  const auto composing = json_tokenizer("qwen2", qwen2);
+  REQUIRE(composing != nullptr);
+  std::string marks = "e";
+  for (int i = 0; i < 200000; ++i) marks += "\u0323\u0301";  // minutes, where sorting them all together
+  CHECK(composing->encode(marks).size() > 1000);
+
+  json["normalizer"] = nullptr;
+  json["pre_tokenizer"] = {{"type", "Split"}, {"pattern", {{"Regex", "a*a*a*[^a ]"}}}, {"behavior", "Isolated"}};
+  const std::string slow = json.dump();
+  const auto searching = json_tokenizer("slow", slow);
+  REQUIRE(searching != nullptr);
+  (void)searching->encode(std::string(20000, 'a'));
+}
+
+TEST(bytes_are_only_tokens_where_the_vocabulary_says_so) {
+  const std::string json = R"({"model": {"type": "BPE", "vocab": {"<0x41>": 0, "b": 1}, "merges": []},
+                              "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false}})";
+  const auto loaded = json_tokenizer("bytes", json);
+  REQUIRE(loaded != nullptr);
+  CHECK_EQ(loaded->decode(0), std::string("<0x41>"));
+}
+
 TEST(special_tokens_in_a_document_are_only_text) {
   std::vector<std::string> tokens;
   for (int b = 0; b < 256; ++b) tokens.push_back(spell_bytes(std::string(1, static_cast<char>(b))));
