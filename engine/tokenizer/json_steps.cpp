@@ -3,6 +3,8 @@
 #include <array>
 #include <optional>
 
+#include "engine/base/base64.h"
+
 namespace longleaf {
 namespace {
 
@@ -21,23 +23,6 @@ std::optional<Behaviour> behaviour_of(const Json& step) {
   for (const Name& name : names)
     if (name.name == wanted) return name.behaviour;
   return std::nullopt;
-}
-
-// Bytes of a text in base 64; what is no digit ends it.
-std::string from_base64(const std::string& text) {
-  static const std::string digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  uint32_t bits = 0;
-  int n = 0;
-  for (char c : text) {
-    const auto digit = digits.find(c);
-    if (digit == std::string::npos) break;
-    bits = bits << 6 | static_cast<uint32_t>(digit);
-    if ((n += 6) < 8) continue;
-    n -= 8;
-    out += static_cast<char>(bits >> n & 255);
-  }
-  return out;
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "engine/base/base64.h"
 #include "engine/tokenizer/unicode.h"
 #include "tests/support/gguf_writer.h"
 
@@ -52,20 +53,6 @@ inline int write_qwen2(GgufWriter& gguf, const std::filesystem::path& folder) {
   return write_bpe(gguf, "qwen2", tokens, merges);
 }
 
-inline std::string base64(const std::string& text) {
-  static const std::string digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  uint32_t bits = 0;
-  int n = 0;
-  for (char c : text) {
-    const auto digit = digits.find(c);
-    if (digit == std::string::npos) break;
-    bits = bits << 6 | static_cast<uint32_t>(digit);
-    if ((n += 6) >= 8) out += static_cast<char>(bits >> (n -= 8) & 255);
-  }
-  return out;
-}
-
 // The pair of known pieces whose merging made `token`: byte-pair encoding of it with earlier ranks only.
 inline std::string last_merge(const std::string& token, const std::map<std::string, size_t>& ranks, size_t rank) {
   std::vector<std::string> parts;
@@ -89,7 +76,7 @@ inline int write_llama3(GgufWriter& gguf, const std::filesystem::path& tiktoken)
   std::map<std::string, size_t> ranks;
   std::vector<std::string> raw, tokens, merges;
   for (std::string line; std::getline(file, line);) {
-    raw.push_back(base64(line));
+    raw.push_back(from_base64(line));
     ranks[raw.back()] = raw.size() - 1;
   }
   for (size_t i = 0; i < raw.size(); ++i) {
