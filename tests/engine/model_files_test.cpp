@@ -229,7 +229,8 @@ TEST(a_damaged_tokenizer_ends_in_a_sentence_or_a_tokenizer) {
       if (i % 10 == 0) damaged.resize(random() % damaged.size());
       ModelContents contents;
       contents.name = name;
-      contents.tokenizer_json = damaged.empty() ? "x" : damaged;
+      if (damaged.empty()) damaged = "x";
+      contents.tokenizer_json = damaged;
       const auto loaded = Tokenizer::load(std::make_shared<const ModelFile>(std::move(contents)));
       if (loaded.ok())
         (void)(*loaded)->encode("A text, with [MASK] and <s> and caf\u00e9.\n");
