@@ -99,10 +99,6 @@ Result<std::set<std::string>> weight_files(const std::filesystem::path& folder, 
   return names;
 }
 
-}  // namespace
-
-namespace {
-
 // What people call the model in `folder`: its name, or in a hub's cache (models--MAKER--NAME/snapshots/HASH) the one it
 // has there.
 std::string name_of(const std::filesystem::path& folder) {

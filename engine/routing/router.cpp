@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <unordered_set>
 
 namespace longleaf {
@@ -49,7 +50,9 @@ class Scores {
     Ranked ranked;
     for (size_t i = 0; i < nodes_.size(); ++i) {
       const auto it = input.vectors->find(nodes_[i].key);
-      if (nodes_[i].is_leaf && it != input.vectors->end()) ranked.push_back({dot(it->second, input.question), i});
+      if (!nodes_[i].is_leaf || it == input.vectors->end()) continue;
+      const double nearness = dot(it->second, input.question);
+      if (std::isfinite(nearness)) ranked.push_back({nearness, i});  // what is no number has no rank
     }
     return ranked;
   }

@@ -183,8 +183,9 @@ class Reader {
     if (scores == nullptr || scores->size() != vocabulary().size()) return damaged("scores do not match tokens");
     std::vector<Normalizer> steps;
     if (const auto table = file_.blob("tokenizer.ggml.precompiled_charsmap"); !table.empty()) {
-      LL_ASSIGN_OR_RETURN(auto step, precompiled(std::string(table.begin(), table.end())));
-      steps.push_back(std::move(step));
+      auto step = precompiled(std::string(table.begin(), table.end()));
+      if (!step.ok()) return damaged(step.status().message());
+      steps.push_back(std::move(*step));
     }
     if (file_.flag_or("tokenizer.ggml.remove_extra_whitespaces", false)) steps.push_back(squeeze_spaces());
     const bool front = file_.flag_or("tokenizer.ggml.add_space_prefix", true);
@@ -217,10 +218,8 @@ class Reader {
     if (parts_.bos < 0 && embeds) parts_.bos = token("tokenizer.ggml.cls_token_id");
     if (parts_.bos >= 0 && file_.flag_or("tokenizer.ggml.add_bos_token", model != "gpt2" || llama3_))
       parts_.prefix.push_back(parts_.bos);
-    const TokenId eos = token("tokenizer.ggml.eos_token_id");
-    TokenId end =
-        token(embeds && model == "bert" ? "tokenizer.ggml.seperator_token_id" : "tokenizer.ggml.eos_token_id");
-    if (end < 0 && embeds) end = eos;
+    TokenId end = model == "bert" ? token("tokenizer.ggml.seperator_token_id") : -1;
+    if (end < 0) end = token("tokenizer.ggml.eos_token_id");
     if (end >= 0 && file_.flag_or("tokenizer.ggml.add_eos_token", embeds)) parts_.suffix.push_back(end);
     for (const char* key :
          {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"})

@@ -9,7 +9,7 @@
 namespace longleaf {
 namespace {
 
-// No step in use makes a text a tenth as long again; one that makes it explode is left out.
+// The steps in use make a text a few times as long at most; one that makes it explode is left out.
 bool explodes(size_t out, size_t in) { return out > 16 * in + (1 << 16); }
 
 // Calls f(code, bytes) for every character; code is Character::kInvalid for a byte that is not UTF-8.

@@ -1,5 +1,6 @@
 #include "engine/routing/router.h"
 
+#include <limits>
 #include <random>
 
 #include "tests/support/check.h"
@@ -59,6 +60,18 @@ TEST(vectors_decide_where_words_are_silent) {
   const Route r = route({&nodes, {}, &vectors, {0, 1}}, {});
   REQUIRE(!r.leaves.empty());
   CHECK_EQ(r.leaves[0].node, int64_t{10001});
+}
+
+TEST(vectors_that_are_no_numbers_have_no_rank) {
+  const auto nodes = tree(10, 10);
+  NodeVectors vectors;
+  for (const auto& node : nodes)
+    if (node.is_leaf) vectors[node.key] = {std::numeric_limits<float>::quiet_NaN(), 1.0f};
+  vectors[10305] = {1.0f, 0.0f};
+  const Route r =
+      route({&nodes, {}, &vectors, {1.0f, 0.0f}}, {.method = RouteMethod::Flat, .beam = 8, .least_leaves = 64});
+  REQUIRE(r.leaves.size() == 1);
+  CHECK_EQ(r.leaves[0].node, int64_t{10305});
 }
 
 TEST(sections_lend_their_score_to_their_leaves) {
