@@ -2,6 +2,13 @@
 
 #include <sys/mman.h>
 #include <unistd.h>
+#ifdef LONGLEAF_X86
+#include <cpuid.h>
+#endif
+#ifdef LONGLEAF_ARM
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
 
 #include <algorithm>
 #include <cstdlib>
@@ -316,6 +323,14 @@ Status mean_rows(void*, DevicePtr x, int rows, int cols, DevicePtr out) {
   return {};
 }
 
+#ifdef LONGLEAF_X86
+// Clang 14's __builtin_cpu_supports does not know it.
+bool has_avx_vnni() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & 1u << 4) != 0;
+}
+#endif
+
 const FastOps* ops_for(Isa isa) {
 #ifdef LONGLEAF_X86
   const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
@@ -333,8 +348,13 @@ const FastOps* ops_for(Isa isa) {
     return &ops;
   }
   if (has_avx512 && (isa == Isa::Best || isa == Isa::Avx512)) return &avx512::fast_ops();
+  if (has_avx2 && has_avx_vnni() && (isa == Isa::Best || isa == Isa::AvxVnni)) return &avxvnni::fast_ops();
   if (has_avx2 && (isa == Isa::Best || isa == Isa::Avx2)) return &avx2::fast_ops();
   if (__builtin_cpu_supports("sse4.2") && (isa == Isa::Best || isa == Isa::Sse42)) return &sse42::fast_ops();
+#endif
+#ifdef LONGLEAF_ARM
+  const bool has_dots = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+  if (has_dots && (isa == Isa::Best || isa == Isa::NeonDot)) return &neondot::fast_ops();
 #endif
   return isa == Isa::Best || isa == Isa::Baseline ? &baseline::fast_ops() : nullptr;
 }

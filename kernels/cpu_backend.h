@@ -7,7 +7,7 @@
 
 namespace longleaf::kernels {
 
-enum class Isa { Best, Baseline, Sse42, Avx2, Avx512, Avx512Bf16 };
+enum class Isa { Best, Baseline, Sse42, Avx2, AvxVnni, Avx512, Avx512Bf16, NeonDot };
 
 struct CpuOptions {
   Isa isa = Isa::Best;     // another than Best is for tests and comparisons

@@ -73,6 +73,7 @@ inline void add_pair(const Vu (&word)[R], const uint32_t* x, bool has_second, Vf
 }
 
 struct Multiply {
+  static constexpr bool kFewInPairs = false;
   const uint32_t* x;
   int n_tokens, cols;
 

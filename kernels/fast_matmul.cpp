@@ -75,6 +75,10 @@ void prepare_floats(const float* x, int cols, int first, int size, const Activat
 
 // --- quantized weights ---
 
+// Bits of the codes that are multiplied.
+constexpr int code_bits(DType type) { return panel_format(type).has_table ? 8 : panel_format(type).bits; }
+constexpr bool has_unsigned_codes(DType type) { return code_bits(type) <= kMostUnsignedBits; }
+
 struct CodeTable {
   int8_t of[16];
 };
@@ -82,7 +86,7 @@ struct CodeTable {
 // What codes stand for, with the offset where dot4 wants them unsigned.
 constexpr CodeTable table_of(const int8_t* values) {
   CodeTable table{};
-  for (int i = 0; i < 16; ++i) table.of[i] = static_cast<int8_t>(values[i] + (kUnsignedCodes ? 128 : 0));
+  for (int i = 0; i < 16; ++i) table.of[i] = static_cast<int8_t>(values[i] + (kMostUnsignedBits == 8 ? 128 : 0));
   return table;
 }
 constexpr CodeTable kIq4Table = table_of(kIq4Values), kFp4Table = table_of(kFp4Values);
@@ -97,7 +101,7 @@ inline Vb minus(Vb codes, uint8_t offset) {
 template <DType kType>
 inline Vb load_word(const uint8_t* block, int j) {
   constexpr PanelFormat f = panel_format(kType);
-  constexpr uint8_t kTaken = kUnsignedCodes || f.has_table ? 0 : static_cast<uint8_t>(f.offset);
+  constexpr uint8_t kTaken = has_unsigned_codes(kType) || f.has_table ? 0 : static_cast<uint8_t>(f.offset);
   const auto word = [&](int i) { return load_bytes(block + 64 * i); };
   if constexpr (f.bits == 8) return kTaken == 0 ? word(j) : minus(word(j), kTaken);
   // Shifts of whole 16-bit lanes: what crosses a byte is masked away.
@@ -135,7 +139,7 @@ inline Vf group_scale(const uint8_t* scales, const uint8_t* factors) {
 // The offset of all codes times minus the sum of a group of activations: where their dot product begins.
 template <DType kType>
 inline Vi start_of(const int32_t* minus_sum) {
-  constexpr int kOffset = kUnsignedCodes ? panel_format(kType).offset : 0;
+  constexpr int kOffset = has_unsigned_codes(kType) ? panel_format(kType).offset : 0;
   static_assert((kOffset & (kOffset - 1)) == 0);
   if constexpr (kOffset == 0) return Vi{};
   return settle(splat4(minus_sum)) << __builtin_ctz(kOffset + (kOffset == 0));
@@ -149,21 +153,43 @@ struct Inputs {
   const float* minima;        // the same times the scales
 };
 
-// dots[t][r] += words [first, last) of a block; `load(r, j)` gives word j of panel r, as dot4 wants it.
-template <int R, int T, typename Load>
+// dots[t][r] += words [first, last) of a block; `load_code(r, j)` gives word j of panel r, as dot4 wants it. kRun: how
+// many words are summed in 16 bits first.
+template <int kRun, int R, int T, typename Load>
 inline void dot_words(const Load& load_code, const int8_t* codes, int first, int last, Vi (&dots)[T][R]) {
 #pragma GCC unroll 8
-  for (int j = first; j < last; ++j) {
-    Vb w[R];
+  for (int j = first; j < last; j += kRun) {
+    [[maybe_unused]] Vs pairs[T][R] = {};
+#pragma GCC unroll 8
+    for (int i = j; i < j + kRun; ++i) {
+      Vb w[R];
 #pragma GCC unroll 2
-    for (int r = 0; r < R; ++r) w[r] = load_code(r, j);
+      for (int r = 0; r < R; ++r) w[r] = load_code(r, i);
 #pragma GCC unroll 16
-    for (int t = 0; t < T; ++t) {
-      const Vi four = splat4(codes + t * kBlockCols + 4 * j);
+      for (int t = 0; t < T; ++t) {
+        const Vi four = splat4(codes + t * kBlockCols + 4 * i);
 #pragma GCC unroll 2
-      for (int r = 0; r < R; ++r) dots[t][r] = dot4(dots[t][r], four, w[r]);
+        for (int r = 0; r < R; ++r) {
+          if constexpr (kRun == 1)
+            dots[t][r] = dot4(dots[t][r], four, w[r]);
+          else
+            pairs[t][r] = dot2(pairs[t][r], four, w[r]);
+        }
+      }
     }
+    if constexpr (kRun > 1)
+#pragma GCC unroll 16
+      for (int t = 0; t < T; ++t)
+#pragma GCC unroll 2
+        for (int r = 0; r < R; ++r) dots[t][r] = add_pairs(dots[t][r], pairs[t][r]);
   }
+}
+
+// Words of a group that are summed in 16 bits.
+template <DType kType>
+constexpr int run_of() {
+  const int words = panel_format(kType).group / 4, fit = dots_in_pairs(code_bits(kType));
+  return words < fit ? words : fit;
 }
 
 // What a block adds to the sums: fma(Σ_g scale_g * dot_g, the activations' scale, …), then the minima.
@@ -225,7 +251,7 @@ inline void packed_tile(const uint8_t* (&unit)[R], int lane, Inputs x, int block
 #pragma GCC unroll 2
         for (int r = 0; r < R; ++r) dots[g][t][r] = start_of<kType>(x.minus_sums + g * T + t);
       const auto word = [&](int r, int j) { return load_word<kType>(block[r], j); };
-      dot_words<R, T>(word, x.codes, g * kWords / kGroups, (g + 1) * kWords / kGroups, dots[g]);
+      dot_words<run_of<kType>(), R, T>(word, x.codes, g * kWords / kGroups, (g + 1) * kWords / kGroups, dots[g]);
 #pragma GCC unroll 2
       for (int r = 0; r < R; ++r) scales[g][r] = unit_scale<kType>(unit[r], own * kGroups + g, lane);
     }
@@ -295,7 +321,7 @@ inline void expanded_tile(const uint8_t* (&block)[R], int lane, Inputs x, int bl
         for (int r = 0; r < R; ++r) dots[g][t][r] = start;
       }
       const auto word = [&](int r, int j) { return load_bytes(block[r] + 64 * j + 4 * lane); };
-      dot_words<R, T>(word, x.codes, g * kWords / kGroups, (g + 1) * kWords / kGroups, dots[g]);
+      dot_words<run_of<kType>(), R, T>(word, x.codes, g * kWords / kGroups, (g + 1) * kWords / kGroups, dots[g]);
 #pragma GCC unroll 2
       for (int r = 0; r < R; ++r)
         scales[g][r] = load(reinterpret_cast<const float*>(block[r] + kBlockCols * kPanelRows) + g * kPanelRows + lane);
@@ -404,6 +430,7 @@ inline int multiply_expanded(const Panels<R>& p, const Activations& x, int n_tok
 
 template <DType kType>
 struct Multiply {
+  static constexpr bool kFewInPairs = kType == DType::Q8_0;
   const Activations& x;
   int n_tokens;
   uint8_t* scratch;

@@ -35,15 +35,16 @@ struct Panels {
   }
 };
 
-// Calls multiply.template panels<R>(Panels<R>) for panels [begin, end): in pairs, but one by one for a few tokens,
-// which wait for memory: one stream of weights per thread is what it gives fastest.
+// Calls multiply.template panels<R>(Panels<R>) for panels [begin, end): in pairs, but where the format says so one by
+// one for a few tokens, which wait for memory: it is read fastest in two streams per thread where codes are used as
+// they are stored, and in one where they are unpacked (measured: matmul_bench).
 template <typename Multiply>
 static inline void for_panels(const PackedWeight& w, const float* bias, int n_tokens, float* out, int begin, int end,
                               const Multiply& multiply) {
   const size_t stride = bytes_per_panel(w.type, w.cols);
   const auto* panels = reinterpret_cast<const uint8_t*>(w.data) + stride * static_cast<size_t>(begin);
   int index = begin;
-  for (; n_tokens < kTile && index < end; ++index, panels += stride)
+  for (; !Multiply::kFewInPairs && n_tokens < kTile && index < end; ++index, panels += stride)
     multiply.panels(Panels<1>{w, bias, out, index, {panels}});
   for (; index + 2 <= end; index += 2, panels += 2 * stride)
     multiply.panels(Panels<2>{w, bias, out, index, {panels, panels + stride}});

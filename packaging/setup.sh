@@ -26,6 +26,10 @@ libonig-dev: regular expressions of vocabularies
 libutf8proc-dev: Unicode
 fonts-dejavu-core: a font for the window, and for documents that bring none
 LIST
+  if [ "${with_arm:-0}" = 1 ]; then
+    echo "g++-aarch64-linux-gnu: builds the kernels for ARM"
+    echo "qemu-user-static: runs their tests"
+  fi
   [ "${with_tests:-0}" = 1 ] || return 0
   cat <<'LIST'
 tesseract-ocr: text recognition of scans; the program finds it where it is installed

@@ -16,6 +16,8 @@ constexpr auto kSpin = std::chrono::microseconds(100);
 void relax() {
 #ifdef __x86_64__
   _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
 #endif
 }
 

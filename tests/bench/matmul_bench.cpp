@@ -1,7 +1,7 @@
 // Rate of one matrix product, per format and number of tokens: giga-operations per second (a multiply and an add are
 // two) and bytes of packed weights read per second.
 //
-//   matmul_bench ROWS COLS [--threads N] [--formats Q8_0,Q4_K] [--tokens 1,4,512]
+//   matmul_bench ROWS COLS [--threads N] [--formats Q8_0,Q4_K] [--tokens 1,4,512] [--isa avx2]
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -21,6 +21,13 @@ std::vector<std::string> words(const std::string& text) {
   std::stringstream stream(text);
   for (std::string word; std::getline(stream, word, ',');) all.push_back(word);
   return all;
+}
+
+Isa isa_named(const std::string& name) {
+  if (name == "sse4.2") return Isa::Sse42;
+  if (name == "avx2") return Isa::Avx2;
+  if (name == "avx-vnni") return Isa::AvxVnni;
+  return name == "avx-512" ? Isa::Avx512 : Isa::Best;
 }
 
 void measure(const Backend& backend, const Format& format, int rows, int cols, int tokens) {
@@ -54,17 +61,20 @@ void measure(const Backend& backend, const Format& format, int rows, int cols, i
 int main(int argc, char** argv) {
   std::string formats = "Q8_0,Q4_0,Q4_K,Q6_K,BF16", tokens = "1,512";
   int threads = 0;
+  Isa isa = Isa::Best;
   if (argc < 3 || std::atoi(argv[1]) < 1 || std::atoi(argv[2]) < 256 || std::atoi(argv[2]) % 256 != 0)
     return std::printf(
-               "matmul_bench ROWS COLS [--threads N] [--formats Q8_0,Q4_K] [--tokens 1,512]\n"
+               "matmul_bench ROWS COLS [--threads N] [--formats Q8_0,Q4_K] [--tokens 1,512] [--isa avx2]\n"
                "COLS is a multiple of 256\n"),
            2;
   for (int i = 3; i + 1 < argc; i += 2) {
     if (std::strcmp(argv[i], "--threads") == 0) threads = std::atoi(argv[i + 1]);
     if (std::strcmp(argv[i], "--formats") == 0) formats = argv[i + 1];
     if (std::strcmp(argv[i], "--tokens") == 0) tokens = argv[i + 1];
+    if (std::strcmp(argv[i], "--isa") == 0) isa = isa_named(argv[i + 1]);
   }
-  const auto backend = make_cpu_backend({.isa = Isa::Best, .n_threads = threads, .limit_bytes = 0});
+  const auto backend = make_cpu_backend({.isa = isa, .n_threads = threads, .limit_bytes = 0});
+  if (backend == nullptr) return std::printf("This processor has no such instructions\n"), 1;
   std::printf("%s, %s x %s\n", backend->name.c_str(), argv[1], argv[2]);
   for (const auto& name : words(formats))
     for (const Format& format : kFormats)

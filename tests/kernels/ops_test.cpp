@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <random>
 
 #include "kernels/blocks.h"
@@ -42,20 +43,21 @@ double worst(const std::vector<float>& a, const std::vector<float>& b, const std
 
 std::vector<BackendPtr> backends() {
   std::vector<BackendPtr> all;
-  for (Isa isa : {Isa::Baseline, Isa::Sse42, Isa::Avx2, Isa::Avx512, Isa::Avx512Bf16})
+  for (Isa isa : {Isa::Baseline, Isa::Sse42, Isa::Avx2, Isa::AvxVnni, Isa::Avx512, Isa::Avx512Bf16, Isa::NeonDot})
     if (auto backend = make_cpu_backend({.isa = isa, .n_threads = 2, .limit_bytes = 0}))
       all.push_back(std::move(backend));
   return all;
 }
 
-std::vector<uint8_t> random_weight(DType type, int rows, int cols) {
+// fill: the byte that all codes are made of; random ones where there is none.
+std::vector<uint8_t> random_weight(DType type, int rows, int cols, std::optional<uint8_t> fill) {
   std::vector<uint8_t> bytes(row_bytes(type, cols) * static_cast<size_t>(rows));
   if (type == DType::F32) {
     const auto values = random_floats(static_cast<size_t>(rows) * static_cast<size_t>(cols));
     std::memcpy(bytes.data(), values.data(), bytes.size());
     return bytes;
   }
-  for (auto& b : bytes) b = static_cast<uint8_t>(rng());
+  for (auto& b : bytes) b = fill.value_or(static_cast<uint8_t>(rng()));
   // Halves in random bytes may be infinite or NaN: give them a modest exponent, and the exponents of MXFP4 too.
   const Format& format = format_of(type);
   const auto tame = [&](size_t at) { bytes[at + 1] = static_cast<uint8_t>((bytes[at + 1] & 0x83) | 0x30); };
@@ -74,8 +76,8 @@ std::vector<uint8_t> random_weight(DType type, int rows, int cols) {
 
 // A random weight: as stored, and packed for a backend.
 struct Matrix {
-  Matrix(const Backend& backend, DType type, int n_rows, int n_cols)
-      : stored(random_weight(type, n_rows, n_cols)), rows(n_rows), cols(n_cols) {
+  Matrix(const Backend& backend, DType type, int n_rows, int n_cols, std::optional<uint8_t> fill = {})
+      : stored(random_weight(type, n_rows, n_cols, fill)), rows(n_rows), cols(n_cols) {
     const Weight w{type, rows, cols, ptr(stored)};
     memory = std::move(*Buffer::allocate(backend, backend.packed_bytes(backend.self, w)));
     CHECK(backend.pack(backend.self, w, memory.data()).ok());
@@ -188,6 +190,26 @@ TEST(matmul_agrees_with_its_twin_for_every_format_and_remainder) {
             std::printf("%s %s %d rows %d tokens: %g\n", backend->name.c_str(), format.name, rows, tokens, ratio);
           CHECK(ratio <= 1.0);
         }
+      }
+    }
+  }
+}
+
+// The largest sums there are must fit the narrowest integers that an instruction set adds them up in.
+TEST(matmul_agrees_with_its_twin_at_the_ends_of_what_codes_can_say) {
+  for (auto& backend : backends()) {
+    for (const Format& format : kFormats) {
+      if (format.values == 1) continue;
+      for (uint8_t fill : {0x00, 0x77, 0x7f, 0x80, 0xff}) {
+        const int cols = 512, rows = 16, tokens = 17;
+        Matrix m(*backend, format.type, rows, cols, fill);
+        std::vector<float> x(static_cast<size_t>(tokens * cols), 1.0f), bias(rows, 0.0f);
+        std::fill(x.begin() + cols, x.begin() + 9 * cols, -1.0f);
+        std::vector<float> expected(static_cast<size_t>(tokens * rows)), got(expected.size(), kNaN);
+        twin::matmul({format.type, rows, cols, ptr(m.stored)}, bias.data(), x.data(), tokens, expected.data());
+        const Product product{m.packed, nullptr, ptr(got)};
+        CHECK(backend->matmul(backend->self, {&product, 1}, ptr(x), tokens).ok());
+        CHECK(worst(expected, got, m.bounds(x, bias, tokens)) <= 1.0);
       }
     }
   }
