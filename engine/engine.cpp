@@ -44,8 +44,8 @@ Result<ModelFacts> describe_model(const std::filesystem::path& path, bool f32_kv
   facts.chat = ChatStyle::of(*file);
   facts.path = path.string();
   facts.kv_bytes_per_token = KvStore::bytes_per_token(facts.config, f32_kv ? kernels::DType::F32 : kernels::DType::F16);
-  facts.needed_bytes =
-      facts.config.packed_bytes + workspace_bytes(facts.config) + kStatedTokens * facts.kv_bytes_per_token;
+  facts.needed_bytes = facts.config.packed_bytes + facts.config.table_bytes + workspace_bytes(facts.config) +
+                       kStatedTokens * facts.kv_bytes_per_token;
   return facts;
 }
 

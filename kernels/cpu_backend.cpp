@@ -108,7 +108,7 @@ Status download(void*, void* to, DevicePtr from, size_t bytes) {
   return {};
 }
 
-// The CPU reads host bytes where they lie; they are counted, because they are memory the model needs.
+// The CPU reads host bytes where they lie. They are not counted: the system may take such pages back at any time.
 Result<DevicePtr> adopt(void*, const void* host, size_t) {
   return reinterpret_cast<DevicePtr>(const_cast<void*>(host));
 }

@@ -34,7 +34,10 @@ void convert_row(const uint8_t* from, DType from_type, uint8_t* to, DType to_typ
   } else {
     const auto* source = reinterpret_cast<const float*>(from);
     auto* target = reinterpret_cast<uint16_t*>(to);
-    for (int i = 0; i < n; ++i) target[i] = float_to_half(source[i]);
+    // Not infinite: nothing times what a mask hides would be none.
+    constexpr float kMost = 65504;
+    for (int i = 0; i < n; ++i)
+      target[i] = float_to_half(source[i] > kMost ? kMost : source[i] < -kMost ? -kMost : source[i]);
   }
 }
 

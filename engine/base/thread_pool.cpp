@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <system_error>
 
 #ifdef __x86_64__
 #include <immintrin.h>
@@ -38,7 +39,10 @@ void wait_while(const std::atomic<T>& value, T old) {
 
 ThreadPool::ThreadPool(int n_threads) {
   if (n_threads <= 0) n_threads = std::max(1u, std::thread::hardware_concurrency());
-  for (int i = 1; i < n_threads; ++i) workers_.emplace_back([this, i] { work(i); });
+  try {
+    for (int i = 1; i < n_threads; ++i) workers_.emplace_back([this, i] { work(i); });
+  } catch (const std::system_error&) {  // no more threads are to be had: work with those there are
+  }
 }
 
 ThreadPool::~ThreadPool() {

@@ -12,7 +12,8 @@ namespace longleaf {
 
 class ThreadPool {
  public:
-  // n_threads counts the calling thread; 0 means one per processor that this process may use.
+  // n_threads counts the calling thread; 0 means one per processor that this process may use. Fewer where the system
+  // gives no more.
   explicit ThreadPool(int n_threads = 0);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;

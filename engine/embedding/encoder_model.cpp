@@ -88,6 +88,7 @@ Result<std::unique_ptr<EncoderModel>> EncoderModel::load(const ModelFile& file, 
   LL_RETURN_IF_ERROR(model->read(file));
   LL_RETURN_IF_ERROR(model->allocate());
   model->fingerprint_ = fingerprint_of(file);
+  file.release();
   return model;
 }
 

@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <initializer_list>
 #include <string_view>
+#include <utility>
+#include <utility>
 
 #include "engine/jinja/ast.h"
 
@@ -127,6 +129,7 @@ class Parser {
     if (word == "macro") return macro();
     if (word == "filter") return filter_block();
     if (word == "break" || word == "continue") {
+      if (loops_ == 0) fail("“" + word + "” stands outside a loop");
       end_tag();
       return node(word == "break" ? NodeKind::Break : NodeKind::Continue);
     }
@@ -167,7 +170,9 @@ class Parser {
     adopt(*made, or_expression());
     adopt(*made, accept_word("if") ? or_expression() : node(NodeKind::Empty));
     end_tag();
+    ++loops_;
     adopt(*made, block({"else", "endfor"}));
+    --loops_;
     if (at_tag({"else"})) {
       next(), next();
       end_tag();
@@ -219,7 +224,9 @@ class Parser {
       if (!is_operator(")")) expect(",");
     }
     end_tag();
+    const int outer_loops = std::exchange(loops_, 0);
     made->children[0] = block({"endmacro"});
+    loops_ = outer_loops;
     made->height = std::max(made->height, made->children[0]->height + 1);
     close("endmacro");
     return made;
@@ -474,6 +481,7 @@ class Parser {
   const std::vector<Token>& tokens_;
   size_t at_ = 0;
   int depth_ = 0;
+  int loops_ = 0;  // around what is read now
   std::string error_;
 };
 

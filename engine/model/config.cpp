@@ -162,6 +162,7 @@ void count_weights(const ModelFile& file, ModelConfig& config) {
     config.weight_bytes += tensor.data.size();
     if (!tensor.type) continue;
     by_format[kernels::name_of(*tensor.type)] += tensor.data.size();
+    if (name == "token_embd.weight") config.table_bytes = tensor.data.size();
     if (tied || name != "token_embd.weight") config.packed_bytes += packed_bytes(tensor, *tensor.type);
   }
   uint64_t most = 0;

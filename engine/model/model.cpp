@@ -135,6 +135,7 @@ Result<std::shared_ptr<const Model>> Model::load(std::shared_ptr<const ModelFile
   model->backend_ = &backend;
   LL_RETURN_IF_ERROR(WeightLoader(*model).load());
   model->fingerprint_ = fingerprint_of(*model->file_);
+  model->file_->release();
   return std::shared_ptr<const Model>(std::move(model));
 }
 

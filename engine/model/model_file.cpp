@@ -22,6 +22,10 @@ void ModelFile::release(std::span<const uint8_t> part) const {
   for (const auto& file : contents_.files) file->release(part);
 }
 
+void ModelFile::release() const {
+  for (const auto& file : contents_.files) file->release(file->bytes());
+}
+
 Status damaged_file(const std::string& name, const std::string& what) {
   return Status(Code::Corrupt,
                 "The model file " + name + " is damaged or incomplete (" + what + "); download it again");

@@ -72,6 +72,7 @@ class ModelFile {
 
   // Lets go of pages of `part`, bytes of a tensor that will not be needed soon; they come back when read.
   void release(std::span<const uint8_t> part) const;
+  void release() const;  // of all pages
 
   // nullptr when the key is missing or of another kind. Numbers convert where no value is lost.
   const MetadataScalar* scalar(std::string_view key) const;

@@ -56,8 +56,6 @@ Result<DevicePtr> Weights::vector(const std::string& name, int n, float offset) 
                      tensor->data.size() == static_cast<size_t>(n) * kernels::row_bytes(*tensor->type, 1);
   if (!whole) return lacks(file_, "the weights " + name);
   used_.insert(name);
-  if (tensor->type == kernels::DType::F32 && offset == 0)
-    return backend_.adopt(backend_.self, tensor->data.data(), tensor->data.size());
   std::vector<float> values(static_cast<size_t>(n));
   kernels::dequantize_row(*tensor->type, tensor->data.data(), n, values.data());
   for (float& value : values) value += offset;

@@ -44,8 +44,9 @@ Status KvStore::grow(int n_tokens) {
   if (!table.ok()) return table.status();
   std::vector<kernels::DevicePtr> addresses;
   for (const Buffer& page : pages_) addresses.push_back(page.data());
+  LL_RETURN_IF_ERROR(backend_->upload(backend_->self, table->data(), addresses.data(), table->bytes()));
   page_table_ = std::move(*table);
-  return backend_->upload(backend_->self, page_table_.data(), addresses.data(), page_table_.bytes());
+  return {};
 }
 
 kernels::KvView KvStore::view(int layer) const {

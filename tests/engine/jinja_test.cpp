@@ -108,7 +108,9 @@ TEST(what_cannot_go_on_is_told_with_its_line) {
         refused.status().message().find("No, thanks") != std::string::npos);
   for (const char* source :
        {"{{ x.y.z }}", "{% for %}", "{% if 1 %}", "{{ 'a }}", "{{ 1 / 0 }}", "{{ 'a' + 1 }}", "{% nothing %}",
-        "{{ 'x' * 99999999 }}", "{{ 1 | nothing }}", "{{ f() }}", "{% endfor %}", "{# open"})
+        "{{ 'x' * 99999999 }}", "{{ 1 | nothing }}", "{{ f() }}", "{% endfor %}", "{# open", "{% break %}",
+        "{% for x in y %}{% macro m() %}{% continue %}{% endmacro %}{% endfor %}",
+        "{% for x in y %}{% else %}{% break %}{% endfor %}"})
     CHECK(!render(source, Json::object()).ok());
 }
 

@@ -51,7 +51,29 @@ void check_refused(const Status& status, Code code, const std::string& part) {
     fail(__FILE__, __LINE__, "“" + status.message() + "” does not say “" + part + "”");
 }
 
+// Resident kilobytes of a file that is mapped into this process.
+int64_t resident_kilobytes(const fs::path& file) {
+  std::ifstream maps("/proc/self/smaps");
+  bool inside = false;
+  int64_t sum = 0;
+  for (std::string line; std::getline(maps, line);) {
+    if (line.find('-') < line.find(' ')) inside = line.ends_with(file.filename().string());
+    if (inside && line.starts_with("Rss:")) sum += std::atoll(line.c_str() + 4);
+  }
+  return sum;
+}
+
 }  // namespace
+
+TEST(a_loaded_model_lets_go_of_its_files_pages) {
+  const auto file = ModelFile::open(kModels / "gemma2.gguf");
+  REQUIRE_OK(file);
+  const auto backend = kernels::make_cpu_backend();
+  CHECK(resident_kilobytes("gemma2.gguf") > 0);
+  const auto model = Model::load(*file, *backend);
+  REQUIRE_OK(model);
+  CHECK(resident_kilobytes("gemma2.gguf") <= 4);  // the page that is not all the file's
+}
 
 TEST(every_file_of_a_folder_names_its_model) {
   for (const char* name : {"", "model-00002-of-00005.safetensors", "model.safetensors.index.json"})

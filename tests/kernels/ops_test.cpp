@@ -368,6 +368,24 @@ TEST(kv_rows_come_back_as_they_went_in) {
   }
 }
 
+TEST(what_half_precision_cannot_hold_disturbs_no_row_that_does_not_see_it) {
+  for (auto& backend : backends()) {
+    const int d = 8;
+    Store store(DType::F16, 1, d, 2);
+    std::vector<float> k(2 * d, 1.0f), v = k;
+    k[d] = v[d] = 1e6f;  // of the second key
+    CHECK(backend->kv_write(backend->self, {store.view, ptr(k), ptr(v), DType::F32, 2, 0}).ok());
+    std::vector<float> q(2 * d, 1.0f), out(q.size(), kNaN), inv_freq(d / 2, 0.5f);
+    std::vector<Span> spans = {{0, 2, 0, 1}};
+    std::vector<int32_t> groups = {0, 1};
+    const SpanAttentionArgs args{ptr(q),        ptr(out), store.view,        2,    1, 0, ptr(spans), ptr(groups), 1,
+                                 ptr(inv_freq), d,        RopeStyle::Halves, 0.25f};
+    CHECK(backend->span_attention(backend->self, args).ok());
+    for (int i = 0; i < d; ++i) CHECK_EQ(out[static_cast<size_t>(i)], 1.0f);  // the first query sees the first key
+    CHECK_EQ(out[d], 65504.0f);
+  }
+}
+
 TEST(gates_agree_with_their_twins_at_every_remainder_and_at_the_ends) {
   for (auto& backend : backends()) {
     for (Activation activation : {Activation::Silu, Activation::Gelu}) {
