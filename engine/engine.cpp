@@ -53,9 +53,11 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::filesystem::path& path, 
   const auto start = Clock::now();
   std::unique_ptr<Engine> engine(new Engine);
   LL_ASSIGN_OR_RETURN(engine->facts_, describe_model(path, options.f32_kv));
+  uint64_t tables = engine->facts_.config.table_bytes;
   if (!options.draft.empty()) {
     LL_ASSIGN_OR_RETURN(const ModelFacts draft, describe_model(options.draft, options.f32_kv));
     engine->facts_.needed_bytes += draft.needed_bytes;
+    tables += draft.config.table_bytes;
   }
   engine->options_ = options;
   engine->parts_ = std::make_unique<Parts>();
@@ -65,10 +67,10 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::filesystem::path& path, 
   parts.backend = kernels::make_cpu_backend(
       {.isa = kernels::Isa::Best, .n_threads = options.n_threads, .limit_bytes = options.memory_limit_bytes});
   const auto available = parts.backend->memory(parts.backend->self).total_bytes;
-  if (available != 0 && engine->facts_.needed_bytes > available)
-    return Status(Code::NoMemory, "The model needs " + std::to_string(engine->facts_.needed_bytes >> 20) +
-                                      " MiB and this machine has " + std::to_string(available >> 20) +
-                                      " MiB; choose a smaller model");
+  const uint64_t least = engine->facts_.needed_bytes - tables;
+  if (available != 0 && least > available)
+    return Status(Code::NoMemory, "The model needs " + std::to_string(least >> 20) + " MiB and this machine has " +
+                                      std::to_string(available >> 20) + " MiB; choose a smaller model");
   LL_ASSIGN_OR_RETURN(auto model, Model::load(parts.file, *parts.backend));
   LL_ASSIGN_OR_RETURN(parts.transformer, Transformer::create(std::move(model)));
   parts.store = std::make_unique<KvStore>(engine->facts_.config, *parts.backend,

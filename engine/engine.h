@@ -33,7 +33,9 @@ struct ModelFacts {
   ChatStyle chat;
   std::string path;
   uint64_t kv_bytes_per_token = 0;
-  uint64_t needed_bytes = 0;  // weights, workspace and KV of 4,096 tokens: to load and answer here
+  // Weights, workspace and KV of 4,096 tokens, to load and answer here, and the whole table of embeddings, whose pages
+  // the system may take back.
+  uint64_t needed_bytes = 0;
 };
 
 // Reads a model's description without loading it.

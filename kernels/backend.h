@@ -70,7 +70,7 @@ struct Backend {
   // is: batching changes no bit.
   Status (*matmul)(void* self, std::span<const Product> products, DevicePtr x, int n_tokens);
   Status (*rope)(void* self, const RopeArgs& args);
-  // What a F16 store cannot hold becomes the largest number it can.
+  // What an F16 store cannot hold becomes the largest number it can.
   Status (*kv_write)(void* self, const KvRowsArgs& args);
   Status (*kv_read)(void* self, const KvRowsArgs& args);
   // Batching changes no bit here either; nor does how adjacent spans of equal shift are cut, after merging.

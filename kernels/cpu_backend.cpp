@@ -324,7 +324,11 @@ Status mean_rows(void*, DevicePtr x, int rows, int cols, DevicePtr out) {
 }
 
 #ifdef LONGLEAF_X86
-// Clang 14's __builtin_cpu_supports does not know it.
+// What __builtin_cpu_supports does not know in GCC 12 or Clang 14.
+bool has_f16c() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+}
 bool has_avx_vnni() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & 1u << 4) != 0;
@@ -333,7 +337,7 @@ bool has_avx_vnni() {
 
 const FastOps* ops_for(Isa isa) {
 #ifdef LONGLEAF_X86
-  const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
   const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
                           __builtin_cpu_supports("avx512vnni") && has_avx2;

@@ -188,8 +188,10 @@ inline void dot_words(const Load& load_code, const int8_t* codes, int first, int
 // Words of a group that are summed in 16 bits.
 template <DType kType>
 constexpr int run_of() {
-  const int words = panel_format(kType).group / 4, fit = dots_in_pairs(code_bits(kType));
-  return words < fit ? words : fit;
+  constexpr int words = panel_format(kType).group / 4, fit = dots_in_pairs(code_bits(kType));
+  constexpr int kRun = words < fit ? words : fit;
+  static_assert(words % kRun == 0);
+  return kRun;
 }
 
 // What a block adds to the sums: fma(Σ_g scale_g * dot_g, the activations' scale, …), then the minima.
@@ -430,7 +432,7 @@ inline int multiply_expanded(const Panels<R>& p, const Activations& x, int n_tok
 
 template <DType kType>
 struct Multiply {
-  static constexpr bool kFewInPairs = kType == DType::Q8_0;
+  static constexpr bool kFewInPairs = kType == DType::Q8_0 && has_unsigned_codes(kType);
   const Activations& x;
   int n_tokens;
   uint8_t* scratch;

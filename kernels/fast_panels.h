@@ -35,9 +35,9 @@ struct Panels {
   }
 };
 
-// Calls multiply.template panels<R>(Panels<R>) for panels [begin, end): in pairs, but where the format says so one by
-// one for a few tokens, which wait for memory: it is read fastest in two streams per thread where codes are used as
-// they are stored, and in one where they are unpacked (measured: matmul_bench).
+// Calls multiply.template panels<R>(Panels<R>) for panels [begin, end): in pairs, but where a format says so one by one
+// for a few tokens, which wait for memory. On Zen 4 it is read fastest in two streams per thread where instructions
+// take codes as they are stored, and in one where they are unpacked.
 template <typename Multiply>
 static inline void for_panels(const PackedWeight& w, const float* bias, int n_tokens, float* out, int begin, int end,
                               const Multiply& multiply) {

@@ -34,7 +34,7 @@ void convert_row(const uint8_t* from, DType from_type, uint8_t* to, DType to_typ
   } else {
     const auto* source = reinterpret_cast<const float*>(from);
     auto* target = reinterpret_cast<uint16_t*>(to);
-    // Not infinite: nothing times what a mask hides would be none.
+    // Not infinite: 0 * inf is NaN, for a masked key too.
     constexpr float kMost = 65504;
     for (int i = 0; i < n; ++i)
       target[i] = float_to_half(source[i] > kMost ? kMost : source[i] < -kMost ? -kMost : source[i]);

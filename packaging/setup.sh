@@ -2,6 +2,15 @@
 
 # package: why it is needed
 needed_packages() {
+  if [ "${only_arm:-0}" = 1 ]; then
+    cat <<'LIST'
+cmake: the build system
+ninja-build: runs the build
+g++-aarch64-linux-gnu: builds the kernels for ARM
+qemu-user-static: runs their tests
+LIST
+    return 0
+  fi
   cat <<'LIST'
 g++: the C++ compiler
 cmake: the build system
@@ -26,10 +35,6 @@ libonig-dev: regular expressions of vocabularies
 libutf8proc-dev: Unicode
 fonts-dejavu-core: a font for the window, and for documents that bring none
 LIST
-  if [ "${with_arm:-0}" = 1 ]; then
-    echo "g++-aarch64-linux-gnu: builds the kernels for ARM"
-    echo "qemu-user-static: runs their tests"
-  fi
   [ "${with_tests:-0}" = 1 ] || return 0
   cat <<'LIST'
 tesseract-ocr: text recognition of scans; the program finds it where it is installed

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
-#include <system_error>
+#include <exception>
 
 #ifdef __x86_64__
 #include <immintrin.h>
@@ -40,8 +40,9 @@ void wait_while(const std::atomic<T>& value, T old) {
 ThreadPool::ThreadPool(int n_threads) {
   if (n_threads <= 0) n_threads = std::max(1u, std::thread::hardware_concurrency());
   try {
+    workers_.reserve(static_cast<size_t>(n_threads - 1));
     for (int i = 1; i < n_threads; ++i) workers_.emplace_back([this, i] { work(i); });
-  } catch (const std::system_error&) {  // no more threads are to be had: work with those there are
+  } catch (const std::exception&) {  // no more threads are to be had: work with those there are
   }
 }
 

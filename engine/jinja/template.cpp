@@ -94,15 +94,13 @@ class Interpreter {
       case NodeKind::If:
         return execute(evaluate(*node.children[0]).truthy() ? *node.children[1] : *node.children[2], out);
       case NodeKind::For:
-        loop(node, out);
-        return Flow::On;
+        return loop(node, out);
       case NodeKind::Set:
         assign(node, evaluate(*node.children[0]));
         return Flow::On;
       case NodeKind::SetBlock:
       case NodeKind::Filter:
-        captured(node, out);
-        return Flow::On;
+        return captured(node, out);
       case NodeKind::Macro:
         scopes_.back()[node.text] = Function([this, &node](const Arguments& a) { return call_macro(node, a); });
         return Flow::On;
@@ -115,13 +113,15 @@ class Interpreter {
     }
   }
 
-  void captured(const Node& node, std::string& out) {
+  // A loop that ends inside takes what was captured with it.
+  Flow captured(const Node& node, std::string& out) {
     const bool is_set = node.kind == NodeKind::SetBlock;
     const Node &body = *node.children[is_set ? 0 : 1], &filter = *node.children[is_set ? 1 : 0];
     std::string text;
     scopes_.emplace_back();
-    execute(body, text);
+    const Flow flow = execute(body, text);
     scopes_.pop_back();
+    if (flow != Flow::On) return flow;
     Value value(std::move(text));
     if (filter.kind != NodeKind::Empty) {
       std::swap(hole_, value);
@@ -133,6 +133,7 @@ class Interpreter {
       assign(node, std::move(value));
     else
       out += to_text(value);
+    return Flow::On;
   }
 
   void assign(const Node& node, Value value) {
@@ -159,17 +160,21 @@ class Interpreter {
     for (size_t i = 0; i < names.size(); ++i) scopes_.back()[names[i]] = (*items)[i];
   }
 
-  void loop(const Node& node, std::string& out) {
+  // What its else part does to the loop around it.
+  Flow loop(const Node& node, std::string& out) {
     const Value iterable = evaluate(*node.children[0]);
     List storage;
     const List* all = items_of(iterable, storage);
-    if (all == nullptr) return fail(node, "it loops over what has no items");
+    if (all == nullptr) {
+      fail(node, "it loops over what has no items");
+      return Flow::On;
+    }
     List items;
     if (node.children[1]->kind == NodeKind::Empty) {
       items = *all;
     } else {
       for (const Value& item : *all) {
-        if (failed()) return;
+        if (failed()) return Flow::On;
         scopes_.emplace_back();
         bind(node, node.names, item);
         if (evaluate(*node.children[1]).truthy()) items.push_back(item);
@@ -184,7 +189,7 @@ class Interpreter {
       scopes_.pop_back();
       if (flow == Flow::Break) break;
     }
-    if (items.empty()) execute(*node.children[3], out);
+    return items.empty() ? execute(*node.children[3], out) : Flow::On;
   }
 
   static Value loop_facts(const List& items, size_t i) {

@@ -32,7 +32,9 @@ void MappedFile::release(std::span<const uint8_t> part) const {
   if (part.data() < bytes_.data() || part.data() + part.size() > bytes_.data() + bytes_.size()) return;
   const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
   const auto begin = (reinterpret_cast<uintptr_t>(part.data()) + page - 1) / page * page;
-  const auto end = reinterpret_cast<uintptr_t>(part.data() + part.size()) / page * page;
+  const uint8_t* behind = part.data() + part.size();
+  const bool is_last = behind == bytes_.data() + bytes_.size();  // the rest of the file's last page is nobody's
+  const auto end = (reinterpret_cast<uintptr_t>(behind) + (is_last ? page - 1 : 0)) / page * page;
   if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 

@@ -24,10 +24,16 @@ std::vector<std::string> words(const std::string& text) {
 }
 
 Isa isa_named(const std::string& name) {
-  if (name == "sse4.2") return Isa::Sse42;
-  if (name == "avx2") return Isa::Avx2;
-  if (name == "avx-vnni") return Isa::AvxVnni;
-  return name == "avx-512" ? Isa::Avx512 : Isa::Best;
+  const std::pair<const char*, Isa> all[] = {
+      {"best", Isa::Best},        {"baseline", Isa::Baseline}, {"sse4.2", Isa::Sse42},    {"avx2", Isa::Avx2},
+      {"avx-vnni", Isa::AvxVnni}, {"avx-512", Isa::Avx512},    {"neon-dot", Isa::NeonDot}};
+  std::string known;
+  for (const auto& [own, isa] : all) {
+    if (name == own) return isa;
+    known += std::string(" ") + own;
+  }
+  std::printf("--isa is one of%s\n", known.c_str());
+  std::exit(2);
 }
 
 void measure(const Backend& backend, const Format& format, int rows, int cols, int tokens) {

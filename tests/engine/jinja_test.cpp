@@ -102,6 +102,13 @@ TEST(statements_have_their_scopes) {
   expect("{{ {'a': [1, {'b': none}], 'c': 'é\"'} | tojson }}", "{\"a\": [1, {\"b\": null}], \"c\": \"é\\\"\"}");
 }
 
+TEST(a_loop_ends_from_wherever_it_is_left) {  // as jinja2 3.1 with its loop controls does
+  expect("{% for a in [1,2] %}{% for b in [] %}{% else %}{% break %}{% endfor %}{{ a }}{% endfor %}", "");
+  expect("{% for a in [1,2] %}{% filter upper %}x{% break %}{% endfilter %}{{ a }}{% endfor %}", "");
+  expect("{% for a in [1,2] %}{% set q %}x{% continue %}{% endset %}{{ a }}{% endfor %}{{ q }}", "");
+  expect("{% for a in [1,2] %}{% for b in [3] %}{% break %}{% endfor %}{{ a }}{% endfor %}", "12");
+}
+
 TEST(what_cannot_go_on_is_told_with_its_line) {
   const auto refused = render("a\n{{ raise_exception('No, thanks') }}", Json::object());
   CHECK(!refused.ok() && refused.status().message().find("line 2") != std::string::npos &&

@@ -139,6 +139,11 @@ struct Store {
 
 }  // namespace
 
+TEST(says_which_instruction_sets_are_tested) {
+  for (auto& backend : backends()) std::printf("       %s\n", backend->name.c_str());
+  CHECK(!backends().empty());
+}
+
 TEST(rms_norm_twin_matches_a_row_worked_out_by_hand) {
   const float x[] = {3, 4}, weight[] = {1, 2};  // mean square 12.5, root 3.5355339
   float out[2] = {kNaN, kNaN};
