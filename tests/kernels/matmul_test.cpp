@@ -1,0 +1,207 @@
+// Matrix products of every weight format and every CPU version against the twin, and the twin against numbers worked
+// out by hand.
+#include <cstring>
+#include <optional>
+
+#include "kernels/blocks.h"
+#include "kernels/ops_cpu.h"
+#include "tests/support/check.h"
+#include "tests/support/kernels.h"
+
+using namespace longleaf;
+using namespace longleaf::kernels;
+using namespace longleaf::test;
+
+namespace {
+
+// fill: the byte that all codes are made of; random ones where there is none.
+std::vector<uint8_t> random_weight(DType type, int rows, int cols, std::optional<uint8_t> fill) {
+  std::vector<uint8_t> bytes(row_bytes(type, cols) * static_cast<size_t>(rows));
+  if (type == DType::F32) {
+    const auto values = random_floats(static_cast<size_t>(rows) * static_cast<size_t>(cols));
+    std::memcpy(bytes.data(), values.data(), bytes.size());
+    return bytes;
+  }
+  for (auto& b : bytes) b = fill.value_or(static_cast<uint8_t>(rng()));
+  // Halves in random bytes may be infinite or NaN: give them a modest exponent, and the exponents of MXFP4 too.
+  const Format& format = format_of(type);
+  const auto tame = [&](size_t at) { bytes[at + 1] = static_cast<uint8_t>((bytes[at + 1] & 0x83) | 0x30); };
+  for (size_t at = 0; at < bytes.size(); at += static_cast<size_t>(format.bytes)) {
+    if (type == DType::MXFP4) bytes[at] = static_cast<uint8_t>(120 + bytes[at] % 16);
+    if (type == DType::MXFP4) continue;
+    const bool at_end = type == DType::Q6_K || type == DType::Q3_K || type == DType::Q2_K;
+    const bool two =
+        type == DType::Q2_K || type == DType::Q4_K || type == DType::Q5_K || type == DType::Q4_1 || type == DType::Q5_1;
+    const size_t first = at + (at_end ? static_cast<size_t>(format.bytes) - (two ? 4 : 2) : 0);
+    tame(first);
+    if (two) tame(first + 2);
+  }
+  return bytes;
+}
+
+// A random weight: as stored, and packed for a backend.
+struct Matrix {
+  Matrix(const Backend& backend, DType type, int n_rows, int n_cols, std::optional<uint8_t> fill = {})
+      : stored(random_weight(type, n_rows, n_cols, fill)), rows(n_rows), cols(n_cols) {
+    const Weight w{type, rows, cols, ptr(stored)};
+    memory = std::move(*Buffer::allocate(backend, backend.packed_bytes(backend.self, w)));
+    CHECK(backend.pack(backend.self, w, memory.data()).ok());
+    packed = {type, rows, cols, memory.data()};
+  }
+
+  // (2 * cols + 4) * unit * sum of what is added up, the standard bound of a sum whose terms are products of up to
+  // three factors; a code and its minimum are terms of their own.
+  std::vector<double> bounds(const std::vector<float>& x, const std::vector<float>& bias, int tokens) const {
+    std::vector<double> bound, size(static_cast<size_t>(cols));
+    bound.resize(static_cast<size_t>(tokens * rows));
+    const Format& format = format_of(packed.type);
+    const size_t stride = row_bytes(packed.type, cols);
+    std::vector<float> values(static_cast<size_t>(cols));
+    for (int r = 0; r < rows; ++r) {
+      const uint8_t* row = stored.data() + static_cast<size_t>(r) * stride;
+      dequantize_row(packed.type, row, cols, values.data());
+      for (int c = 0; c < cols; ++c) size[static_cast<size_t>(c)] = std::abs(double{values[static_cast<size_t>(c)]});
+      for (int first = 0; format.values > 1 && first < cols; first += format.values, row += format.bytes) {
+        Block block;
+        unpack_block(packed.type, row, block);
+        for (int i = 0; i < format.values; ++i)
+          size[static_cast<size_t>(first + i)] += 2 * std::abs(double{block.dmin} * block.min[i / kGroupValues]);
+      }
+      for (int t = 0; t < tokens; ++t) {
+        double sum = std::abs(double{bias[static_cast<size_t>(r)]}) + 1e-30, top = 0;
+        for (int c = 0; c < cols; ++c) {
+          const double input = std::abs(double{x[static_cast<size_t>(t * cols + c)]});
+          top = std::max(top, input);
+          sum += size[static_cast<size_t>(c)] * (input + (format.values > 1 ? top / 127 : 0));
+        }
+        bound[static_cast<size_t>(t * rows + r)] = (2 * cols + 4) * kUnit * sum;
+      }
+    }
+    return bound;
+  }
+
+  std::vector<uint8_t> stored;
+  int rows, cols;
+  Buffer memory;
+  PackedWeight packed;
+};
+
+}  // namespace
+
+TEST(matmul_twin_matches_a_row_worked_out_by_hand) {
+  // One block: scale 1 (0x3c00), codes 1, -2, 0 …; the input 127, 63.5 … rounds to 127, 64 (half to even).
+  std::vector<uint8_t> block(34, 0);
+  block[1] = 0x3c;
+  block[2] = 1;
+  block[3] = static_cast<uint8_t>(-2);
+  std::vector<float> x(32, 0.0f), out = {kNaN};
+  x[0] = 127;
+  x[1] = 63.5f;
+  twin::matmul({DType::Q8_0, 1, 32, ptr(block)}, nullptr, x.data(), 1, out.data());
+  CHECK_EQ(out[0], 127.0f - 128.0f);
+}
+
+TEST(matmul_agrees_with_its_twin_for_every_format_and_remainder) {
+  for (auto& backend : backends()) {
+    for (const Format& format : kFormats) {
+      for (int rows : {1, 3, 16, 37}) {
+        for (int tokens : {1, 2, 4, 7, 16, 37}) {
+          const int cols = format.values == 1 ? 67 : format.values == 32 ? 96 : 512;
+          Matrix m(*backend, format.type, rows, cols);
+          auto x = random_floats(static_cast<size_t>(tokens * cols)), bias = random_floats(static_cast<size_t>(rows));
+          std::vector<float> expected(static_cast<size_t>(tokens * rows)), got(expected.size(), kNaN);
+          twin::matmul({format.type, rows, cols, ptr(m.stored)}, bias.data(), x.data(), tokens, expected.data());
+          const Product product{m.packed, ptr(bias), ptr(got)};
+          CHECK(backend->matmul(backend->self, {&product, 1}, ptr(x), tokens).ok());
+          const double ratio = worst(expected, got, m.bounds(x, bias, tokens));
+          if (!(ratio <= 1.0))
+            std::printf("%s %s %d rows %d tokens: %g\n", backend->name.c_str(), format.name, rows, tokens, ratio);
+          CHECK(ratio <= 1.0);
+        }
+      }
+    }
+  }
+}
+
+// The largest sums there are must fit the narrowest integers that an instruction set adds them up in.
+TEST(matmul_agrees_with_its_twin_at_the_ends_of_what_codes_can_say) {
+  for (auto& backend : backends()) {
+    for (const Format& format : kFormats) {
+      if (format.values == 1) continue;
+      for (uint8_t fill : {0x00, 0x77, 0x7f, 0x80, 0xff}) {
+        const int cols = 512, rows = 16, tokens = 17;
+        Matrix m(*backend, format.type, rows, cols, fill);
+        std::vector<float> x(static_cast<size_t>(tokens * cols), 1.0f), bias(rows, 0.0f);
+        std::fill(x.begin() + cols, x.begin() + 9 * cols, -1.0f);
+        std::vector<float> expected(static_cast<size_t>(tokens * rows)), got(expected.size(), kNaN);
+        twin::matmul({format.type, rows, cols, ptr(m.stored)}, bias.data(), x.data(), tokens, expected.data());
+        const Product product{m.packed, nullptr, ptr(got)};
+        CHECK(backend->matmul(backend->self, {&product, 1}, ptr(x), tokens).ok());
+        CHECK(worst(expected, got, m.bounds(x, bias, tokens)) <= 1.0);
+      }
+    }
+  }
+}
+
+TEST(numbers_that_are_none_come_out_as_none_and_tiny_ones_as_nothing) {
+  for (auto& backend : backends()) {
+    for (const Format& format : kFormats) {
+      for (float bad : {kNaN, std::numeric_limits<float>::infinity()}) {
+        const int rows = 17, cols = 512, tokens = 13;
+        Matrix m(*backend, format.type, rows, cols);
+        auto x = random_floats(tokens * cols);
+        x[3 * cols + 100] = bad;
+        std::fill_n(x.begin() + 5 * cols, cols, 1e-39f);
+        std::vector<float> out(tokens * rows, 0.0f);
+        const Product product{m.packed, nullptr, ptr(out)};
+        CHECK(backend->matmul(backend->self, {&product, 1}, ptr(x), tokens).ok());
+        for (int r = 0; r < rows; ++r) {
+          CHECK(!std::isfinite(out[static_cast<size_t>(3 * rows + r)]));
+          CHECK(std::abs(out[static_cast<size_t>(5 * rows + r)]) < 1e-30f);
+          CHECK(std::isfinite(out[static_cast<size_t>(4 * rows + r)]));
+        }
+      }
+    }
+  }
+}
+
+TEST(products_of_one_input_are_the_same_together_and_alone) {
+  for (auto& backend : backends()) {
+    const int cols = 512, tokens = 5;
+    const DType types[] = {DType::Q4_K, DType::F16, DType::Q6_K};
+    auto x = random_floats(tokens * cols);
+    std::vector<Matrix> weights;
+    std::vector<std::vector<float>> together, alone;
+    for (int i = 0; i < 3; ++i) {
+      weights.emplace_back(*backend, types[i], 20 + 30 * i, cols);
+      together.emplace_back(static_cast<size_t>(tokens * (20 + 30 * i)), kNaN);
+    }
+    alone = together;
+    std::vector<Product> products;
+    for (size_t i = 0; i < 3; ++i) products.push_back({weights[i].packed, nullptr, ptr(together[i])});
+    CHECK(backend->matmul(backend->self, products, ptr(x), tokens).ok());
+    for (size_t i = 0; i < 3; ++i) {
+      products[i].out = ptr(alone[i]);
+      CHECK(backend->matmul(backend->self, {&products[i], 1}, ptr(x), tokens).ok());
+    }
+    CHECK(together == alone);
+  }
+}
+
+TEST(matmul_gives_the_same_bits_alone_and_in_a_batch) {
+  for (auto& backend : backends()) {
+    for (const Format& format : kFormats) {
+      const int rows = 70, cols = 256, tokens = 25;
+      Matrix m(*backend, format.type, rows, cols);
+      auto x = random_floats(tokens * cols);
+      std::vector<float> together(tokens * rows, kNaN), alone(tokens * rows, kNaN);
+      Product product{m.packed, nullptr, ptr(together)};
+      CHECK(backend->matmul(backend->self, {&product, 1}, ptr(x), tokens).ok());
+      for (size_t t = 0; t < tokens; ++t) {
+        product.out = at(ptr(alone), t * rows * 4);
+        CHECK(backend->matmul(backend->self, {&product, 1}, at(ptr(x), t * cols * 4), 1).ok());
+      }
+      CHECK(together == alone);
+    }
+  }
+}
