@@ -4,6 +4,7 @@
 // they are done; download waits for what came before it.
 #pragma once
 
+#include <memory>
 #include <span>
 #include <string>
 
@@ -35,7 +36,10 @@ struct RopeArgs {
   float magnitude = 1;  // that rotated numbers are scaled by
 };
 
-// A table of functions, filled by a device (cpu_backend.cpp). `self` is the device's own state.
+// Up to so many tokens at a time no device's results depend on how many there are. CPUs keep that for any number.
+constexpr int kSameBits = 8;
+
+// A table of functions, filled by a device (cpu_backend.cpp, cuda/backend.cpp). `self` is the device's own state.
 // All matrices are row-major f32 unless said otherwise; outputs must not overlap inputs unless "in place".
 // n_tokens == 0 is allowed everywhere and does nothing.
 struct Backend {
@@ -48,12 +52,11 @@ struct Backend {
   void (*release)(void* self, DevicePtr memory);
   Status (*upload)(void* self, DevicePtr to, const void* from, size_t bytes);
   Status (*download)(void* self, void* to, DevicePtr from, size_t bytes);
-  // Makes host bytes that outlive the backend usable on the device: the CPU uses them where they are.
-  Result<DevicePtr> (*adopt)(void* self, const void* host, size_t bytes);
   MemoryInfo (*memory)(void* self);
 
-  // out (n_tokens, table.cols): rows of `table` named by ids i32 (n_tokens). REQUIRES: 0 <= id < table.rows.
-  Status (*embed)(void* self, const Weight& table, DevicePtr ids, int n_tokens, DevicePtr out);
+  // out (n_tokens, table.cols): rows of `table` named by ids (n_tokens), in host memory as the table is: a few rows per
+  // token need no second copy of the largest tensor on the device. REQUIRES: 0 <= id < table.rows.
+  Status (*embed)(void* self, const Weight& table, const int32_t* ids, int n_tokens, DevicePtr out);
   // out = x / sqrt(mean(x²) + eps) * weight, row by row; weight f32 (cols). In place allowed.
   Status (*rms_norm)(void* self, DevicePtr x, DevicePtr weight, float eps, int rows, int cols, DevicePtr out);
   // out = (x - mean) / sqrt(variance + eps) * weight + bias, row by row; weight and bias f32 (cols). In place allowed.
@@ -62,24 +65,25 @@ struct Backend {
                        DevicePtr out);
   // Bytes that `pack` fills for a weight of this shape; `rows.data` is not looked at.
   size_t (*packed_bytes)(void* self, const Weight& rows);
-  // Turns a weight in host memory into what matmul reads, at `to`.
+  // Turns a weight into what matmul reads, at `to`.
   Status (*pack)(void* self, const Weight& rows, DevicePtr to);
   // For every product p: p.out (n_tokens, p.w.rows) = x (n_tokens, cols) · p.wᵀ + p.bias. All have the same cols.
   // For weights in block formats, x is first rounded to 8 bits: per token and block of 32 columns, to multiples of
-  // max|x|/127; for BF16 weights to bfloat16, half to even. Each output is summed in the same order whatever n_tokens
-  // is: batching changes no bit.
+  // max|x|/127; for BF16 weights to bfloat16, half to even. Batching changes no bit: each output is summed in the same
+  // order whatever n_tokens is; on a GPU, whatever it is up to kSameBits, and in another order above.
   Status (*matmul)(void* self, std::span<const Product> products, DevicePtr x, int n_tokens);
   Status (*rope)(void* self, const RopeArgs& args);
   // What an F16 store cannot hold becomes the largest number it can.
   Status (*kv_write)(void* self, const KvRowsArgs& args);
   Status (*kv_read)(void* self, const KvRowsArgs& args);
-  // Batching changes no bit here either; nor does how adjacent spans of equal shift are cut, after merging.
+  // Batching changes no bit here either; nor does how adjacent spans of equal shift are cut, after merging. A GPU may
+  // round queries and weights of more than kSameBits tokens over an F16 store to halves.
   Status (*span_attention)(void* self, const SpanAttentionArgs& args);
   // gate = activation(gate) * up, in place; n values. up: nullptr for activation(gate) alone.
   Status (*gate)(void* self, Activation activation, DevicePtr gate, DevicePtr up, int64_t n);
   // x += scale * y, in place; n values.
   Status (*add)(void* self, DevicePtr x, DevicePtr y, float scale, int64_t n);
-  // x *= factor, in place; n values.
+  // x *= factor, in place; n values. Times 0 is 0, whatever was there.
   Status (*scale)(void* self, DevicePtr x, float factor, int64_t n);
   // out (n, cols) = rows of x named by ids i32 (n).
   Status (*gather_rows)(void* self, DevicePtr x, DevicePtr ids, int n, int cols, DevicePtr out);
@@ -89,6 +93,14 @@ struct Backend {
   // out (cols) = mean of rows [0, rows) of x (rows, cols). REQUIRES: rows > 0.
   Status (*mean_rows)(void* self, DevicePtr x, int rows, int cols, DevicePtr out);
 };
+
+struct BackendDeleter {
+  void operator()(Backend* backend) const {
+    backend->destroy(backend->self);
+    delete backend;
+  }
+};
+using BackendPtr = std::unique_ptr<Backend, BackendDeleter>;
 
 // Device memory with one owner; empty after a move.
 class Buffer {

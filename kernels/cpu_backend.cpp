@@ -108,15 +108,10 @@ Status download(void*, void* to, DevicePtr from, size_t bytes) {
   return {};
 }
 
-// The CPU reads host bytes where they lie. They are not counted: the system may take such pages back at any time.
-Result<DevicePtr> adopt(void*, const void* host, size_t) {
-  return reinterpret_cast<DevicePtr>(const_cast<void*>(host));
-}
-
 MemoryInfo memory(void* self) { return cpu(self).memory; }
 
-Status embed(void*, const Weight& table, DevicePtr ids, int n_tokens, DevicePtr out) {
-  twin::embed(table, reinterpret_cast<const int32_t*>(ids), n_tokens, floats(out));
+Status embed(void*, const Weight& table, const int32_t* ids, int n_tokens, DevicePtr out) {
+  twin::embed(table, ids, n_tokens, floats(out));
   return {};
 }
 
@@ -303,7 +298,10 @@ Status add(void* self, DevicePtr x, DevicePtr y, float scale, int64_t n) {
 
 Status scale(void* self, DevicePtr x, float factor, int64_t n) {
   over_elements(cpu(self), n, [&](int64_t first, int64_t last) {
-    for (int64_t i = first; i < last; ++i) floats(x)[i] *= factor;
+    if (factor == 0)
+      std::fill(floats(x) + first, floats(x) + last, 0.0f);
+    else
+      for (int64_t i = first; i < last; ++i) floats(x)[i] *= factor;
   });
   return {};
 }
@@ -381,7 +379,6 @@ BackendPtr make(const CpuOptions& options, const FastOps* ops) {
   backend->release = release;
   backend->upload = upload;
   backend->download = download;
-  backend->adopt = adopt;
   backend->memory = memory;
   backend->embed = embed;
   backend->rms_norm = rms_norm;

@@ -1,8 +1,6 @@
 // The CPU as a device.
 #pragma once
 
-#include <memory>
-
 #include "kernels/backend.h"
 
 namespace longleaf::kernels {
@@ -14,14 +12,6 @@ struct CpuOptions {
   int n_threads = 0;       // 0: one per processor
   size_t limit_bytes = 0;  // allocations beyond this return NoMemory; 0: no limit but the machine's
 };
-
-struct BackendDeleter {
-  void operator()(Backend* backend) const {
-    backend->destroy(backend->self);
-    delete backend;
-  }
-};
-using BackendPtr = std::unique_ptr<Backend, BackendDeleter>;
 
 // Returns nullptr when this processor lacks the instruction set asked for; never for Best.
 BackendPtr make_cpu_backend(const CpuOptions& options = {});

@@ -93,7 +93,7 @@ RowSoftmax gather(const SpanAttentionArgs& a, int token, int head) {
 void embed(const Weight& table, const int32_t* ids, int n_tokens, float* out) {
   const size_t stride = row_bytes(table.type, table.cols);
   for (int t = 0; t < n_tokens; ++t)
-    dequantize_row(table.type, bytes(table.data) + static_cast<size_t>(ids[t]) * stride, table.cols,
+    dequantize_row(table.type, table.data + static_cast<size_t>(ids[t]) * stride, table.cols,
                    out + int64_t{t} * table.cols);
 }
 

@@ -1,5 +1,4 @@
-#include "kernels/blocks.h"
-#include "kernels/panels.h"
+#include "kernels/codes.h"
 
 namespace longleaf::kernels {
 namespace {
@@ -20,39 +19,6 @@ void copy_pairs(const Weight& rows, int first, int n_rows, uint8_t* panel) {
   }
 }
 
-// A stored code, which `bits` bits can hold.
-uint8_t stored_code(DType type, const PanelFormat& format, int8_t code) {
-  if (!format.has_table) return static_cast<uint8_t>(code + format.offset);
-  const int8_t* table = type == DType::MXFP4 ? kFp4Values : kIq4Values;
-  uint8_t index = 0;
-  while (table[index] != code) ++index;
-  return index;
-}
-
-// Puts the 32 codes of one row of one block into the block's bit planes: four codes at a time.
-void put_codes(const PanelFormat& format, const uint8_t* stored, int row, uint8_t* block) {
-  uint32_t words[8];
-  std::memcpy(words, stored, sizeof words);
-  const auto put = [&](int plane_words, int bits, int shift) {
-    const uint32_t mask = 0x01010101u * ((1u << bits) - 1);
-    for (int i = 0; i < plane_words; ++i) {
-      uint32_t word = 0;
-      for (int j = i; j < 8; j += plane_words) word |= ((words[j] >> shift) & mask) << (j / plane_words * bits);
-      std::memcpy(block + i * 64 + 4 * row, &word, 4);
-    }
-    block += plane_words * 64;
-  };
-  int shift = 0;
-  if (format.bits == 8) return put(8, 8, 0);
-  if (format.bits >= 4) put(4, 4, 0), shift = 4;
-  if (format.bits - shift >= 2) put(2, 2, shift), shift += 2;
-  if (format.bits - shift == 1) put(1, 1, shift);
-}
-
-uint16_t scale_bits(const PanelFormat& format, float scale) {
-  return format.bfloat_scales ? static_cast<uint16_t>(float_to_bits(scale) >> 16) : float_to_half(scale);
-}
-
 struct PanelWriter {
   DType type;
   PanelFormat format = panel_format(type);
@@ -71,7 +37,11 @@ struct PanelWriter {
     uint8_t* codes = at + unit.header + static_cast<size_t>(first % unit.blocks) * unit.block;
     uint8_t stored[kMaxBlock];
     for (int i = 0; i < values; ++i) stored[i] = stored_code(type, format, block.code[i]);
-    for (int c = 0; c < values; c += kBlockCols, codes += unit.block) put_codes(format, stored + c, row, codes);
+    for (int c = 0; c < values; c += kBlockCols, codes += unit.block) {
+      uint32_t words[8];
+      plane_words(format, stored + c, words);
+      for (int i = 0; i < format.bits; ++i) std::memcpy(codes + i * 64 + 4 * row, words + i, 4);
+    }
     put_half(at + (format.has_min ? 0 : 32 * (first % unit.blocks)), row, block.d);
     if (format.has_min) put_half(at + 32, row, block.dmin);
     if (format.scale_cols == kBlockCols) return;
@@ -96,7 +66,7 @@ void pack_panel(const Weight& rows, int index, uint8_t* panel) {
   Block block;
   for (int r = 0; r < n_rows; ++r) {
     const auto* from =
-        reinterpret_cast<const uint8_t*>(rows.data) + static_cast<size_t>(first + r) * row_bytes(rows.type, rows.cols);
+        rows.data + static_cast<size_t>(first + r) * row_bytes(rows.type, rows.cols);
     for (int i = 0; i < rows.cols / format.values; ++i) {
       unpack_block(rows.type, from + static_cast<size_t>(i) * static_cast<size_t>(format.bytes), block);
       writer.put(block, i, r);

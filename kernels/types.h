@@ -62,12 +62,12 @@ static inline constexpr size_t row_bytes(DType type, int64_t cols) {
   return static_cast<size_t>(cols / format_of(type).values) * static_cast<size_t>(format_of(type).bytes);
 }
 
-// A matrix of weights as files store it: `rows` outputs, `cols` inputs, row-major blocks.
+// A matrix of weights as files store it: `rows` outputs, `cols` inputs, row-major blocks, in host memory.
 struct Weight {
   DType type = DType::F32;
   int rows = 0;
   int cols = 0;
-  DevicePtr data = nullptr;
+  const uint8_t* data = nullptr;
 };
 
 // A matrix of weights in the layout that its device multiplies with; made by Backend::pack, good for nothing else.

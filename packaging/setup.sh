@@ -39,6 +39,7 @@ LIST
   cat <<'LIST'
 tesseract-ocr: text recognition of scans; the program finds it where it is installed
 tesseract-ocr-eng: its English
+libboost-context-dev: fibers, as which the emulator of GPUs runs their threads
 LIST
 }
 

@@ -137,7 +137,7 @@ Status EncoderModel::allocate() {
     int width;
   };
   for (const Wanted& wanted :
-       {Wanted{&ids_, 1}, Wanted{&hidden_, facts_.d_model}, Wanted{&q_, facts_.d_model}, Wanted{&k_, facts_.d_model},
+       {Wanted{&hidden_, facts_.d_model}, Wanted{&q_, facts_.d_model}, Wanted{&k_, facts_.d_model},
         Wanted{&v_, facts_.d_model}, Wanted{&part_, facts_.d_model}, Wanted{&wide_, facts_.d_ff}}) {
     const auto bytes = static_cast<size_t>(most_tokens_) * static_cast<size_t>(wanted.width) * 4;
     LL_ASSIGN_OR_RETURN(*wanted.buffer, Buffer::allocate(backend_, bytes));
@@ -171,12 +171,10 @@ Result<std::vector<float>> EncoderModel::run(std::span<const TokenId> ids, std::
 Status EncoderModel::embed(std::span<const TokenId> ids) {
   const auto n = static_cast<int>(ids.size());
   const auto add = [&](const kernels::Weight& table, const std::vector<int32_t>& rows) -> Status {
-    LL_RETURN_IF_ERROR(backend_.upload(backend_.self, ids_.data(), rows.data(), rows.size() * 4));
-    LL_RETURN_IF_ERROR(backend_.embed(backend_.self, table, ids_.data(), n, part_.data()));
+    LL_RETURN_IF_ERROR(backend_.embed(backend_.self, table, rows.data(), n, part_.data()));
     return backend_.add(backend_.self, hidden_.data(), part_.data(), 1.0f, int64_t{n} * facts_.d_model);
   };
-  LL_RETURN_IF_ERROR(backend_.upload(backend_.self, ids_.data(), ids.data(), ids.size() * 4));
-  LL_RETURN_IF_ERROR(backend_.embed(backend_.self, words_, ids_.data(), n, hidden_.data()));
+  LL_RETURN_IF_ERROR(backend_.embed(backend_.self, words_, ids.data(), n, hidden_.data()));
   std::vector<int32_t> rows(ids.size());
   for (int i = 0; i < n; ++i) rows[static_cast<size_t>(i)] = facts_.first_position + i;
   LL_RETURN_IF_ERROR(add(places_, rows));

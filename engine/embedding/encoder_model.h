@@ -62,7 +62,7 @@ class EncoderModel {
   std::vector<Layer> layers_;
   std::vector<kernels::Buffer> memory_;  // of the packed weights
   KvStore store_;                        // of one layer at a time
-  kernels::Buffer ids_, hidden_, q_, k_, v_, part_, wide_, spans_, groups_;
+  kernels::Buffer hidden_, q_, k_, v_, part_, wide_, spans_, groups_;
 };
 
 }  // namespace longleaf

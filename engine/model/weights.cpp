@@ -27,19 +27,17 @@ Result<Weight> Weights::stored(const std::string& name, const std::vector<int64_
   int64_t n_rows = 1;
   for (size_t i = 1; i < shape.size(); ++i) n_rows *= shape[i];
   if (tensor.shape != shape || n_rows > kMaxRows) return lacks(file_, "weights " + name + " of the right shape");
-  LL_ASSIGN_OR_RETURN(const DevicePtr data, backend_.adopt(backend_.self, tensor.data.data(), tensor.data.size()));
-  return Weight{*tensor.type, static_cast<int>(n_rows), static_cast<int>(shape[0]), data};
+  return Weight{*tensor.type, static_cast<int>(n_rows), static_cast<int>(shape[0]), tensor.data.data()};
 }
 
 Weight Weights::rows(const Weight& w, int first, int n) {
-  return {w.type, n, w.cols, kernels::at(w.data, static_cast<size_t>(first) * kernels::row_bytes(w.type, w.cols))};
+  return {w.type, n, w.cols, w.data + static_cast<size_t>(first) * kernels::row_bytes(w.type, w.cols)};
 }
 
 Result<PackedWeight> Weights::packed(const Weight& w) {
   LL_ASSIGN_OR_RETURN(Buffer buffer, Buffer::allocate(backend_, backend_.packed_bytes(backend_.self, w)));
   LL_RETURN_IF_ERROR(backend_.pack(backend_.self, w, buffer.data()));
-  file_.release(
-      {reinterpret_cast<const uint8_t*>(w.data), static_cast<size_t>(w.rows) * kernels::row_bytes(w.type, w.cols)});
+  file_.release({w.data, static_cast<size_t>(w.rows) * kernels::row_bytes(w.type, w.cols)});
   memory_.push_back(std::move(buffer));
   return PackedWeight{w.type, w.rows, w.cols, memory_.back().data()};
 }

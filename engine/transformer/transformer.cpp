@@ -43,7 +43,6 @@ Status Transformer::allocate() {
   const auto rows = [&](Buffer& buffer, int64_t width) {
     return grow(buffer, backend, static_cast<size_t>(width * kBatchTokens) * 4);
   };
-  LL_RETURN_IF_ERROR(rows(ids_, 1));
   LL_RETURN_IF_ERROR(rows(positions_, 1));
   LL_RETURN_IF_ERROR(rows(hidden_, c.d_model));
   LL_RETURN_IF_ERROR(rows(normed_, std::max(c.d_model, c.n_heads * c.head_dim)));
@@ -105,9 +104,8 @@ Status Transformer::run_layers(std::span<const TokenId> tokens, int first_key, K
   const Backend& b = model_->backend();
   const auto n = static_cast<int>(tokens.size());
   const auto positions = std::span(store.positions()).subspan(static_cast<size_t>(first_key), tokens.size());
-  LL_RETURN_IF_ERROR(b.upload(b.self, ids_.data(), tokens.data(), tokens.size() * 4));
   LL_RETURN_IF_ERROR(b.upload(b.self, positions_.data(), positions.data(), positions.size() * 4));
-  LL_RETURN_IF_ERROR(b.embed(b.self, model_->embedding(), ids_.data(), n, hidden_.data()));
+  LL_RETURN_IF_ERROR(b.embed(b.self, model_->embedding(), tokens.data(), n, hidden_.data()));
   if (const float factor = model_->config().embedding_scale; factor != 1.0f)
     LL_RETURN_IF_ERROR(b.scale(b.self, hidden_.data(), factor, int64_t{n} * model_->config().d_model));
   const int depth = strategy.depth(model_->config().n_layers);

@@ -65,7 +65,7 @@ class Transformer {
   Status read_logits(int n_tokens, Want want, std::vector<float>& logits);
 
   std::shared_ptr<const Model> model_;
-  kernels::Buffer ids_, positions_, hidden_, normed_, q_, k_, v_, heads_, gate_, up_, logits_, spans_, groups_;
+  kernels::Buffer positions_, hidden_, normed_, q_, k_, v_, heads_, gate_, up_, logits_, spans_, groups_;
   kernels::Buffer expert_in_, expert_out_, expert_rows_, expert_weights_;  // one expert's share; allocated when used
   size_t n_groups_ = 1;
 };

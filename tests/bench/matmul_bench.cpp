@@ -38,7 +38,7 @@ Isa isa_named(const std::string& name) {
 
 void measure(const Backend& backend, const Format& format, int rows, int cols, int tokens) {
   std::vector<uint8_t> stored(row_bytes(format.type, cols) * static_cast<size_t>(rows), 0x11);
-  const Weight w{format.type, rows, cols, reinterpret_cast<DevicePtr>(stored.data())};
+  const Weight w{format.type, rows, cols, stored.data()};
   const size_t bytes = backend.packed_bytes(backend.self, w);
   const auto packed = Buffer::allocate(backend, bytes);
   const auto x = Buffer::allocate(backend, static_cast<size_t>(tokens) * static_cast<size_t>(cols) * 4);

@@ -43,7 +43,7 @@ std::vector<uint8_t> random_weight(DType type, int rows, int cols, std::optional
 struct Matrix {
   Matrix(const Backend& backend, DType type, int n_rows, int n_cols, std::optional<uint8_t> fill = {})
       : stored(random_weight(type, n_rows, n_cols, fill)), rows(n_rows), cols(n_cols) {
-    const Weight w{type, rows, cols, ptr(stored)};
+    const Weight w{type, rows, cols, stored.data()};
     memory = std::move(*Buffer::allocate(backend, backend.packed_bytes(backend.self, w)));
     CHECK(backend.pack(backend.self, w, memory.data()).ok());
     packed = {type, rows, cols, memory.data()};
@@ -111,9 +111,10 @@ TEST(matmul_agrees_with_its_twin_for_every_format_and_remainder) {
           auto x = random_floats(static_cast<size_t>(tokens * cols)), bias = random_floats(static_cast<size_t>(rows));
           std::vector<float> expected(static_cast<size_t>(tokens * rows)), got(expected.size(), kNaN);
           twin::matmul({format.type, rows, cols, ptr(m.stored)}, bias.data(), x.data(), tokens, expected.data());
-          const Product product{m.packed, ptr(bias), ptr(got)};
-          CHECK(backend->matmul(backend->self, {&product, 1}, ptr(x), tokens).ok());
-          const double ratio = worst(expected, got, m.bounds(x, bias, tokens));
+          const OnDevice in(*backend, x), b(*backend, bias), out(*backend, got);
+          const Product product{m.packed, b.data(), out.data()};
+          CHECK(backend->matmul(backend->self, {&product, 1}, in.data(), tokens).ok());
+          const double ratio = worst(expected, out.read(), m.bounds(x, bias, tokens));
           if (!(ratio <= 1.0))
             std::printf("%s %s %d rows %d tokens: %g\n", backend->name.c_str(), format.name, rows, tokens, ratio);
           CHECK(ratio <= 1.0);
@@ -135,9 +136,10 @@ TEST(matmul_agrees_with_its_twin_at_the_ends_of_what_codes_can_say) {
         std::fill(x.begin() + cols, x.begin() + 9 * cols, -1.0f);
         std::vector<float> expected(static_cast<size_t>(tokens * rows)), got(expected.size(), kNaN);
         twin::matmul({format.type, rows, cols, ptr(m.stored)}, bias.data(), x.data(), tokens, expected.data());
-        const Product product{m.packed, nullptr, ptr(got)};
-        CHECK(backend->matmul(backend->self, {&product, 1}, ptr(x), tokens).ok());
-        CHECK(worst(expected, got, m.bounds(x, bias, tokens)) <= 1.0);
+        const OnDevice in(*backend, x), out(*backend, got);
+        const Product product{m.packed, nullptr, out.data()};
+        CHECK(backend->matmul(backend->self, {&product, 1}, in.data(), tokens).ok());
+        CHECK(worst(expected, out.read(), m.bounds(x, bias, tokens)) <= 1.0);
       }
     }
   }
@@ -152,9 +154,10 @@ TEST(numbers_that_are_none_come_out_as_none_and_tiny_ones_as_nothing) {
         auto x = random_floats(tokens * cols);
         x[3 * cols + 100] = bad;
         std::fill_n(x.begin() + 5 * cols, cols, 1e-39f);
-        std::vector<float> out(tokens * rows, 0.0f);
-        const Product product{m.packed, nullptr, ptr(out)};
-        CHECK(backend->matmul(backend->self, {&product, 1}, ptr(x), tokens).ok());
+        const OnDevice in(*backend, x), result(*backend, std::vector<float>(tokens * rows, 0.0f));
+        const Product product{m.packed, nullptr, result.data()};
+        CHECK(backend->matmul(backend->self, {&product, 1}, in.data(), tokens).ok());
+        const auto out = result.read();
         for (int r = 0; r < rows; ++r) {
           CHECK(!std::isfinite(out[static_cast<size_t>(3 * rows + r)]));
           CHECK(std::abs(out[static_cast<size_t>(5 * rows + r)]) < 1e-30f);
@@ -171,37 +174,40 @@ TEST(products_of_one_input_are_the_same_together_and_alone) {
     const DType types[] = {DType::Q4_K, DType::F16, DType::Q6_K};
     auto x = random_floats(tokens * cols);
     std::vector<Matrix> weights;
-    std::vector<std::vector<float>> together, alone;
+    std::vector<OnDevice<float>> together, alone;
     for (int i = 0; i < 3; ++i) {
       weights.emplace_back(*backend, types[i], 20 + 30 * i, cols);
-      together.emplace_back(static_cast<size_t>(tokens * (20 + 30 * i)), kNaN);
+      const std::vector<float> unwritten(static_cast<size_t>(tokens * (20 + 30 * i)), kNaN);
+      together.emplace_back(*backend, unwritten);
+      alone.emplace_back(*backend, unwritten);
     }
-    alone = together;
+    const OnDevice in(*backend, x);
     std::vector<Product> products;
-    for (size_t i = 0; i < 3; ++i) products.push_back({weights[i].packed, nullptr, ptr(together[i])});
-    CHECK(backend->matmul(backend->self, products, ptr(x), tokens).ok());
+    for (size_t i = 0; i < 3; ++i) products.push_back({weights[i].packed, nullptr, together[i].data()});
+    CHECK(backend->matmul(backend->self, products, in.data(), tokens).ok());
     for (size_t i = 0; i < 3; ++i) {
-      products[i].out = ptr(alone[i]);
-      CHECK(backend->matmul(backend->self, {&products[i], 1}, ptr(x), tokens).ok());
+      products[i].out = alone[i].data();
+      CHECK(backend->matmul(backend->self, {&products[i], 1}, in.data(), tokens).ok());
+      CHECK(together[i].read() == alone[i].read());
     }
-    CHECK(together == alone);
   }
 }
 
 TEST(matmul_gives_the_same_bits_alone_and_in_a_batch) {
   for (auto& backend : backends()) {
     for (const Format& format : kFormats) {
-      const int rows = 70, cols = 256, tokens = 25;
+      const int rows = 70, cols = 256, tokens = test_gpu() != nullptr ? kSameBits : 25;
       Matrix m(*backend, format.type, rows, cols);
-      auto x = random_floats(tokens * cols);
-      std::vector<float> together(tokens * rows, kNaN), alone(tokens * rows, kNaN);
-      Product product{m.packed, nullptr, ptr(together)};
-      CHECK(backend->matmul(backend->self, {&product, 1}, ptr(x), tokens).ok());
-      for (size_t t = 0; t < tokens; ++t) {
-        product.out = at(ptr(alone), t * rows * 4);
-        CHECK(backend->matmul(backend->self, {&product, 1}, at(ptr(x), t * cols * 4), 1).ok());
+      const auto n = static_cast<size_t>(tokens);
+      const OnDevice in(*backend, random_floats(n * cols)), together(*backend, std::vector<float>(n * rows, kNaN)),
+          alone(*backend, std::vector<float>(n * rows, kNaN));
+      Product product{m.packed, nullptr, together.data()};
+      CHECK(backend->matmul(backend->self, {&product, 1}, in.data(), tokens).ok());
+      for (size_t t = 0; t < n; ++t) {
+        product.out = at(alone.data(), t * rows * 4);
+        CHECK(backend->matmul(backend->self, {&product, 1}, at(in.data(), t * cols * 4), 1).ok());
       }
-      CHECK(together == alone);
+      CHECK(together.read() == alone.read());
     }
   }
 }

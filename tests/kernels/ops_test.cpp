@@ -11,6 +11,7 @@ using namespace longleaf::kernels;
 using namespace longleaf::test;
 
 TEST(what_runs_here_is_among_what_is_tested) {
+  if (test_gpu() != nullptr) return;
   CHECK_EQ(make_cpu_backend({.isa = Isa::Best, .n_threads = 2, .limit_bytes = 0})->name, backends().back()->name);
 }
 
@@ -30,7 +31,9 @@ TEST(gates_agree_with_their_twins_at_every_remainder_and_at_the_ends) {
         gate[0] = expected[0] = -1000;
         const auto input = gate;
         twin::gate(activation, expected.data(), up.data(), static_cast<int64_t>(n));
-        CHECK(backend->gate(backend->self, activation, ptr(gate), ptr(up), static_cast<int64_t>(n)).ok());
+        const OnDevice gated(*backend, gate), factors(*backend, up);
+        CHECK(backend->gate(backend->self, activation, gated.data(), factors.data(), static_cast<int64_t>(n)).ok());
+        gate = gated.read();
         std::vector<double> bound(n);
         for (size_t i = 0; i < n; ++i) {
           // The exponent (x, or 2u of Gelu) is off by a few units of its own size, the rest by some units.
@@ -53,30 +56,33 @@ TEST(gelu_agrees_with_its_twin_with_and_without_a_gate) {
       const auto count = static_cast<int64_t>(n);
       twin::gate(Activation::GeluErf, expected.data(), up.data(), count);
       twin::gate(Activation::GeluErf, expected_alone.data(), nullptr, count);
-      CHECK(backend->gate(backend->self, Activation::GeluErf, ptr(x), ptr(up), count).ok());
-      CHECK(backend->gate(backend->self, Activation::GeluErf, ptr(alone), nullptr, count).ok());
+      const OnDevice gated(*backend, x), ungated(*backend, alone), factors(*backend, up);
+      CHECK(backend->gate(backend->self, Activation::GeluErf, gated.data(), factors.data(), count).ok());
+      CHECK(backend->gate(backend->self, Activation::GeluErf, ungated.data(), nullptr, count).ok());
       // The formula is off by 1.5e-7 of erf, half of that of its half; some units of roundings come with it.
       std::vector<double> bound(n), bound_alone(n);
       for (size_t i = 0; i < n; ++i) {
         bound_alone[i] = (0.75e-7 + 8 * kUnit) * std::abs(double{input[i]}) + 1e-30;
         bound[i] = bound_alone[i] * std::abs(double{up[i]}) + 1e-30;
       }
-      CHECK(worst(expected, x, bound) <= 1.0);
-      CHECK(worst(expected_alone, alone, bound_alone) <= 1.0);
+      CHECK(worst(expected, gated.read(), bound) <= 1.0);
+      CHECK(worst(expected_alone, ungated.read(), bound_alone) <= 1.0);
     }
   }
 }
 
 TEST(layer_norm_agrees_with_its_twin) {
   for (auto& backend : backends()) {
-    for (int cols : {2, 15, 16, 17, 64, 384}) {
+    for (int cols : {2, 15, 16, 17, 64, 255, 256, 257, 384}) {
       const int rows = 37;
       const auto n = static_cast<size_t>(rows * cols);
       auto x = random_floats(n), weight = random_floats(static_cast<size_t>(cols)), bias = weight;
       for (float& value : x) value += 3.0f;  // far from zero, as hidden states are
       std::vector<float> expected(n), got(n, kNaN);
       twin::layer_norm(x.data(), weight.data(), bias.data(), 1e-5f, rows, cols, expected.data());
-      CHECK(backend->layer_norm(backend->self, ptr(x), ptr(weight), ptr(bias), 1e-5f, rows, cols, ptr(got)).ok());
+      const OnDevice in(*backend, x), w(*backend, weight), b(*backend, bias), out(*backend, got);
+      CHECK(backend->layer_norm(backend->self, in.data(), w.data(), b.data(), 1e-5f, rows, cols, out.data()).ok());
+      got = out.read();
       // Both sums are off by (cols / 2 + 6) units, of numbers up to 5; the spread of a row is what divides.
       std::vector<double> bound(n);
       for (size_t i = 0; i < n; ++i) {
@@ -96,12 +102,14 @@ TEST(layer_norm_agrees_with_its_twin) {
 
 TEST(rms_norm_agrees_with_its_twin) {
   for (auto& backend : backends()) {
-    for (int cols : {1, 15, 16, 17, 64, 576}) {
+    for (int cols : {1, 15, 16, 17, 64, 255, 256, 257, 576}) {
       const int rows = 37;
       auto x = random_floats(static_cast<size_t>(rows * cols)), weight = random_floats(static_cast<size_t>(cols));
       std::vector<float> expected(x.size()), got(x.size(), kNaN);
       twin::rms_norm(x.data(), weight.data(), 1e-5f, rows, cols, expected.data());
-      CHECK(backend->rms_norm(backend->self, ptr(x), ptr(weight), 1e-5f, rows, cols, ptr(got)).ok());
+      const OnDevice in(*backend, x), w(*backend, weight), out(*backend, got);
+      CHECK(backend->rms_norm(backend->self, in.data(), w.data(), 1e-5f, rows, cols, out.data()).ok());
+      got = out.read();
       std::vector<double> bound(x.size());  // half the sum's relative error, and five roundings
       for (size_t i = 0; i < x.size(); ++i) bound[i] = (cols / 2.0 + 6) * kUnit * std::abs(double{expected[i]}) + 1e-30;
       CHECK(worst(expected, got, bound) <= 1.0);
@@ -114,13 +122,78 @@ TEST(rows_go_to_experts_and_come_back) {
     auto x = random_floats(5 * 3), total = std::vector<float>(5 * 3, 0.0f);
     std::vector<int32_t> ids = {4, 1};
     std::vector<float> picked(6, kNaN), weights = {0.5f, 2.0f};
-    CHECK(backend->gather_rows(backend->self, ptr(x), ptr(ids), 2, 3, ptr(picked)).ok());
-    CHECK(backend->scatter_add(backend->self, ptr(picked), ptr(ids), ptr(weights), 2, 3, ptr(total)).ok());
+    const OnDevice in(*backend, x), few(*backend, picked), w(*backend, weights), sum(*backend, total);
+    const OnDevice names(*backend, ids);
+    CHECK(backend->gather_rows(backend->self, in.data(), names.data(), 2, 3, few.data()).ok());
+    CHECK(backend->scatter_add(backend->self, few.data(), names.data(), w.data(), 2, 3, sum.data()).ok());
+    total = sum.read();
     for (size_t c = 0; c < 3; ++c) CHECK(total[4 * 3 + c] == 0.5f * x[4 * 3 + c] && total[3 + c] == 2 * x[3 + c]);
     CHECK(total[0] == 0 && total[2 * 3] == 0);
-    CHECK(backend->add(backend->self, ptr(total), ptr(x), 2.0f, 15).ok());
-    CHECK(backend->scale(backend->self, ptr(total), 0.5f, 15).ok());
+    CHECK(backend->add(backend->self, sum.data(), in.data(), 2.0f, 15).ok());
+    CHECK(backend->scale(backend->self, sum.data(), 0.5f, 15).ok());
+    total = sum.read();
     CHECK(total[0] == x[0] && std::abs(total[12] - 1.25f * x[12]) <= 2 * kUnit * std::abs(x[12]));
+  }
+}
+
+TEST(times_nothing_is_nothing_whatever_was_there) {
+  for (auto& backend : backends()) {
+    const OnDevice x(*backend, std::vector<float>{kNaN, 1.0f, std::numeric_limits<float>::infinity()});
+    CHECK(backend->scale(backend->self, x.data(), 0.0f, 3).ok());
+    CHECK(x.read() == std::vector<float>(3, 0.0f));
+  }
+}
+
+TEST(mean_of_rows_agrees_with_its_twin) {
+  for (auto& backend : backends()) {
+    for (int cols : {1, 31, 32, 255, 256, 257}) {
+      const int rows = 33;
+      const auto x = random_floats(static_cast<size_t>(rows * cols));
+      std::vector<float> expected(static_cast<size_t>(cols));
+      twin::mean_rows(x.data(), rows, cols, expected.data());
+      const OnDevice in(*backend, x), out(*backend, std::vector<float>(static_cast<size_t>(cols), kNaN));
+      CHECK(backend->mean_rows(backend->self, in.data(), rows, cols, out.data()).ok());
+      const std::vector<double> bound(static_cast<size_t>(cols), 2 * kUnit * 5);  // summed in double, numbers below 5
+      CHECK(worst(expected, out.read(), bound) <= 1.0);
+    }
+  }
+}
+
+TEST(rope_agrees_with_its_twin_near_and_far) {
+  for (auto& backend : backends()) {
+    for (RopeStyle style : {RopeStyle::Adjacent, RopeStyle::Halves}) {
+      for (int dims : {2, 8, 64, 130}) {
+        const int heads = 5, head_dim = dims + 6;
+        const std::vector<int32_t> positions = {0, 1, 77, 32767, 1000003};
+        const auto tokens = static_cast<int>(positions.size());
+        auto x = random_floats(static_cast<size_t>(tokens * heads * head_dim)), expected = x;
+        std::vector<float> inv_freq(static_cast<size_t>(dims / 2));
+        for (size_t i = 0; i < inv_freq.size(); ++i)
+          inv_freq[i] = std::pow(10000.0f, -2.0f * static_cast<float>(i) / static_cast<float>(dims));
+        auto at = positions;
+        RopeArgs args{ptr(expected), ptr(at), ptr(inv_freq), tokens, heads, head_dim, dims, style, 1.25f};
+        twin::rope(args, 0, tokens);
+        const OnDevice in(*backend, x), f(*backend, inv_freq);
+        const OnDevice p(*backend, positions);
+        args.x = in.data(), args.positions = p.data(), args.inv_freq = f.data();
+        CHECK(backend->rope(backend->self, args).ok());
+        // Sine and cosine are off by 2 units of 1 and the angle's rest (below pi) by 1; numbers up to 5, times 1.25.
+        const std::vector<double> bound(x.size(), 2 * 5 * 1.25 * (2 + 3.15 + 3) * kUnit);
+        CHECK(worst(expected, in.read(), bound) <= 1.0);
+      }
+    }
+  }
+}
+
+TEST(rows_of_a_table_come_from_host_memory) {
+  for (auto& backend : backends()) {
+    const auto table = random_floats(7 * 12);
+    const Weight weight{DType::F32, 7, 12, reinterpret_cast<const uint8_t*>(table.data())};
+    const std::vector<int32_t> ids = {6, 0, 6};
+    const OnDevice out(*backend, std::vector<float>(3 * 12, kNaN));
+    CHECK(backend->embed(backend->self, weight, ids.data(), 3, out.data()).ok());
+    const auto got = out.read();
+    for (size_t i = 0; i < got.size(); ++i) CHECK_EQ(got[i], table[static_cast<size_t>(ids[i / 12]) * 12 + i % 12]);
   }
 }
 

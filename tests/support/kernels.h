@@ -1,4 +1,4 @@
-// What the tests of the kernels share: random numbers, bounds, and a backend per instruction set.
+// What the tests of the kernels share: random numbers, bounds, arrays on a device, and the devices to test.
 #pragma once
 
 #include <algorithm>
@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/cpu_backend.h"
+#include "tests/support/test_gpu.h"
 
 namespace longleaf::test {
 
@@ -39,8 +40,37 @@ inline double worst(const std::vector<float>& a, const std::vector<float>& b, co
   return top;
 }
 
+// Numbers in a device's memory.
+template <typename T>
+class OnDevice {
+ public:
+  OnDevice(const Backend& backend, const std::vector<T>& values) : backend_(backend), n_(values.size()) {
+    auto buffer = Buffer::allocate(backend, n_ * sizeof(T));
+    CHECK(buffer.ok());
+    buffer_ = std::move(*buffer);
+    CHECK(backend.upload(backend.self, data(), values.data(), n_ * sizeof(T)).ok());
+  }
+  DevicePtr data() const { return buffer_.data(); }
+  std::vector<T> read() const {
+    std::vector<T> values(n_);
+    const Status status = backend_.download(backend_.self, values.data(), data(), n_ * sizeof(T));
+    if (!status.ok()) fail(__FILE__, __LINE__, status.message());
+    return values;
+  }
+
+ private:
+  const Backend& backend_;
+  size_t n_;
+  Buffer buffer_;
+};
+
+// Every instruction set of this processor, or the GPU.
 inline std::vector<BackendPtr> backends() {
   std::vector<BackendPtr> all;
+  if (test_gpu() != nullptr) {
+    all.push_back(make_test_gpu());
+    return all;
+  }
   for (Isa isa : {Isa::Baseline, Isa::Sse42, Isa::Avx2, Isa::AvxVnni, Isa::Avx512, Isa::Avx512Bf16, Isa::NeonDot})
     if (auto backend = make_cpu_backend({.isa = isa, .n_threads = 2, .limit_bytes = 0}))
       all.push_back(std::move(backend));

@@ -1,0 +1,110 @@
+// What each kernel is given: one struct per kernel, the same on the host and on the device.
+// Pointers are to device memory. Shapes and formulas: backend.h and span_attention.h. Plain C++, for every compiler.
+#pragma once
+
+#include "kernels/span_attention.h"
+#include "kernels/types.h"
+
+namespace longleaf::kernels::cuda {
+
+struct NormArgs {  // rms_norm, layer_norm
+  const float* x;
+  const float* weight;
+  const float* bias;  // layer_norm
+  float* out;
+  float eps;
+  int cols;
+};
+
+struct GateArgs {
+  float* gate;
+  const float* up;  // may be nullptr
+  int64_t n;
+  Activation activation;
+};
+
+struct AddArgs {
+  float* x;
+  const float* y;
+  int64_t n;
+  float scale;
+};
+
+struct ScaleArgs {
+  float* x;
+  int64_t n;
+  float factor;
+};
+
+struct RowsArgs {  // gather_rows, scatter_add
+  const float* from;
+  const int32_t* ids;
+  const float* weights;  // scatter_add
+  float* to;
+  int cols;
+};
+
+struct MeanArgs {
+  const float* x;
+  float* out;
+  int rows, cols;
+};
+
+struct RotateArgs {
+  float* x;
+  const int32_t* positions;
+  const float* inv_freq;
+  int n_heads, head_dim, pairs;
+  RopeStyle style;
+  float magnitude;
+};
+
+struct KvArgs {  // kv_write, kv_read
+  KvView kv;
+  void* k;
+  void* v;
+  DType type;
+  int first_key;
+};
+
+// Activations of a product. Blocks are of 32 columns.
+struct Meta {
+  float scale;
+  int16_t sums[2];  // of the codes of columns 0..15 and 16..31
+};
+
+struct PrepareArgs {  // prepare_codes, prepare_bfloats, prepare_floats
+  const float* x;     // (n_tokens, cols)
+  int8_t* codes;      // (n_tokens, cols / 32, 32), words of four columns in the order 0 4 1 5 2 6 3 7
+  Meta* meta;         // (cols / 32, tokens_padded)
+  uint16_t* bfloats;  // (n_tokens, cols_padded), zeros behind cols
+  float* floats;      // likewise
+  int cols, cols_padded, tokens_padded;
+};
+
+struct ProductArgs {      // matvec_*, matmul_*
+  const uint8_t* weight;  // planes.h
+  const int8_t* codes;
+  const Meta* meta;
+  const uint16_t* bfloats;
+  const float* floats;
+  const float* bias;  // may be nullptr
+  float* out;         // (n_tokens, rows)
+  int rows, cols, n_tokens, tokens_padded;
+};
+
+struct AttentionArgs {  // attend_rows, attend_join, attend_tiles
+  const float* q;
+  float* out;
+  float* partial;  // attend_rows: (n_tokens, n_heads, n_splits, head_dim + 2): top score, total weight, weighted values
+  KvView kv;
+  const Span* spans;
+  const int32_t* group_begin;
+  const float* inv_freq;
+  const int32_t* positions;
+  int n_tokens, n_heads, first_key, n_groups, pairs, n_splits, window;
+  RopeStyle style;
+  float scale, soft_cap;
+};
+
+}  // namespace longleaf::kernels::cuda

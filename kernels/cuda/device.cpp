@@ -1,0 +1,247 @@
+#include "kernels/cuda/device.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+
+#include "kernels/cuda/images.h"
+
+namespace longleaf::kernels::cuda {
+namespace {
+
+constexpr int kLeastCompute = 75;    // Turing: the oldest that CUDA 13 compiles for
+constexpr int kLeastDriver = 13000;  // kernels built by CUDA 13 need a driver of CUDA 13
+constexpr size_t kRingBytes = 1 << 20;
+constexpr size_t kSmallBytes = 64 << 10;          // uploads up to this go through the ring
+constexpr unsigned kPlainSharedBytes = 48 << 10;  // what a kernel may have without asking
+
+DeviceAddress address(DevicePtr p) { return reinterpret_cast<uintptr_t>(p); }
+
+std::string uuid_text(const Uuid& uuid) {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::string text = "GPU-";
+  for (size_t i = 0; i < sizeof uuid.bytes; ++i) {
+    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
+    const auto byte = static_cast<uint8_t>(uuid.bytes[i]);
+    text += kDigits[byte >> 4];
+    text += kDigits[byte & 15];
+  }
+  return text;
+}
+
+Result<Card> describe(const Driver& d, int ordinal) {
+  Card card;
+  card.ordinal = ordinal;
+  DeviceIndex device = 0;
+  char name[256] = {};
+  Uuid uuid{};
+  int major = 0, minor = 0, shared = 0;
+  for (const int code :
+       {d.device(&device, ordinal), d.device_name(name, sizeof name, device), d.device_uuid(&uuid, device),
+        d.device_memory(&card.memory_bytes, device), d.device_attribute(&major, kComputeMajor, device),
+        d.device_attribute(&minor, kComputeMinor, device),
+        d.device_attribute(&card.multiprocessors, kMultiprocessors, device),
+        d.device_attribute(&shared, kMostSharedBytes, device)})
+    LL_RETURN_IF_ERROR(d.status(code, "describing itself"));
+  card.name = name;
+  card.uuid = uuid_text(uuid);
+  card.compute = 10 * major + minor;
+  card.shared_bytes = static_cast<size_t>(shared);
+  return card;
+}
+
+Result<Cards> describe_all(const Driver& driver) {
+  Cards all;
+  int count = 0;
+  LL_RETURN_IF_ERROR(driver.status(driver.driver_version(&all.driver_version), "telling its version"));
+  LL_RETURN_IF_ERROR(driver.status(driver.device_count(&count), "counting cards"));
+  for (int i = 0; i < count; ++i) {
+    LL_ASSIGN_OR_RETURN(Card card, describe(driver, i));
+    all.cards.push_back(std::move(card));
+  }
+  return all;
+}
+
+std::string version_text(int compute, int base) {
+  return std::to_string(compute / base) + "." + std::to_string(compute % base / (base / 10));
+}
+
+bool is_named(const Card& card, const std::string& wanted) {
+  int ordinal = -1;
+  const auto [end, error] = std::from_chars(wanted.data(), wanted.data() + wanted.size(), ordinal);
+  const bool is_number = error == std::errc() && end == wanted.data() + wanted.size();
+  return is_number ? ordinal == card.ordinal : wanted == card.uuid;
+}
+
+// The card that is asked for, or the first that can be used; else why there is none.
+Result<Card> choose(const Cards& all, const std::string& wanted) {
+  Status reason(Code::NotFound, wanted.empty() ? "The NVIDIA driver finds no card; check that one is there"
+                                               : "There is no NVIDIA card " + wanted +
+                                                     "; longleaf-cli doctor names those that are there");
+  for (const Card& card : all.cards) {
+    if (!wanted.empty() && !is_named(card, wanted)) continue;
+    Status status = usable(card, all.driver_version);
+    if (status.ok()) return card;
+    reason = std::move(status);
+  }
+  return reason;
+}
+
+}  // namespace
+
+Status usable(const Card& card, int driver_version) {
+  if (card.compute < kLeastCompute)
+    return Status(Code::Unsupported, "The card " + card.name + " is too old (compute capability " +
+                                         version_text(card.compute, 10) + ", " + version_text(kLeastCompute, 10) +
+                                         " is needed); the CPU is used");
+  if (driver_version < kLeastDriver)
+    return Status(Code::Unsupported, "The NVIDIA driver is too old (for CUDA " + version_text(driver_version, 1000) +
+                                         ", " + version_text(kLeastDriver, 1000) +
+                                         " is needed); update it to use the card " + card.name);
+  return {};
+}
+
+Result<Cards> find_cards(const std::string& library) {
+  LL_ASSIGN_OR_RETURN(const Driver driver, Driver::open(library));
+  return describe_all(driver);
+}
+
+Result<std::unique_ptr<Device>> Device::open(const DeviceOptions& options) {
+  LL_ASSIGN_OR_RETURN(const Driver driver, Driver::open(options.library));
+  LL_ASSIGN_OR_RETURN(const Cards all, describe_all(driver));
+  LL_ASSIGN_OR_RETURN(Card card, choose(all, options.card));
+  const auto images = options.images.empty() ? embedded_images() : options.images;
+  if (images.empty())
+    return Status(Code::Unsupported, "This build has no kernels for GPUs; build it where CUDA's compiler is installed");
+  std::unique_ptr<Device> device(new Device(driver, std::move(card), options.limit_bytes));
+  LL_RETURN_IF_ERROR(device->start(images));
+  return device;
+}
+
+Device::Device(const Driver& driver, Card card, size_t limit_bytes)
+    : driver_(driver), card_(std::move(card)), limit_bytes_(limit_bytes) {
+  memory_.total_bytes = card_.memory_bytes;
+}
+
+Status Device::start(std::span<const void* const> images) {
+  const auto checked = [this](int code) { return driver_.status(code, "starting"); };
+  LL_RETURN_IF_ERROR(checked(driver_.retain_context(&context_, card_.ordinal)));
+  LL_RETURN_IF_ERROR(attach());
+  LL_RETURN_IF_ERROR(checked(driver_.create_stream(&stream_, kStreamNonBlocking)));
+  for (Event& event : half_read_) LL_RETURN_IF_ERROR(checked(driver_.create_event(&event, kEventDisableTiming)));
+  void* ring = nullptr;
+  LL_RETURN_IF_ERROR(checked(driver_.allocate_host(&ring, kRingBytes, 0)));
+  ring_ = static_cast<char*>(ring);
+  return load(images);
+}
+
+Status Device::load(std::span<const void* const> images) {
+  for (const void* image : images) {
+    Module module = nullptr;
+    const int code = driver_.load_module(&module, image);
+    if (code == kNoBinaryForGpu || code == kUnsupportedPtxVersion)
+      return Status(Code::Unsupported, "The NVIDIA driver cannot run this program's kernels on the card " + card_.name +
+                                           " (" + driver_.name_of(code) + "); update the driver");
+    LL_RETURN_IF_ERROR(driver_.status(code, "loading kernels"));
+    modules_.push_back(module);
+  }
+  return {};
+}
+
+Device::~Device() {
+  if (context_ == nullptr) return;
+  // Errors are of no use to anybody here; after a lost device each of these fails and the driver cleans up.
+  if (driver_.set_context(context_) == kSuccess) {
+    driver_.wait_for_stream(stream_);
+    for (const auto& [memory, bytes] : sizes_) driver_.release(address(memory));
+    if (ring_ != nullptr) driver_.release_host(ring_);
+    for (Event event : half_read_)
+      if (event != nullptr) driver_.destroy_event(event);
+    if (stream_ != nullptr) driver_.destroy_stream(stream_);
+    for (Module module : modules_) driver_.unload_module(module);
+  }
+  driver_.release_context(card_.ordinal);
+}
+
+Status Device::attach() { return driver_.status(driver_.set_context(context_), "changing threads"); }
+
+Result<DevicePtr> Device::allocate(size_t bytes) {
+  const size_t size = std::max<size_t>(bytes, 1);
+  if (limit_bytes_ != 0 && (size > limit_bytes_ || memory_.used_bytes > limit_bytes_ - size))
+    return driver_.status(kOutOfMemory, "");
+  LL_RETURN_IF_ERROR(attach());
+  DeviceAddress memory = 0;
+  LL_RETURN_IF_ERROR(driver_.status(driver_.allocate(&memory, size), "taking memory"));
+  const auto p = reinterpret_cast<DevicePtr>(static_cast<uintptr_t>(memory));
+  sizes_[p] = size;
+  memory_.used_bytes += size;
+  memory_.peak_bytes = std::max(memory_.peak_bytes, memory_.used_bytes);
+  return p;
+}
+
+void Device::release(DevicePtr memory) {
+  const auto entry = sizes_.find(memory);
+  if (entry == sizes_.end()) return;
+  memory_.used_bytes -= entry->second;
+  sizes_.erase(entry);
+  // The driver waits for kernels that still use it. A lost device has freed it already.
+  if (attach().ok()) driver_.release(address(memory));
+}
+
+Status Device::upload(DevicePtr to, const void* from, size_t bytes) {
+  if (bytes == 0) return {};
+  LL_RETURN_IF_ERROR(attach());
+  if (bytes <= kSmallBytes) return upload_small(to, from, bytes);
+  return driver_.status(driver_.upload(address(to), from, bytes, stream_), "copying to it");
+}
+
+Status Device::upload_small(DevicePtr to, const void* from, size_t bytes) {
+  constexpr size_t kHalf = kRingBytes / 2;
+  if (ring_used_ + bytes > kHalf) {
+    LL_RETURN_IF_ERROR(driver_.status(driver_.record_event(half_read_[half_], stream_), "copying to it"));
+    half_ = 1 - half_;
+    ring_used_ = 0;
+    LL_RETURN_IF_ERROR(driver_.status(driver_.wait_for_event(half_read_[half_]), "copying to it"));
+  }
+  char* place = ring_ + static_cast<size_t>(half_) * kHalf + ring_used_;
+  std::memcpy(place, from, bytes);
+  ring_used_ += (bytes + 15) / 16 * 16;
+  return driver_.status(driver_.upload(address(to), place, bytes, stream_), "copying to it");
+}
+
+Status Device::download(void* to, DevicePtr from, size_t bytes) {
+  if (bytes == 0) return {};
+  LL_RETURN_IF_ERROR(attach());
+  LL_RETURN_IF_ERROR(driver_.status(driver_.download(to, address(from), bytes, stream_), "copying from it"));
+  return driver_.status(driver_.wait_for_stream(stream_), "computing");
+}
+
+Status Device::launch_raw(const std::string& kernel, Grid grid, unsigned threads, unsigned shared_bytes, void* args) {
+  LL_RETURN_IF_ERROR(attach());
+  LL_ASSIGN_OR_RETURN(const Function f, function(kernel, shared_bytes));
+  void* parameters[] = {args};
+  return driver_.status(
+      driver_.launch(f, grid.x, grid.y, grid.z, threads, 1, 1, shared_bytes, stream_, parameters, nullptr),
+      "starting a kernel");
+}
+
+Result<Function> Device::function(const std::string& kernel, unsigned shared_bytes) {
+  Kernel& k = kernels_[kernel];
+  for (size_t i = 0; k.function == nullptr && i < modules_.size(); ++i) {
+    const int code = driver_.function(&k.function, modules_[i], kernel.c_str());
+    if (code == kNotFound)
+      k.function = nullptr;
+    else
+      LL_RETURN_IF_ERROR(driver_.status(code, "finding a kernel"));
+  }
+  if (k.function == nullptr) return Status(Code::Unsupported, "This program has no kernel " + kernel + " for GPUs");
+  if (shared_bytes > std::max(kPlainSharedBytes, k.shared_bytes)) {
+    LL_RETURN_IF_ERROR(
+        driver_.status(driver_.set_function(k.function, kMaxDynamicSharedBytes, static_cast<int>(shared_bytes)),
+                       "preparing a kernel"));
+    k.shared_bytes = shared_bytes;
+  }
+  return k.function;
+}
+
+}  // namespace longleaf::kernels::cuda

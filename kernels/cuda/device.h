@@ -1,0 +1,100 @@
+// One NVIDIA card: memory, copies and kernels launched by name, in the order they are asked for (one stream).
+// Not thread-safe: one thread at a time.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "kernels/backend.h"
+#include "kernels/cuda/driver.h"
+
+namespace longleaf::kernels::cuda {
+
+struct Card {
+  int ordinal = 0;
+  std::string name, uuid;  // "GPU-1a2b…", as NVIDIA's tools write it
+  size_t memory_bytes = 0;
+  int compute = 0;  // capability, 90 for 9.0
+  int multiprocessors = 0;
+  size_t shared_bytes = 0;  // that a block of threads may have
+};
+
+struct DeviceOptions {
+  std::string card;                     // a number from 0, or a UUID; empty: the first that can be used
+  std::string library;                  // the driver; empty: where the system has it
+  std::span<const void* const> images;  // compiled kernels; empty: those of this program
+  size_t limit_bytes = 0;               // allocations beyond this return NoMemory; 0: no limit but the card's
+};
+
+struct Grid {
+  unsigned x = 1, y = 1, z = 1;
+};
+
+class Device {
+ public:
+  // Returns Unsupported or NotFound with one sentence that says why there is none and what to do.
+  static Result<std::unique_ptr<Device>> open(const DeviceOptions& options);
+  ~Device();
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+
+  const Card& card() const { return card_; }
+  MemoryInfo memory() const { return memory_; }
+
+  Result<DevicePtr> allocate(size_t bytes);
+  void release(DevicePtr memory);
+  // The bytes at `from` may change as soon as this returns.
+  Status upload(DevicePtr to, const void* from, size_t bytes);
+  // Waits for what came before it.
+  Status download(void* to, DevicePtr from, size_t bytes);
+
+  // Starts a kernel that takes one Args by value.
+  template <typename Args>
+  Status launch(const std::string& kernel, Grid grid, unsigned threads, unsigned shared_bytes, const Args& args) {
+    Args copy = args;
+    return launch_raw(kernel, grid, threads, shared_bytes, &copy);
+  }
+
+ private:
+  Device(const Driver& driver, Card card, size_t limit_bytes);
+  Status start(std::span<const void* const> images);
+  Status load(std::span<const void* const> images);
+  Status attach();
+  Status upload_small(DevicePtr to, const void* from, size_t bytes);
+  Status launch_raw(const std::string& kernel, Grid grid, unsigned threads, unsigned shared_bytes, void* args);
+  Result<Function> function(const std::string& kernel, unsigned shared_bytes);
+
+  Driver driver_;
+  Card card_;
+  size_t limit_bytes_;
+  Context context_ = nullptr;
+  Stream stream_ = nullptr;
+  std::vector<Module> modules_;
+  struct Kernel {
+    Function function = nullptr;
+    unsigned shared_bytes = 0;  // that it may have
+  };
+  std::unordered_map<std::string, Kernel> kernels_;
+  std::unordered_map<DevicePtr, size_t> sizes_;
+  MemoryInfo memory_;
+  // Small uploads go through memory the card can read by itself, one half after the other, so that none waits.
+  char* ring_ = nullptr;
+  size_t ring_used_ = 0;
+  int half_ = 0;
+  Event half_read_[2] = {nullptr, nullptr};
+};
+
+// The cards that are there, also those that cannot be used, and the driver's version (13000 for CUDA 13.0).
+struct Cards {
+  int driver_version = 0;
+  std::vector<Card> cards;
+};
+Result<Cards> find_cards(const std::string& library = {});
+
+// Why `card` cannot be used with kernels built by this program's compiler; Ok when it can.
+Status usable(const Card& card, int driver_version);
+
+}  // namespace longleaf::kernels::cuda

@@ -1,0 +1,50 @@
+// The card as the functions of the backend table share it: the device, and memory for what lives only between two
+// kernels.
+#pragma once
+
+#include <memory>
+
+#include "engine/base/thread_pool.h"
+#include "kernels/cuda/args.h"
+#include "kernels/cuda/device.h"
+
+namespace longleaf::kernels::cuda {
+
+// Memory of a device that grows when asked and is never given back before its end.
+class Workspace {
+ public:
+  explicit Workspace(Device& device) : device_(device) {}
+  ~Workspace() { device_.release(memory_); }
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+
+  // At least so many bytes; what was in it is lost. Returns NoMemory.
+  Result<DevicePtr> at_least(size_t bytes);
+
+ private:
+  Device& device_;
+  DevicePtr memory_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+struct Gpu {
+  explicit Gpu(std::unique_ptr<Device> card) : device(std::move(card)), activations(*device), partial(*device) {}
+  std::unique_ptr<Device> device;
+  Workspace activations;  // of a product, as its weights want them
+  Workspace partial;      // of attention that is split over keys
+  ThreadPool pool;        // packs weights
+};
+
+inline Gpu& gpu(void* self) { return *static_cast<Gpu*>(self); }
+
+template <typename T>
+T* as(DevicePtr p) {
+  return reinterpret_cast<T*>(p);
+}
+
+inline unsigned pieces(int64_t count, int64_t of) { return static_cast<unsigned>((count + of - 1) / of); }
+
+Status matmul(void* self, std::span<const Product> products, DevicePtr x, int n_tokens);
+Status span_attention(void* self, const SpanAttentionArgs& args);
+
+}  // namespace longleaf::kernels::cuda

@@ -1,0 +1,14 @@
+// An NVIDIA card as a device.
+#pragma once
+
+#include <string>
+
+#include "kernels/backend.h"
+#include "kernels/cuda/device.h"
+
+namespace longleaf::kernels {
+
+// Returns Unsupported or NotFound with one sentence that says why there is none and what to do.
+Result<BackendPtr> make_cuda_backend(const cuda::DeviceOptions& options = {});
+
+}  // namespace longleaf::kernels

@@ -1,0 +1,204 @@
+// NVIDIA's driver, played by the emulator: the functions that kernels/cuda/driver.h looks for, over host memory and
+// fibers. Copies and kernels are done when the call returns. After a kernel that fails every call fails, as a GPU's do.
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "kernels/cuda/driver.h"
+#include "tests/support/simt/entries.h"
+#include "tests/support/simt/grid.h"
+#include "tests/support/simt/settings.h"
+
+using namespace longleaf::kernels::cuda;
+
+extern "C" {
+simt::Settings simt_settings;
+}
+
+namespace {
+
+constexpr int kInvalidValue = 1, kIllegalAddress = 700;
+constexpr size_t kGuardBytes = 64;
+constexpr unsigned char kGuard = 0xa5;
+
+int failed_with = 0;  // sticky
+size_t used_bytes = 0;
+std::map<DeviceAddress, size_t> blocks;  // address → bytes
+
+// Behind every block stands a guard, so that what reaches beyond is found without a sanitizer too. (With one, it is
+// found while it happens: the guard is poisoned.)
+#ifdef __SANITIZE_ADDRESS__
+constexpr bool kHasGuards = false;
+#else
+constexpr bool kHasGuards = true;
+#endif
+
+bool is_untouched(DeviceAddress address, size_t bytes) {
+  const auto* guard = reinterpret_cast<const unsigned char*>(address) + bytes;
+  for (size_t i = 0; kHasGuards && i < kGuardBytes; ++i)
+    if (guard[i] != kGuard) return false;
+  return true;
+}
+
+int fail(int code, const std::string& report) {
+  std::snprintf(simt_settings.report, sizeof simt_settings.report, "%s", report.c_str());
+  std::fprintf(stderr, "simt: %s\n", report.c_str());
+  return failed_with = code;
+}
+
+// Counts down; 0 is the call that loses the card.
+bool is_lost(int& countdown) { return countdown >= 0 && countdown-- == 0; }
+
+// Whether [address, address + bytes) lies in one block of device memory.
+bool is_device_memory(DeviceAddress address, size_t bytes) {
+  auto block = blocks.upper_bound(address);
+  if (block == blocks.begin()) return false;
+  --block;
+  return address + bytes <= block->first + block->second;
+}
+
+}  // namespace
+
+extern "C" {
+
+int cuInit(unsigned) { return simt_settings.init_code; }
+int cuDriverGetVersion(int* version) { return *version = simt_settings.driver_version, kSuccess; }
+int cuGetErrorName(int code, const char** name) {
+  static const std::map<int, const char*> names = {{kOutOfMemory, "CUDA_ERROR_OUT_OF_MEMORY"},
+                                                   {kNoBinaryForGpu, "CUDA_ERROR_NO_BINARY_FOR_GPU"},
+                                                   {kIllegalAddress, "CUDA_ERROR_ILLEGAL_ADDRESS"},
+                                                   {kLaunchFailed, "CUDA_ERROR_LAUNCH_FAILED"}};
+  const auto it = names.find(code);
+  *name = it != names.end() ? it->second : nullptr;
+  return it != names.end() ? kSuccess : kInvalidValue;
+}
+int cuDeviceGetCount(int* count) { return *count = simt_settings.cards, kSuccess; }
+int cuDeviceGet(DeviceIndex* device, int ordinal) { return *device = ordinal, kSuccess; }
+int cuDeviceGetName(char* name, int length, DeviceIndex device) {
+  std::snprintf(name, static_cast<size_t>(length), "Emulated %d", device);
+  return kSuccess;
+}
+int cuDeviceGetUuid_v2(Uuid* uuid, DeviceIndex device) {
+  for (int i = 0; i < 16; ++i) uuid->bytes[i] = static_cast<char>(16 * device + i);
+  return kSuccess;
+}
+int cuDeviceTotalMem_v2(size_t* bytes, DeviceIndex) { return *bytes = simt_settings.memory_bytes, kSuccess; }
+int cuDeviceGetAttribute(int* value, int attribute, DeviceIndex) {
+  const std::map<int, int> values = {{kMultiprocessors, simt_settings.multiprocessors},
+                                     {kComputeMajor, simt_settings.compute / 10},
+                                     {kComputeMinor, simt_settings.compute % 10},
+                                     {kMostSharedBytes, static_cast<int>(simt_settings.shared_bytes)}};
+  const auto it = values.find(attribute);
+  if (it == values.end()) return kInvalidValue;
+  return *value = it->second, kSuccess;
+}
+
+int cuDevicePrimaryCtxRetain(Context* context, DeviceIndex) {
+  *context = reinterpret_cast<Context>(&blocks);
+  return kSuccess;
+}
+int cuDevicePrimaryCtxRelease_v2(DeviceIndex) {
+  failed_with = 0;  // the next context is a new one
+  return kSuccess;
+}
+int cuCtxSetCurrent(Context) { return failed_with; }
+
+int cuModuleLoadData(Module* module, const void*) {
+  *module = reinterpret_cast<Module>(&blocks);
+  return failed_with;
+}
+int cuModuleUnload(Module) { return failed_with; }
+int cuModuleGetFunction(Function* function, Module, const char* name) {
+  const auto entry = simt::entries().find(name);
+  if (entry == simt::entries().end()) return kNotFound;
+  *function = reinterpret_cast<Function>(&*entry);
+  return failed_with;
+}
+int cuFuncSetAttribute(Function, int attribute, int value) {
+  const bool fits = attribute == kMaxDynamicSharedBytes && static_cast<size_t>(value) <= simt_settings.shared_bytes;
+  return fits ? failed_with : kInvalidValue;
+}
+
+int cuLaunchKernel(Function function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
+                   unsigned block_y, unsigned block_z, unsigned shared_bytes, Stream, void** parameters, void**) {
+  if (failed_with != 0) return failed_with;
+  const auto& [name, entry] = *reinterpret_cast<const std::pair<const std::string, simt::Entry>*>(function);
+  if (is_lost(simt_settings.launches_to_loss)) return fail(kLaunchFailed, "the card is lost at " + name);
+  if (shared_bytes > simt_settings.shared_bytes || grid_x == 0 || grid_y == 0 || grid_z == 0)
+    return fail(kInvalidValue, name + ": a launch that no card takes");
+  const std::string report =
+      simt::run({{grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared_bytes, simt_settings.seed},
+                [entry = entry, parameters] { entry(parameters); });
+  if (!report.empty()) return fail(kLaunchFailed, name + ": " + report);
+  for (const auto& [address, bytes] : blocks)
+    if (!is_untouched(address, bytes)) return fail(kIllegalAddress, name + ": wrote beyond the end of its memory");
+  return kSuccess;
+}
+
+int cuMemGetInfo_v2(size_t* free_bytes, size_t* total_bytes) {
+  *total_bytes = simt_settings.memory_bytes;
+  *free_bytes = simt_settings.memory_bytes - used_bytes;
+  return failed_with;
+}
+int cuMemAlloc_v2(DeviceAddress* memory, size_t bytes) {
+  if (failed_with != 0) return failed_with;
+  if (bytes == 0) return kInvalidValue;
+  if (bytes > simt_settings.memory_bytes - used_bytes) return kOutOfMemory;
+  const size_t all = bytes + (kHasGuards ? kGuardBytes : 0);
+  void* p = nullptr;
+  if (posix_memalign(&p, 256, all) != 0) return kOutOfMemory;
+  std::memset(p, 0xff, bytes);  // NaN until it is written
+  if (kHasGuards) std::memset(static_cast<char*>(p) + bytes, kGuard, kGuardBytes);
+  *memory = reinterpret_cast<DeviceAddress>(p);
+  blocks[*memory] = bytes;
+  used_bytes += bytes;
+  return kSuccess;
+}
+int cuMemFree_v2(DeviceAddress memory) {
+  const auto block = blocks.find(memory);
+  if (block == blocks.end()) return kInvalidValue;
+  used_bytes -= block->second;
+  blocks.erase(block);
+  std::free(reinterpret_cast<void*>(memory));
+  return failed_with;
+}
+int cuMemHostAlloc(void** memory, size_t bytes, unsigned) {
+  *memory = std::malloc(bytes);
+  return *memory != nullptr ? failed_with : kOutOfMemory;
+}
+int cuMemFreeHost(void* memory) {
+  std::free(memory);
+  return failed_with;
+}
+int cuMemcpyHtoDAsync_v2(DeviceAddress to, const void* from, size_t bytes, Stream) {
+  if (failed_with != 0) return failed_with;
+  if (is_lost(simt_settings.uploads_to_loss)) return fail(kLaunchFailed, "the card is lost while bytes are copied");
+  if (!is_device_memory(to, bytes)) return fail(kInvalidValue, "a copy to what is not the card's memory");
+  std::memcpy(reinterpret_cast<void*>(to), from, bytes);
+  return kSuccess;
+}
+int cuMemcpyDtoHAsync_v2(void* to, DeviceAddress from, size_t bytes, Stream) {
+  if (failed_with != 0) return failed_with;
+  if (!is_device_memory(from, bytes)) return fail(kInvalidValue, "a copy from what is not the card's memory");
+  std::memcpy(to, reinterpret_cast<const void*>(from), bytes);
+  return kSuccess;
+}
+
+int cuStreamCreate(Stream* stream, unsigned) {
+  *stream = reinterpret_cast<Stream>(&blocks);
+  return failed_with;
+}
+int cuStreamDestroy_v2(Stream) { return failed_with; }
+int cuStreamSynchronize(Stream) { return failed_with; }
+int cuEventCreate(Event* event, unsigned) {
+  *event = reinterpret_cast<Event>(&blocks);
+  return failed_with;
+}
+int cuEventDestroy_v2(Event) { return failed_with; }
+int cuEventRecord(Event, Stream) { return failed_with; }
+int cuEventSynchronize(Event) { return failed_with; }
+
+}  // extern "C"

@@ -1,0 +1,24 @@
+// What tests may change about the emulated driver while it runs; found in its library by the name kSettings.
+#pragma once
+
+#include <cstddef>
+
+namespace simt {
+
+struct Settings {
+  int driver_version = 13000;
+  int cards = 1;
+  int init_code = 0;  // what cuInit answers
+  int compute = 90;
+  size_t memory_bytes = size_t{16} << 30;
+  int multiprocessors = 4;
+  size_t shared_bytes = 227 << 10;
+  unsigned seed = 1;          // of the order in which threads run; 0: in order
+  int launches_to_loss = -1;  // the card is lost at the launch after so many; -1: never
+  int uploads_to_loss = -1;
+  char report[512] = {};  // what was wrong with the last kernel that failed
+};
+
+constexpr const char* kSettings = "simt_settings";
+
+}  // namespace simt
