@@ -53,32 +53,64 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::filesystem::path& path, 
   const auto start = Clock::now();
   std::unique_ptr<Engine> engine(new Engine);
   LL_ASSIGN_OR_RETURN(engine->facts_, describe_model(path, options.f32_kv));
-  uint64_t tables = engine->facts_.config.table_bytes;
   if (!options.draft.empty()) {
     LL_ASSIGN_OR_RETURN(const ModelFacts draft, describe_model(options.draft, options.f32_kv));
     engine->facts_.needed_bytes += draft.needed_bytes;
-    tables += draft.config.table_bytes;
+    engine->facts_.config.table_bytes += draft.config.table_bytes;
   }
   engine->options_ = options;
-  engine->parts_ = std::make_unique<Parts>();
-  Parts& parts = *engine->parts_;
-  LL_ASSIGN_OR_RETURN(parts.file, ModelFile::open(path));
-  LL_ASSIGN_OR_RETURN(parts.tokenizer, Tokenizer::load(parts.file));
-  parts.backend = kernels::make_cpu_backend(
-      {.isa = kernels::Isa::Best, .n_threads = options.n_threads, .limit_bytes = options.memory_limit_bytes});
-  const auto available = parts.backend->memory(parts.backend->self).total_bytes;
-  const uint64_t least = engine->facts_.needed_bytes - tables;
-  if (available != 0 && least > available)
-    return Status(Code::NoMemory, "The model needs " + std::to_string(least >> 20) + " MiB and this machine has " +
-                                      std::to_string(available >> 20) + " MiB; choose a smaller model");
-  LL_ASSIGN_OR_RETURN(auto model, Model::load(parts.file, *parts.backend));
-  LL_ASSIGN_OR_RETURN(parts.transformer, Transformer::create(std::move(model)));
-  parts.store = std::make_unique<KvStore>(engine->facts_.config, *parts.backend,
-                                          options.f32_kv ? kernels::DType::F32 : kernels::DType::F16);
-  if (!options.draft.empty()) LL_RETURN_IF_ERROR(engine->load_draft());
-  LL_RETURN_IF_ERROR(engine->measure_rates());
+  Status status = engine->start(options.device);
+  // A card that fills up or fails while the model is loaded is no reason to have none.
+  const bool step_down = options.device == "auto" && engine->parts_ != nullptr && engine->parts_->is_gpu &&
+                         (status.code() == Code::NoMemory || status.code() == Code::DeviceLost);
+  if (step_down) {
+    const std::string reason = status.message();
+    status = engine->start("cpu");
+    engine->parts_->why_no_gpu = reason;
+  }
+  if (!status.ok()) return status;
   engine->load_ms_ = 1000 * seconds_since(start);
   return engine;
+}
+
+Status Engine::start(const std::string& name) {
+  open_.reset();
+  parts_.reset();
+  const uint64_t least = facts_.needed_bytes - facts_.config.table_bytes;  // tables stay in the file's pages
+  LL_ASSIGN_OR_RETURN(auto device,
+                      open_device({name, options_.n_threads, options_.memory_limit_bytes, least, options_.gpu}));
+  parts_ = std::make_unique<Parts>();
+  Parts& parts = *parts_;
+  parts.is_gpu = device.is_gpu;
+  parts.why_no_gpu = std::move(device.why_no_gpu);
+  parts.backend = std::move(device.backend);
+  const auto available = parts.backend->memory(parts.backend->self).total_bytes;
+  if (available != 0 && least > available)
+    return Status(Code::NoMemory, "The model needs " + std::to_string(least >> 20) + " MiB and this " +
+                                      (parts.is_gpu ? "card" : "machine") + " has " + std::to_string(available >> 20) +
+                                      " MiB; choose a smaller model");
+  LL_ASSIGN_OR_RETURN(parts.file, ModelFile::open(facts_.path));
+  LL_ASSIGN_OR_RETURN(parts.tokenizer, Tokenizer::load(parts.file));
+  LL_ASSIGN_OR_RETURN(auto model, Model::load(parts.file, *parts.backend));
+  LL_ASSIGN_OR_RETURN(parts.transformer, Transformer::create(std::move(model)));
+  parts.store = std::make_unique<KvStore>(facts_.config, *parts.backend,
+                                          options_.f32_kv ? kernels::DType::F32 : kernels::DType::F16);
+  if (!options_.draft.empty()) LL_RETURN_IF_ERROR(load_draft());
+  return measure_rates();
+}
+
+Status Engine::revive() {
+  if (!lost_) return {};
+  const std::string reason =
+      "The GPU stopped " + std::to_string(losses_) + " times; the processor is used until the model is opened again";
+  Status status = losses_ == 1 ? start(options_.device) : Status(Code::DeviceLost, reason);
+  if (!status.ok()) {
+    const std::string why = status.message();
+    LL_RETURN_IF_ERROR(start("cpu"));
+    parts_->why_no_gpu = why;
+  }
+  lost_ = false;
+  return {};
 }
 
 Status Engine::load_draft() {
@@ -93,6 +125,8 @@ Status Engine::load_draft() {
 Engine::~Engine() = default;
 
 const std::string& Engine::device() const { return parts_->backend->name; }
+
+const std::string& Engine::why_no_gpu() const { return parts_->why_no_gpu; }
 
 MemoryUse Engine::memory_use() const {
   const auto memory = parts_->backend->memory(parts_->backend->self);
@@ -152,6 +186,12 @@ Engine::OpenDocument& Engine::open_document(const DocumentInput& document, const
 
 Result<EncodeReport> Engine::encode(const DocumentInput& document, const std::filesystem::path& folder,
                                     const std::function<void(const EncodeProgress&)>& progress, std::stop_token stop) {
+  return guarded([&] { return encode_now(document, folder, progress, stop); });
+}
+
+Result<EncodeReport> Engine::encode_now(const DocumentInput& document, const std::filesystem::path& folder,
+                                        const std::function<void(const EncodeProgress&)>& progress,
+                                        std::stop_token stop) {
   const auto start = Clock::now();
   const OpenDocument& open = open_document(document, folder);
   LL_ASSIGN_OR_RETURN(const auto file, MemoryFile::open_or_create(memory_path(document, folder), open.plan));
@@ -166,11 +206,14 @@ Result<EncodeReport> Engine::encode(const DocumentInput& document, const std::fi
 }
 
 size_t Engine::leaves_encoded(const DocumentInput& document, const std::filesystem::path& folder) {
+  if (parts_->store == nullptr) return 0;  // a lost device that could not be replaced yet
   const OpenDocument& open = open_document(document, folder);
   return open.file == nullptr ? 0 : open.file->count_done() - (open.file->has(0) ? 1 : 0);
 }
 
 const NodeMemory& Engine::node_memory(const DocumentInput& document, const std::filesystem::path& folder) {
+  static const NodeMemory kNone;
+  if (parts_->store == nullptr) return kNone;
   OpenDocument& open = open_document(document, folder);
   const size_t done = open.file == nullptr ? 0 : open.file->count_done();
   if (done < open.plan.entries.size()) {
@@ -188,6 +231,11 @@ const NodeMemory& Engine::node_memory(const DocumentInput& document, const std::
 
 Result<std::vector<float>> Engine::question_vector(const std::string& question, const NodeMemory& memory,
                                                    std::stop_token stop) {
+  return guarded([&] { return question_vector_now(question, memory, stop); });
+}
+
+Result<std::vector<float>> Engine::question_vector_now(const std::string& question, const NodeMemory& memory,
+                                                       std::stop_token stop) {
   KvStore& store = *parts_->store;
   store.truncate(0);
   const auto tokens = parts_->tokenizer->encode(question);
@@ -199,6 +247,10 @@ Result<std::vector<float>> Engine::question_vector(const std::string& question, 
 }
 
 Result<BenchReport> Engine::bench(int prompt_tokens, int generate_tokens, int repeat, std::stop_token stop) {
+  return guarded([&] { return bench_now(prompt_tokens, generate_tokens, repeat, stop); });
+}
+
+Result<BenchReport> Engine::bench_now(int prompt_tokens, int generate_tokens, int repeat, std::stop_token stop) {
   BenchReport report;
   std::vector<TokenId> prompt(static_cast<size_t>(prompt_tokens));
   for (size_t i = 0; i < prompt.size(); ++i)
@@ -223,13 +275,6 @@ Result<BenchReport> Engine::bench(int prompt_tokens, int generate_tokens, int re
   }
   store.truncate(0);
   return report;
-}
-
-std::string compute_device_name() { return kernels::make_cpu_backend()->name; }
-
-uint64_t total_memory_bytes() {
-  const auto backend = kernels::make_cpu_backend();
-  return backend->memory(backend->self).total_bytes;
 }
 
 uint64_t remove_memory(const std::filesystem::path& folder, const std::string& document_id) {

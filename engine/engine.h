@@ -1,4 +1,5 @@
 // The engine: one model on one device, ready to encode documents and to answer. No Qt, no SQLite, no PDF.
+// A GPU that stops ends the request with DeviceLost; the next request works again.
 // Not thread-safe: one thread owns it. Long calls block, report through callbacks on that thread, and look at their
 // stop token at least once per layer.
 #pragma once
@@ -18,14 +19,17 @@
 #include "engine/generate/sampler.h"
 #include "engine/memory/encoder.h"
 #include "engine/memory/node_vectors.h"
+#include "kernels/cuda/options.h"
 
 namespace longleaf {
 
 struct EngineOptions {
-  int n_threads = 0;              // 0: one per processor
-  size_t memory_limit_bytes = 0;  // for KV and workspace; 0: the machine's
-  bool f32_kv = false;            // keep keys and values in F32 instead of F16
-  std::filesystem::path draft;    // a smaller model of the same vocabulary, which writes ahead; empty: none
+  std::string device = "auto";       // see compute_device.h
+  int n_threads = 0;                 // 0: one per processor
+  size_t memory_limit_bytes = 0;     // for KV and workspace; 0: the machine's
+  bool f32_kv = false;               // keep keys and values in F32 instead of F16
+  std::filesystem::path draft;       // a smaller model of the same vocabulary, which writes ahead; empty: none
+  kernels::cuda::DeviceOptions gpu;  // its driver and kernels, where they are not the system's and this program's
 };
 
 struct ModelFacts {
@@ -99,6 +103,8 @@ class Engine {
 
   const ModelFacts& facts() const { return facts_; }
   const std::string& device() const;
+  // One sentence, where a GPU was to be used if there is one and the processor is; else empty.
+  const std::string& why_no_gpu() const;
   double load_ms() const { return load_ms_; }
   MemoryUse memory_use() const;
   Rates rates() const { return rates_; }
@@ -130,6 +136,20 @@ class Engine {
  private:
   Engine() = default;
   friend class Answering;
+  // Opens the model on a device; what was open is closed before.
+  Status start(const std::string& device);
+  // Runs one request. A lost device ends it with a reason; the next request finds the model opened anew, on the same
+  // device the first time, then on the processor.
+  template <typename Request>
+  auto guarded(const Request& request) -> decltype(request());
+  Status revive();
+  Result<EncodeReport> encode_now(const DocumentInput& document, const std::filesystem::path& folder,
+                                  const std::function<void(const EncodeProgress&)>& progress, std::stop_token stop);
+  Result<std::vector<float>> question_vector_now(const std::string& question, const NodeMemory& memory,
+                                                 std::stop_token stop);
+  Result<double> question_likelihood_now(const DocumentInput& document, const std::filesystem::path& folder,
+                                         int64_t leaf, const std::string& question, std::stop_token stop);
+  Result<BenchReport> bench_now(int prompt_tokens, int generate_tokens, int repeat, std::stop_token stop);
   struct OpenDocument;
   Status load_draft();
   Status measure_rates();
@@ -145,11 +165,9 @@ class Engine {
   std::unique_ptr<OpenDocument> open_;
   Rates rates_;
   double load_ms_ = 0;
+  bool lost_ = false;  // the device, since the last request
+  int losses_ = 0;
 };
-
-// The CPU as the engine would use it, for people; and the memory of this machine.
-std::string compute_device_name();
-uint64_t total_memory_bytes();
 
 // Removes every memory file of a document, whatever the model. Returns the bytes freed.
 uint64_t remove_memory(const std::filesystem::path& folder, const std::string& document_id);

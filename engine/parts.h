@@ -1,12 +1,14 @@
 // The engine's inside, shared by the files that implement it.
 #pragma once
 
+#include "engine/compute_device.h"
 #include "engine/engine.h"
-#include "kernels/cpu_backend.h"
 
 namespace longleaf {
 
 struct Engine::Parts {
+  bool is_gpu = false;
+  std::string why_no_gpu;
   kernels::BackendPtr backend;  // first: everything below lives on it
   std::shared_ptr<const ModelFile> file;
   std::shared_ptr<const Tokenizer> tokenizer;
@@ -24,5 +26,16 @@ struct Engine::OpenDocument {
   NodeMemory memory;
   size_t memory_of = 0;  // leaves that were encoded when `memory` was made
 };
+
+template <typename Request>
+auto Engine::guarded(const Request& request) -> decltype(request()) {
+  LL_RETURN_IF_ERROR(revive());
+  auto result = request();
+  if (!result.ok() && result.status().code() == Code::DeviceLost) {
+    lost_ = true;
+    ++losses_;
+  }
+  return result;
+}
 
 }  // namespace longleaf

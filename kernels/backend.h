@@ -18,6 +18,7 @@ struct MemoryInfo {
   size_t used_bytes = 0;  // what this process has allocated through the backend
   size_t peak_bytes = 0;
   size_t total_bytes = 0;  // of the device
+  size_t free_bytes = 0;   // of those, that no program uses now; 0: not known
 };
 
 struct Product {

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "kernels/backend.h"
-#include "kernels/cuda/device.h"
+#include "kernels/cuda/options.h"
 
 namespace longleaf::kernels {
 

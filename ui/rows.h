@@ -48,13 +48,14 @@ struct ChatItem {
 };
 
 struct Figures {
-  QString device;  // empty: no model is loaded
+  QString device;    // empty: no model is loaded
   QString model;
   quint64 memoryUsed = 0, memoryTotal = 0;
   double ttftMs = -1;  // negative: not known yet
   double prefillPerSecond = -1;
   double decodePerSecond = -1;
   QString evidence;
+  QString whyNoGpu;  // one sentence; empty where there is nothing to say
 };
 
 // A long job as the window shows it.

@@ -67,15 +67,13 @@ Result<Engine*> Context::engine() {
   if (engine_ != nullptr) return engine_.get();
   if (model_.empty())
     return Status(Code::Invalid, "No model is given; add --model FILE with a GGUF file, or ask with --evidence quote");
-  if (device_ != "auto" && device_ != "cpu") {
-    if (device_.rfind("cuda", 0) == 0)
-      return Status(Code::Unsupported, "This version computes on the CPU only; choose --device cpu");
-    return Status(Code::Invalid, "There is no device “" + device_ + "”; choose auto or cpu");
-  }
   progress("Loading the model …");
-  LL_ASSIGN_OR_RETURN(
-      engine_,
-      Engine::load(model_, {.n_threads = threads_, .memory_limit_bytes = 0, .f32_kv = false, .draft = draft_}));
+  LL_ASSIGN_OR_RETURN(engine_, Engine::load(model_, {.device = device_,
+                                                     .n_threads = threads_,
+                                                     .memory_limit_bytes = 0,
+                                                     .f32_kv = false,
+                                                     .draft = draft_,
+                                                     .gpu = {}}));
   if (engine_->facts().chat.is_plain())
     log(LogLevel::Warning,
         "The model has no chat template that this version knows; plain questions and answers are used");

@@ -1,12 +1,11 @@
 // models, bench, doctor
-#include <dlfcn.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <thread>
 
 #include "app/cli/context.h"
 #include "app/places.h"
+#include "engine/compute_device.h"
 #include "ingest/reader/recognition.h"
 
 namespace longleaf::cli {
@@ -125,38 +124,33 @@ int runBench(Context& context, const BenchArguments& args) {
   return kDone;
 }
 
-struct Driver {
-  bool found = false;
-  int version = 0, devices = 0;
-  std::string reason;
-};
+Json gpusJson(const DeviceFacts& devices) {
+  Json cards = Json::array();
+  for (const GpuFacts& gpu : devices.gpus)
+    cards.push_back({{"name", gpu.name},
+                     {"uuid", gpu.uuid},
+                     {"memory_bytes", gpu.memory_bytes},
+                     {"compute", gpu.compute},
+                     {"problem", gpu.problem}});
+  return {{"driver", devices.driver_version > 0}, {"driver_version", devices.driver_version},
+          {"devices", devices.gpus.size()},       {"used", devices.why_no_gpu.empty()},
+          {"reason", devices.why_no_gpu},         {"cards", cards}};
+}
 
-// Asks the CUDA driver what is there, without linking it.
-Driver findDriver() {
-  Driver driver;
-  void* library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) {
-    driver.reason = "no NVIDIA driver is installed (libcuda.so.1 is missing)";
-    return driver;
+void printGpus(const DeviceFacts& devices) {
+  if (!devices.why_no_gpu.empty()) std::printf("GPU: not used. %s\n", devices.why_no_gpu.c_str());
+  for (size_t i = 0; i < devices.gpus.size(); ++i) {
+    const GpuFacts& gpu = devices.gpus[i];
+    std::printf("GPU %zu: %s, %.1f GiB, %s%s%s\n", i, gpu.name.c_str(),
+                static_cast<double>(gpu.memory_bytes) / (1 << 30), gpu.uuid.c_str(), gpu.problem.empty() ? "" : ". ",
+                gpu.problem.c_str());
   }
-  using Init = int (*)(unsigned);
-  using Query = int (*)(int*);
-  const auto init = reinterpret_cast<Init>(dlsym(library, "cuInit"));
-  const auto version = reinterpret_cast<Query>(dlsym(library, "cuDriverGetVersion"));
-  const auto count = reinterpret_cast<Query>(dlsym(library, "cuDeviceGetCount"));
-  const int code = init != nullptr ? init(0) : -1;
-  driver.found = code == 0 && version != nullptr && count != nullptr && version(&driver.version) == 0 &&
-                 count(&driver.devices) == 0;
-  driver.reason = driver.found
-                      ? "this version computes on the CPU only"
-                      : "the NVIDIA driver does not start (error " + std::to_string(code) + "); install it again";
-  return driver;
 }
 
 int runDoctor(Context& context) {
   const auto worker = pdfWorkerProgram();
   const bool has_worker = std::filesystem::exists(worker);
-  const Driver driver = findDriver();
+  const DeviceFacts devices = describe_devices();
   const auto library = context.library();
   CheckReport check;
   if (library.ok()) {
@@ -170,22 +164,16 @@ int runDoctor(Context& context) {
   }
   std::error_code error;
   const auto space = std::filesystem::space(context.dataFolder(), error);
-  const std::string cpu = compute_device_name();
   std::string recognition;
   for (const auto& language : recognition_languages())
     recognition += (recognition.empty() ? "Tesseract with " : ", ") + language;
   if (recognition.empty()) recognition = std::string("cannot be read; ") + kInstallTesseract;
   if (context.json()) {
     Context::print({{"version", LONGLEAF_VERSION},
-                    {"cpu", cpu},
+                    {"cpu", devices.processor},
                     {"processors", std::thread::hardware_concurrency()},
-                    {"gpu",
-                     {{"driver", driver.found},
-                      {"driver_version", driver.version},
-                      {"devices", driver.devices},
-                      {"used", false},
-                      {"reason", driver.reason}}},
-                    {"memory_bytes", total_memory_bytes()},
+                    {"gpu", gpusJson(devices)},
+                    {"memory_bytes", devices.memory_bytes},
                     {"data_folder", context.dataFolder().string()},
                     {"free_bytes", error ? 0 : space.available},
                     {"pdf_reader", has_worker},
@@ -194,14 +182,13 @@ int runDoctor(Context& context) {
                     {"repaired", check.repaired},
                     {"problems", check.problems}});
   } else {
-    std::printf(
-        "Longleaf %s\nprocessor: %s\nmemory: %.1f GiB\nGPU: not used, %s\nreader: %s\nscanned pages: %s\ndata folder: "
-        "%s (%.1f GiB "
-        "free)\nlibrary: %d documents, %zu problems\n",
-        LONGLEAF_VERSION, cpu.c_str(), static_cast<double>(total_memory_bytes()) / (1 << 30), driver.reason.c_str(),
-        has_worker ? worker.c_str() : "missing; install Longleaf again", recognition.c_str(),
-        context.dataFolder().c_str(), static_cast<double>(space.available) / (1 << 30), check.documents,
-        check.problems.size());
+    std::printf("Longleaf %s\nprocessor: %s\nmemory: %.1f GiB\n", LONGLEAF_VERSION, devices.processor.c_str(),
+                static_cast<double>(devices.memory_bytes) / (1 << 30));
+    printGpus(devices);
+    std::printf("reader: %s\nscanned pages: %s\ndata folder: %s (%.1f GiB free)\nlibrary: %d documents, %zu problems\n",
+                has_worker ? worker.c_str() : "missing; install Longleaf again", recognition.c_str(),
+                context.dataFolder().c_str(), static_cast<double>(space.available) / (1 << 30), check.documents,
+                check.problems.size());
     for (const auto& repaired : check.repaired) std::printf("  %s\n", repaired.c_str());
     for (const auto& problem : check.problems) std::printf("  %s\n", problem.c_str());
   }

@@ -264,7 +264,8 @@ Status Answering::generate(const std::function<void(std::string_view)>& on_text,
 Result<AnswerResult> Engine::answer(const DocumentInput& document, const std::filesystem::path& folder,
                                     const AnswerRequest& request, const std::function<void(std::string_view)>& on_text,
                                     const std::function<void(const AnswerResult&)>& on_progress, std::stop_token stop) {
-  return Answering(*this, open_document(document, folder), request, std::move(stop)).run(on_text, on_progress);
+  return guarded(
+      [&] { return Answering(*this, open_document(document, folder), request, stop).run(on_text, on_progress); });
 }
 
 }  // namespace longleaf

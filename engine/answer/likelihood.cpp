@@ -28,6 +28,11 @@ Result<double> mean_log_likelihood(Transformer& transformer, KvStore& store, con
 
 Result<double> Engine::question_likelihood(const DocumentInput& document, const std::filesystem::path& folder,
                                            int64_t leaf, const std::string& question, std::stop_token stop) {
+  return guarded([&] { return question_likelihood_now(document, folder, leaf, question, stop); });
+}
+
+Result<double> Engine::question_likelihood_now(const DocumentInput& document, const std::filesystem::path& folder,
+                                               int64_t leaf, const std::string& question, std::stop_token stop) {
   const OpenDocument& open = open_document(document, folder);
   const auto& entries = open.plan.entries;
   const auto it =

@@ -62,8 +62,12 @@ Result<Cards> describe_all(const Driver& driver) {
   return all;
 }
 
-std::string version_text(int compute, int base) {
-  return std::to_string(compute / base) + "." + std::to_string(compute % base / (base / 10));
+// 75 is 7.5.
+std::string capability_text(int compute) { return std::to_string(compute / 10) + "." + std::to_string(compute % 10); }
+
+// 12020 is 12.2.
+std::string version_text(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
 }
 
 bool is_named(const Card& card, const std::string& wanted) {
@@ -92,11 +96,11 @@ Result<Card> choose(const Cards& all, const std::string& wanted) {
 Status usable(const Card& card, int driver_version) {
   if (card.compute < kLeastCompute)
     return Status(Code::Unsupported, "The card " + card.name + " is too old (compute capability " +
-                                         version_text(card.compute, 10) + ", " + version_text(kLeastCompute, 10) +
+                                         capability_text(card.compute) + ", " + capability_text(kLeastCompute) +
                                          " is needed); the CPU is used");
   if (driver_version < kLeastDriver)
-    return Status(Code::Unsupported, "The NVIDIA driver is too old (for CUDA " + version_text(driver_version, 1000) +
-                                         ", " + version_text(kLeastDriver, 1000) +
+    return Status(Code::Unsupported, "The NVIDIA driver is too old (for CUDA " + version_text(driver_version) +
+                                         ", " + version_text(kLeastDriver) +
                                          " is needed); update it to use the card " + card.name);
   return {};
 }
@@ -164,6 +168,15 @@ Device::~Device() {
 }
 
 Status Device::attach() { return driver_.status(driver_.set_context(context_), "changing threads"); }
+
+MemoryInfo Device::memory() {
+  MemoryInfo info = memory_;
+  size_t total = 0;
+  if (!attach().ok() || driver_.free_memory(&info.free_bytes, &total) != kSuccess) info.free_bytes = 0;
+  if (limit_bytes_ != 0)
+    info.free_bytes = std::min(info.free_bytes, limit_bytes_ - std::min(limit_bytes_, info.used_bytes));
+  return info;
+}
 
 Result<DevicePtr> Device::allocate(size_t bytes) {
   const size_t size = std::max<size_t>(bytes, 1);

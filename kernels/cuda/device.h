@@ -10,6 +10,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/cuda/driver.h"
+#include "kernels/cuda/options.h"
 
 namespace longleaf::kernels::cuda {
 
@@ -20,13 +21,6 @@ struct Card {
   int compute = 0;  // capability, 90 for 9.0
   int multiprocessors = 0;
   size_t shared_bytes = 0;  // that a block of threads may have
-};
-
-struct DeviceOptions {
-  std::string card;                     // a number from 0, or a UUID; empty: the first that can be used
-  std::string library;                  // the driver; empty: where the system has it
-  std::span<const void* const> images;  // compiled kernels; empty: those of this program
-  size_t limit_bytes = 0;               // allocations beyond this return NoMemory; 0: no limit but the card's
 };
 
 struct Grid {
@@ -42,7 +36,7 @@ class Device {
   Device& operator=(const Device&) = delete;
 
   const Card& card() const { return card_; }
-  MemoryInfo memory() const { return memory_; }
+  MemoryInfo memory();
 
   Result<DevicePtr> allocate(size_t bytes);
   void release(DevicePtr memory);

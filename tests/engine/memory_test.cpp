@@ -36,7 +36,8 @@ struct Rig {
     const auto path = folder / "model.gguf";
     const std::string bytes = random_model_gguf(model);
     std::ofstream(path, std::ios::binary) << bytes;
-    auto loaded = Engine::load(path, {.n_threads = 2, .memory_limit_bytes = 0, .f32_kv = f32, .draft = {}});
+    auto loaded = Engine::load(
+        path, {.device = "cpu", .n_threads = 2, .memory_limit_bytes = 0, .f32_kv = f32, .draft = {}, .gpu = {}});
     if (loaded.ok())
       engine = std::move(*loaded);
     else

@@ -8,24 +8,23 @@
 
 #include "kernels/cuda_backend.h"
 #include "tests/support/check.h"
+#include "tests/support/simt/control.h"
 
 namespace longleaf::test {
 
 inline const char* test_gpu() { return std::getenv("LONGLEAF_TEST_DEVICE"); }
 
+inline kernels::cuda::DeviceOptions test_gpu_options() {
+  const std::string device = test_gpu();
+  return device == "gpu" ? kernels::cuda::DeviceOptions{} : simt_options(device);
+}
+
 // The card, or the library that plays one; skips the program where there is none.
 inline kernels::BackendPtr make_test_gpu() {
-  const std::string device = test_gpu();
-  static const char image = 0;  // the library has its kernels within itself
-  static const void* const images[] = {&image};
-  kernels::cuda::DeviceOptions options;
-  if (device != "gpu") {
-    options.library = device;
-    options.images = images;
-  }
-  auto backend = kernels::make_cuda_backend(options);
+  auto backend = kernels::make_cuda_backend(test_gpu_options());
   if (backend.ok()) return std::move(*backend);
-  if (std::getenv("LONGLEAF_REQUIRE_GPU") == nullptr && device == "gpu") skip_all(backend.status().message());
+  const bool is_card = std::string(test_gpu()) == "gpu";
+  if (std::getenv("LONGLEAF_REQUIRE_GPU") == nullptr && is_card) skip_all(backend.status().message());
   std::printf("%s\n", backend.status().message().c_str());
   std::exit(1);
 }

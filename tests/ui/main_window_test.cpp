@@ -48,7 +48,8 @@ class MainWindowTest : public QObject {
     FiguresBar bar;
     QVERIFY(bar.text().contains(QStringLiteral("No model")));
     bar.setFigures({QStringLiteral("CPU"), QStringLiteral("Tiny"), 300u << 20, 8ull << 30, 123.4, 456, 7.89,
-                    QStringLiteral("exact")});
+                    QStringLiteral("exact"), QStringLiteral("No driver")});
+    QCOMPARE(bar.findChildren<QLabel*>().constFirst()->toolTip(), QStringLiteral("No driver"));
     for (const char* part : {"Tiny · CPU", "300 MiB of 8.0 GiB", "123 ms", "456 tok/s", "7.9 tok/s", "exact"})
       QVERIFY2(bar.text().contains(QString::fromUtf8(part)), qPrintable(bar.text()));
   }

@@ -49,8 +49,8 @@ int fail(int code, const std::string& report) {
   return failed_with = code;
 }
 
-// Counts down; 0 is the call that loses the card.
-bool is_lost(int& countdown) { return countdown >= 0 && countdown-- == 0; }
+// Counts down; 0 is the call at which it happens.
+bool is_due(int& countdown) { return countdown >= 0 && countdown-- == 0; }
 
 // Whether [address, address + bytes) lies in one block of device memory.
 bool is_device_memory(DeviceAddress address, size_t bytes) {
@@ -126,7 +126,7 @@ int cuLaunchKernel(Function function, unsigned grid_x, unsigned grid_y, unsigned
                    unsigned block_y, unsigned block_z, unsigned shared_bytes, Stream, void** parameters, void**) {
   if (failed_with != 0) return failed_with;
   const auto& [name, entry] = *reinterpret_cast<const std::pair<const std::string, simt::Entry>*>(function);
-  if (is_lost(simt_settings.launches_to_loss)) return fail(kLaunchFailed, "the card is lost at " + name);
+  if (is_due(simt_settings.launches_to_loss)) return fail(kLaunchFailed, "the card is lost at " + name);
   if (shared_bytes > simt_settings.shared_bytes || grid_x == 0 || grid_y == 0 || grid_z == 0)
     return fail(kInvalidValue, name + ": a launch that no card takes");
   const std::string report =
@@ -146,6 +146,7 @@ int cuMemGetInfo_v2(size_t* free_bytes, size_t* total_bytes) {
 int cuMemAlloc_v2(DeviceAddress* memory, size_t bytes) {
   if (failed_with != 0) return failed_with;
   if (bytes == 0) return kInvalidValue;
+  if (is_due(simt_settings.allocations_to_full)) return kOutOfMemory;
   if (bytes > simt_settings.memory_bytes - used_bytes) return kOutOfMemory;
   const size_t all = bytes + (kHasGuards ? kGuardBytes : 0);
   void* p = nullptr;
@@ -175,7 +176,7 @@ int cuMemFreeHost(void* memory) {
 }
 int cuMemcpyHtoDAsync_v2(DeviceAddress to, const void* from, size_t bytes, Stream) {
   if (failed_with != 0) return failed_with;
-  if (is_lost(simt_settings.uploads_to_loss)) return fail(kLaunchFailed, "the card is lost while bytes are copied");
+  if (is_due(simt_settings.uploads_to_loss)) return fail(kLaunchFailed, "the card is lost while bytes are copied");
   if (!is_device_memory(to, bytes)) return fail(kInvalidValue, "a copy to what is not the card's memory");
   std::memcpy(reinterpret_cast<void*>(to), from, bytes);
   return kSuccess;

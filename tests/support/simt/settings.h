@@ -16,7 +16,8 @@ struct Settings {
   unsigned seed = 1;          // of the order in which threads run; 0: in order
   int launches_to_loss = -1;  // the card is lost at the launch after so many; -1: never
   int uploads_to_loss = -1;
-  char report[512] = {};  // what was wrong with the last kernel that failed
+  int allocations_to_full = -1;  // the allocation after so many finds no memory, as if another program took it
+  char report[512] = {};         // what was wrong with the last kernel that failed
 };
 
 constexpr const char* kSettings = "simt_settings";

@@ -1,0 +1,17 @@
+// Which card, through which driver, with which kernels.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+
+namespace longleaf::kernels::cuda {
+
+struct DeviceOptions {
+  std::string card;                     // a number from 0, or a UUID; empty: the first that can be used
+  std::string library;                  // the driver; empty: where the system has it
+  std::span<const void* const> images;  // compiled kernels; empty: those of this program
+  size_t limit_bytes = 0;               // allocations beyond this return NoMemory; 0: no limit but the card's
+};
+
+}  // namespace longleaf::kernels::cuda

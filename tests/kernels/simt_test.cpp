@@ -1,0 +1,101 @@
+// The emulator of GPUs itself: it finds the faults that people plant in kernels, and blames no kernel that is right.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "kernels/cuda/device.h"
+#include "tests/support/check.h"
+#include "tests/support/simt/control.h"
+#include "tests/support/simt/faults.h"
+
+using namespace longleaf;
+using namespace longleaf::test;
+using namespace longleaf::kernels;
+
+namespace {
+
+constexpr int kBlock = 128, kBlocks = 3, kNumbers = kBlock * kBlocks;
+
+int reversed(int i) { return i / kBlock * kBlock + kBlock - 1 - i % kBlock; }
+int neighbour(int i) { return i ^ 1; }
+int transposed(int i) { return i / kBlock * kBlock + i % 4 * 32 + i % kBlock / 4; }
+
+// Whether the kernel ran without a report and its numbers are those expected.
+bool is_right(const std::string& kernel, int (*source)(int), unsigned seed) {
+  simt_settings(LONGLEAF_SIMT_DRIVER)->seed = seed;
+  auto device = cuda::Device::open(simt_options(LONGLEAF_SIMT_DRIVER));
+  if (!device.ok()) return false;
+  cuda::Device& d = **device;
+  std::vector<float> x(kNumbers), out(kNumbers);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i + 1);
+  const auto in = d.allocate(sizeof(float) * kNumbers), to = d.allocate(sizeof(float) * kNumbers);
+  if (!in.ok() || !to.ok() || !d.upload(*in, x.data(), sizeof(float) * kNumbers).ok()) return false;
+  const FaultArgs args{reinterpret_cast<const float*>(*in), reinterpret_cast<float*>(*to), kNumbers};
+  if (!d.launch(kernel, {kBlocks}, kBlock, kBlock * sizeof(float), args).ok()) return false;
+  if (!d.download(out.data(), *to, sizeof(float) * kNumbers).ok()) return false;
+  for (int i = 0; i < kNumbers; ++i)
+    if (out[static_cast<size_t>(i)] != static_cast<float>(source(i) + 1)) return false;
+  return true;
+}
+
+// … in a process of its own: a sanitizer ends it.
+bool is_right_alone(const std::string& kernel, int (*source)(int), unsigned seed) {
+  std::fflush(stdout);
+  const pid_t child = fork();
+  if (child == 0) {
+    if (std::freopen("/dev/null", "w", stderr) == nullptr) _exit(2);
+    _exit(is_right(kernel, source, seed) ? 0 : 1);
+  }
+  int status = 0;
+  return waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+struct Fault {
+  const char* name;
+  int (*source)(int);
+};
+constexpr Fault kFaults[] = {
+    {"barrier", reversed},      {"second_barrier", reversed}, {"early_return", reversed},
+    {"two_barriers", reversed}, {"missing_lanes", neighbour}, {"off_by_one", neighbour},
+    {"stride", transposed},     {"copies", reversed},         {"shared_size", reversed},
+};
+constexpr unsigned kSeeds = 8;
+
+}  // namespace
+
+TEST(kernels_that_are_right_pass_whatever_the_order) {
+  for (const Fault& fault : kFaults)
+    for (unsigned seed = 0; seed < kSeeds; ++seed) {
+      const bool right = is_right_alone(std::string(fault.name) + "_right", fault.source, seed);
+      if (!right) std::printf("  %s, seed %u\n", fault.name, seed);
+      CHECK(right);
+    }
+}
+
+TEST(every_planted_fault_is_caught) {
+  for (const Fault& fault : kFaults) {
+#ifndef __SANITIZE_ADDRESS__
+    if (std::strcmp(fault.name, "shared_size") == 0) continue;  // only a sanitizer sees the end of shared memory
+#endif
+    unsigned caught = 0;
+    for (unsigned seed = 1; seed <= kSeeds; ++seed)
+      caught += is_right_alone(std::string(fault.name) + "_wrong", fault.source, seed) ? 0 : 1;
+    std::printf("  %s: caught in %u of %u orders\n", fault.name, caught, kSeeds);
+    CHECK(caught > 0);
+  }
+}
+
+TEST(reports_say_what_is_wrong) {
+  const auto report = [](const char* kernel) {
+    is_right(kernel, reversed, 1);
+    return std::string(simt_settings(LONGLEAF_SIMT_DRIVER)->report);
+  };
+  const auto has = [](const std::string& text, const char* part) { return text.find(part) != std::string::npos; };
+  CHECK(has(report("early_return_wrong"), "early_return_wrong: 28 of 128 threads do not reach the barrier at line"));
+  CHECK(has(report("two_barriers_wrong"), "threads wait at different barriers"));
+  CHECK(has(report("missing_lanes_wrong"), "for others of their warp that do not come"));
+#ifndef __SANITIZE_ADDRESS__
+  CHECK(has(report("off_by_one_wrong"), "wrote beyond the end of its memory"));
+#endif
+}

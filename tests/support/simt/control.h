@@ -1,0 +1,26 @@
+// The emulated driver for tests: where it is, and what it is told to be.
+#pragma once
+
+#include <dlfcn.h>
+
+#include <string>
+
+#include "kernels/cuda/options.h"
+#include "tests/support/check.h"
+#include "tests/support/simt/settings.h"
+
+namespace longleaf::test {
+
+// Settings of the emulator at `library`; they last as long as the program. nullptr when there is none.
+inline simt::Settings* simt_settings(const std::string& library) {
+  void* handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
+  return handle != nullptr ? static_cast<simt::Settings*>(dlsym(handle, simt::kSettings)) : nullptr;
+}
+
+inline kernels::cuda::DeviceOptions simt_options(const std::string& library) {
+  static const char image = 0;  // the library has its kernels within itself
+  static const void* const images[] = {&image};
+  return {.card = {}, .library = library, .images = images, .limit_bytes = 0};
+}
+
+}  // namespace longleaf::test
