@@ -13,14 +13,16 @@ if(LONGLEAF_CUDA)
     foreach(arch IN LISTS LONGLEAF_CUDA_ARCHITECTURES)
       list(APPEND codes "-gencode=arch=compute_${arch},code=sm_${arch}")
     endforeach()
+    # Lines of the source for profilers and sanitizers: for developers, since they make the program three times as large.
+    set(lines $<$<BOOL:${LONGLEAF_TESTS}>:-lineinfo>)
     list(GET LONGLEAF_CUDA_ARCHITECTURES -1 last)
     list(APPEND codes "-gencode=arch=compute_${last},code=compute_${last}")
     foreach(name IN LISTS kernel_files)
       set(image ${CMAKE_CURRENT_BINARY_DIR}/${name}.fatbin)
       add_custom_command(OUTPUT ${image}
-        COMMAND ${NVCC} -std=c++20 -fatbin ${codes} --expt-relaxed-constexpr -lineinfo -Xfatbin=-compress-all
+        COMMAND ${NVCC} -std=c++20 -fatbin ${codes} --expt-relaxed-constexpr ${lines} -Xfatbin=-compress-all
           -Werror all-warnings -I${PROJECT_SOURCE_DIR} -MD -MF ${image}.d -o ${image} ${CMAKE_CURRENT_LIST_DIR}/${name}.cu
-        DEPENDS ${CMAKE_CURRENT_LIST_DIR}/${name}.cu DEPFILE ${image}.d COMMENT "Compiling kernels ${name}.cu" VERBATIM)
+        DEPENDS ${CMAKE_CURRENT_LIST_DIR}/${name}.cu DEPFILE ${image}.d COMMENT "Compiling kernels ${name}.cu" VERBATIM COMMAND_EXPAND_LISTS)
       list(APPEND images ${image})
     endforeach()
   endif()

@@ -204,7 +204,7 @@ TEST(every_mistake_gets_a_sentence_and_its_exit_status) {
   expect("encode " + rig.pdf, 2, "--model");
   expect("--model " + rig.pdf + " encode " + rig.pdf, 1, "not a GGUF");
   expect("--model /no/model.gguf encode " + rig.pdf, 1, "cannot be opened");
-  expect("--device gpu --model " + rig.model + " encode " + rig.pdf, 1, "There is no device gpu");
+  expect("--device gpu --model " + rig.model + " encode " + rig.pdf, 2, "There is no device gpu");
   // What doctor says of a card that cannot be used is what a command says that asks for one.
   const auto reason = rig.run("--json doctor").json()["gpu"]["reason"].get<std::string>();
   if (!reason.empty()) expect("--device cuda --model " + rig.model + " encode " + rig.pdf, 1, reason.c_str());
