@@ -193,7 +193,7 @@ Status Transformer::attention(int index, int n, int first_key, KvStore& store, c
   args.first_key = first_key;
   args.spans = spans_.data();
   args.group_begin = groups_.data();
-  args.n_groups = static_cast<int>(n_groups_);
+  args.n_groups = static_cast<int>(sent_begins_.size()) - 1;
   args.inv_freq = model_->inv_freq(layer.rope);
   args.rope_dims = layer.rope == RopeKind::None ? 0 : c.rope_dims;
   args.rope_style = c.rope_style;
@@ -219,11 +219,16 @@ Status Transformer::upload_plan(const AttentionPlan& plan, int first_key, std::s
     spans.insert(spans.end(), merged.begin(), merged.end());
     begins.push_back(static_cast<int32_t>(spans.size()));
   }
-  n_groups_ = plan.groups.size();
+  // Layers see the same plan, but for windows: what the device has already is not sent again.
+  if (spans == sent_spans_ && begins == sent_begins_) return {};
+  sent_begins_.clear();  // until it is there
   LL_RETURN_IF_ERROR(grow(spans_, b, std::max<size_t>(spans.size(), 64) * sizeof(Span)));
   LL_RETURN_IF_ERROR(grow(groups_, b, begins.size() * 4));
   LL_RETURN_IF_ERROR(b.upload(b.self, spans_.data(), spans.data(), spans.size() * sizeof(Span)));
-  return b.upload(b.self, groups_.data(), begins.data(), begins.size() * 4);
+  LL_RETURN_IF_ERROR(b.upload(b.self, groups_.data(), begins.data(), begins.size() * 4));
+  sent_spans_ = std::move(spans);
+  sent_begins_ = std::move(begins);
+  return {};
 }
 
 Status Transformer::read_logits(int n_tokens, Want want, std::vector<float>& logits) {

@@ -67,7 +67,8 @@ class Transformer {
   std::shared_ptr<const Model> model_;
   kernels::Buffer positions_, hidden_, normed_, q_, k_, v_, heads_, gate_, up_, logits_, spans_, groups_;
   kernels::Buffer expert_in_, expert_out_, expert_rows_, expert_weights_;  // one expert's share; allocated when used
-  size_t n_groups_ = 1;
+  std::vector<kernels::Span> sent_spans_;  // the plan that the device has
+  std::vector<int32_t> sent_begins_;
 };
 
 }  // namespace longleaf

@@ -1,6 +1,6 @@
 // Tokens per second of a model: prefill of a prompt, and decoding behind one. The same figures as llama-bench gives.
 //
-//   model_bench MODEL.gguf [--threads N] [--prefill 512,2048] [--decode 64] [--behind 0] [--repeat 3]
+//   model_bench MODEL.gguf [--device cpu] [--threads N] [--prefill 512,2048] [--decode 64] [--behind 0] [--repeat 3]
 //
 // Prints one line per figure: median, least and most of the repetitions.
 #include <algorithm>
@@ -9,8 +9,8 @@
 #include <cstring>
 #include <string>
 
+#include "engine/compute_device.h"
 #include "engine/transformer/transformer.h"
-#include "kernels/cpu_backend.h"
 
 using namespace longleaf;
 
@@ -18,6 +18,7 @@ namespace {
 
 struct Settings {
   const char* model = nullptr;
+  std::string device = "cpu";
   int threads = 0, decode = 64, behind = 0, repeat = 3;
   std::vector<int> prefill = {512};
 };
@@ -39,7 +40,9 @@ bool parse(int argc, char** argv, Settings& s) {
       continue;
     }
     if (++i == argc) return false;
-    if (name == "--threads")
+    if (name == "--device")
+      s.device = argv[i];
+    else if (name == "--threads")
       s.threads = std::atoi(argv[i]);
     else if (name == "--prefill")
       s.prefill = numbers(argv[i]);
@@ -100,10 +103,17 @@ double run(Transformer& transformer, int n, int behind, bool decode) {
 int main(int argc, char** argv) {
   Settings s;
   if (!parse(argc, argv, s)) {
-    std::printf("model_bench MODEL.gguf [--threads N] [--prefill 512,2048] [--decode 64] [--behind 0] [--repeat 3]\n");
+    std::printf(
+        "model_bench MODEL.gguf [--device cpu] [--threads N] [--prefill 512,2048] [--decode 64] [--behind 0] [--repeat "
+        "3]\n");
     return 2;
   }
-  const auto backend = kernels::make_cpu_backend({.isa = kernels::Isa::Best, .n_threads = s.threads, .limit_bytes = 0});
+  DeviceRequest request;
+  request.name = s.device;
+  request.n_threads = s.threads;
+  auto device = open_device(request);
+  if (!device.ok()) return std::printf("%s\n", device.status().message().c_str()), 1;
+  const kernels::BackendPtr& backend = device->backend;
   const auto start = std::chrono::steady_clock::now();
   auto file = ModelFile::open(s.model);
   auto model = file.ok() ? Model::load(*file, *backend) : Result<std::shared_ptr<const Model>>(file.status());

@@ -1,12 +1,12 @@
 // Matrix products of every weight format and every CPU version against the twin, and the twin against numbers worked
 // out by hand.
 #include <cstring>
-#include <optional>
 
 #include "kernels/blocks.h"
 #include "kernels/ops_cpu.h"
 #include "tests/support/check.h"
 #include "tests/support/kernels.h"
+#include "tests/support/random_weight.h"
 
 using namespace longleaf;
 using namespace longleaf::kernels;
@@ -14,35 +14,10 @@ using namespace longleaf::test;
 
 namespace {
 
-// fill: the byte that all codes are made of; random ones where there is none.
-std::vector<uint8_t> random_weight(DType type, int rows, int cols, std::optional<uint8_t> fill) {
-  std::vector<uint8_t> bytes(row_bytes(type, cols) * static_cast<size_t>(rows));
-  if (type == DType::F32) {
-    const auto values = random_floats(static_cast<size_t>(rows) * static_cast<size_t>(cols));
-    std::memcpy(bytes.data(), values.data(), bytes.size());
-    return bytes;
-  }
-  for (auto& b : bytes) b = fill.value_or(static_cast<uint8_t>(rng()));
-  // Halves in random bytes may be infinite or NaN: give them a modest exponent, and the exponents of MXFP4 too.
-  const Format& format = format_of(type);
-  const auto tame = [&](size_t at) { bytes[at + 1] = static_cast<uint8_t>((bytes[at + 1] & 0x83) | 0x30); };
-  for (size_t at = 0; at < bytes.size(); at += static_cast<size_t>(format.bytes)) {
-    if (type == DType::MXFP4) bytes[at] = static_cast<uint8_t>(120 + bytes[at] % 16);
-    if (type == DType::MXFP4) continue;
-    const bool at_end = type == DType::Q6_K || type == DType::Q3_K || type == DType::Q2_K;
-    const bool two =
-        type == DType::Q2_K || type == DType::Q4_K || type == DType::Q5_K || type == DType::Q4_1 || type == DType::Q5_1;
-    const size_t first = at + (at_end ? static_cast<size_t>(format.bytes) - (two ? 4 : 2) : 0);
-    tame(first);
-    if (two) tame(first + 2);
-  }
-  return bytes;
-}
-
 // A random weight: as stored, and packed for a backend.
 struct Matrix {
   Matrix(const Backend& backend, DType type, int n_rows, int n_cols, std::optional<uint8_t> fill = {})
-      : stored(random_weight(type, n_rows, n_cols, fill)), rows(n_rows), cols(n_cols) {
+      : stored(random_weight(type, n_rows, n_cols, rng, fill)), rows(n_rows), cols(n_cols) {
     const Weight w{type, rows, cols, stored.data()};
     memory = std::move(*Buffer::allocate(backend, backend.packed_bytes(backend.self, w)));
     CHECK(backend.pack(backend.self, w, memory.data()).ok());

@@ -6,6 +6,7 @@
 #include <random>
 
 #include "tests/support/gguf_writer.h"
+#include "tests/support/random_weight.h"
 
 namespace longleaf::test {
 
@@ -13,11 +14,13 @@ struct RandomModel {
   int layers = 2, d_model = 32, heads = 4, kv_heads = 2, d_ff = 64, context = 4096;
   unsigned seed = 1;
   std::string chat_template = "<|im_start|>";  // recognised as ChatML
+  kernels::DType type = kernels::DType::F32;   // of the matrices; the dimensions are multiples of its block
   // Writes another vocabulary and returns its size; by default, one token per byte.
   std::function<int(GgufWriter&)> vocabulary = nullptr;
 };
 
-inline int byte_vocabulary(GgufWriter& gguf) {
+// At least `size` tokens, of which most are never used.
+inline int byte_vocabulary(GgufWriter& gguf, int size = 0) {
   std::vector<std::string> tokens;
   std::vector<float> scores;
   std::vector<int32_t> types;
@@ -31,6 +34,7 @@ inline int byte_vocabulary(GgufWriter& gguf) {
     token(name, 6);
   }
   token("<|im_start|>", 3), token("<|im_end|>", 3);
+  while (static_cast<int>(tokens.size()) < size) token("<unused" + std::to_string(tokens.size()) + ">", 5);
   gguf.text("tokenizer.ggml.model", "llama");
   gguf.texts("tokenizer.ggml.tokens", tokens);
   gguf.floats("tokenizer.ggml.scores", scores);
@@ -56,6 +60,11 @@ inline std::string random_model_gguf(const RandomModel& m) {
   gguf.u32("llama.context_length", static_cast<uint32_t>(m.context));
   gguf.f32("llama.attention.layer_norm_rms_epsilon", 1e-5f);
   const auto weights = [&](const std::string& name, int in, int out) {
+    if (m.type != kernels::DType::F32) {
+      const auto bytes = random_weight(m.type, out, in, random);
+      gguf.tensor(name, {u(in), u(out)}, kernels::format_of(m.type).ggml_id, bytes.data(), bytes.size());
+      return;
+    }
     std::vector<float> values(u(in) * u(out));
     for (auto& x : values) x = normal(random) * 0.7f / std::sqrt(static_cast<float>(in));
     gguf.tensor(name, {u(in), u(out)}, values);
