@@ -19,6 +19,7 @@ Result<kernels::BackendPtr> card(const DeviceRequest& request) {
   kernels::cuda::DeviceOptions options = request.gpu;
   if (request.name.size() > kCuda.size() && request.name.starts_with(kCuda))
     options.card = request.name.substr(kCuda.size() + 1);
+  options.n_threads = request.n_threads;
   options.limit_bytes = request.limit_bytes;
   return kernels::make_cuda_backend(options);
 }
@@ -32,6 +33,26 @@ bool is_card(const std::string& name) {
   return name == kCuda || (name.starts_with("cuda:") && name.size() > kCuda.size() + 1);
 }
 
+// The first card that can be used and has room for what is needed; else the processor.
+ComputeDevice first_with_room(const DeviceRequest& request) {
+  const auto cards = kernels::cuda::find_cards(request.gpu.library);
+  if (!cards.ok()) return processor(request, cards.status().message());
+  std::string why = "The NVIDIA driver finds no card";
+  for (const auto& one : cards->cards) {
+    DeviceRequest named = request;
+    named.name = "cuda:" + std::to_string(one.ordinal);
+    auto backend = card(named);
+    if (!backend.ok()) {
+      why = backend.status().message();
+      continue;
+    }
+    const size_t free = (*backend)->memory((*backend)->self).free_bytes;
+    if (free == 0 || free >= request.needed_bytes) return {std::move(*backend), true, {}};
+    why = too_large((*backend)->name, request.needed_bytes, free);
+  }
+  return processor(request, why);
+}
+
 }  // namespace
 
 Result<ComputeDevice> open_device(const DeviceRequest& request) {
@@ -43,12 +64,7 @@ Result<ComputeDevice> open_device(const DeviceRequest& request) {
   if (request.name != "auto")
     return Status(Code::Invalid, "There is no device " + request.name +
                                      "; --device takes auto, cpu, cuda or cuda:N (longleaf-cli doctor names cards)");
-  auto backend = card(request);
-  if (!backend.ok()) return processor(request, backend.status().message());
-  const auto memory = (*backend)->memory((*backend)->self);
-  if (memory.free_bytes < request.needed_bytes)
-    return processor(request, too_large((*backend)->name, request.needed_bytes, memory.free_bytes));
-  return ComputeDevice{std::move(*backend), true, {}};
+  return first_with_room(request);
 }
 
 DeviceFacts describe_devices() {

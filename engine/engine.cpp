@@ -61,13 +61,9 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::filesystem::path& path, 
   engine->options_ = options;
   Status status = engine->start(options.device);
   // A card that fills up or fails while the model is loaded is no reason to have none.
-  const bool step_down = options.device == "auto" && engine->parts_ != nullptr && engine->parts_->is_gpu &&
-                         (status.code() == Code::NoMemory || status.code() == Code::DeviceLost);
-  if (step_down) {
-    const std::string reason = status.message();
-    status = engine->start("cpu");
-    engine->parts_->why_no_gpu = reason;
-  }
+  const bool steps_down = options.device == "auto" && engine->parts_ != nullptr && engine->parts_->is_gpu &&
+                          (status.code() == Code::NoMemory || status.code() == Code::DeviceLost);
+  if (steps_down) status = engine->step_down(status.message());
   if (!status.ok()) return status;
   engine->load_ms_ = 1000 * seconds_since(start);
   return engine;
@@ -101,15 +97,17 @@ Status Engine::start(const std::string& name) {
 
 Status Engine::revive() {
   if (!lost_) return {};
-  const std::string reason =
+  const std::string twice =
       "The GPU stopped " + std::to_string(losses_) + " times; the processor is used until the model is opened again";
-  Status status = losses_ == 1 ? start(options_.device) : Status(Code::DeviceLost, reason);
-  if (!status.ok()) {
-    const std::string why = status.message();
-    LL_RETURN_IF_ERROR(start("cpu"));
-    parts_->why_no_gpu = why;
-  }
+  const Status status = losses_ == 1 ? start(options_.device) : Status(Code::DeviceLost, twice);
+  if (!status.ok()) LL_RETURN_IF_ERROR(step_down(status.message()));
   lost_ = false;
+  return {};
+}
+
+Status Engine::step_down(const std::string& why) {
+  LL_RETURN_IF_ERROR(start("cpu"));
+  parts_->why_no_gpu = why;
   return {};
 }
 
@@ -142,19 +140,25 @@ Status Engine::measure_rates() {
   for (int i = 0; i < kProbe; ++i) tokens[static_cast<size_t>(i)] = i % facts_.config.n_vocab;
   KvStore& store = *parts_->store;
   LL_RETURN_IF_ERROR(parts_->transformer->forward(tokens, store, DenseStrategy(), Want::Nothing, nullptr));
+  LL_RETURN_IF_ERROR(finish());
   store.truncate(0);
   auto start = Clock::now();
   LL_RETURN_IF_ERROR(parts_->transformer->forward(tokens, store, DenseStrategy(), Want::Nothing, nullptr));
+  LL_RETURN_IF_ERROR(finish());
   rates_.prefill_tokens_per_s = kProbe / std::max(seconds_since(start), 1e-6);
   std::vector<uint8_t> rows(2 * kProbe * store.row_bytes());
   start = Clock::now();
   for (int layer = 0; layer < facts_.config.n_layers; ++layer)
     LL_RETURN_IF_ERROR(store.write_rows(layer, 0, kProbe, rows.data(), rows.data() + rows.size() / 2));
+  LL_RETURN_IF_ERROR(finish());
   rates_.load_bytes_per_s =
       static_cast<double>(rows.size()) * facts_.config.n_layers / std::max(seconds_since(start), 1e-6);
   store.truncate(0);
   return {};
 }
+
+// Waits for the device: before a clock is read.
+Status Engine::finish() { return parts_->backend->finish(parts_->backend->self); }
 
 std::vector<TokenId> Engine::prefix_of(const DocumentInput& document) const {
   const auto prompt = facts_.chat.prompt(kInstructions, "Document: " + document.title, {}, "");
@@ -206,14 +210,14 @@ Result<EncodeReport> Engine::encode_now(const DocumentInput& document, const std
 }
 
 size_t Engine::leaves_encoded(const DocumentInput& document, const std::filesystem::path& folder) {
-  if (parts_->store == nullptr) return 0;  // a lost device that could not be replaced yet
+  if (!revive().ok()) return 0;
   const OpenDocument& open = open_document(document, folder);
   return open.file == nullptr ? 0 : open.file->count_done() - (open.file->has(0) ? 1 : 0);
 }
 
 const NodeMemory& Engine::node_memory(const DocumentInput& document, const std::filesystem::path& folder) {
   static const NodeMemory kNone;
-  if (parts_->store == nullptr) return kNone;
+  if (!revive().ok()) return kNone;
   OpenDocument& open = open_document(document, folder);
   const size_t done = open.file == nullptr ? 0 : open.file->count_done();
   if (done < open.plan.entries.size()) {

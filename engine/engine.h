@@ -139,10 +139,12 @@ class Engine {
   // Opens the model on a device; what was open is closed before.
   Status start(const std::string& device);
   // Runs one request. A lost device ends it with a reason; the next request finds the model opened anew, on the same
-  // device the first time, then on the processor.
+  // device the first time, then on the processor. Where "auto" chose a card that is full, the request is repeated on
+  // the processor, unless `may_repeat` says no.
   template <typename Request>
-  auto guarded(const Request& request) -> decltype(request());
+  auto guarded(const Request& request, const std::function<bool()>& may_repeat = nullptr) -> decltype(request());
   Status revive();
+  Status step_down(const std::string& why);
   Result<EncodeReport> encode_now(const DocumentInput& document, const std::filesystem::path& folder,
                                   const std::function<void(const EncodeProgress&)>& progress, std::stop_token stop);
   Result<std::vector<float>> question_vector_now(const std::string& question, const NodeMemory& memory,
@@ -153,6 +155,7 @@ class Engine {
   struct OpenDocument;
   Status load_draft();
   Status measure_rates();
+  Status finish();
   std::vector<TokenId> prefix_of(const DocumentInput& document) const;
   // The document's plan, and its memory file when there is one; kept until another document is asked for.
   OpenDocument& open_document(const DocumentInput& document, const std::filesystem::path& folder);

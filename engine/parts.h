@@ -28,12 +28,17 @@ struct Engine::OpenDocument {
 };
 
 template <typename Request>
-auto Engine::guarded(const Request& request) -> decltype(request()) {
+auto Engine::guarded(const Request& request, const std::function<bool()>& may_repeat) -> decltype(request()) {
   LL_RETURN_IF_ERROR(revive());
   auto result = request();
-  if (!result.ok() && result.status().code() == Code::DeviceLost) {
+  if (result.ok()) return result;
+  const Code code = result.status().code();
+  if (code == Code::DeviceLost) {
     lost_ = true;
     ++losses_;
+  } else if (code == Code::NoMemory && parts_->is_gpu && options_.device == "auto" && (!may_repeat || may_repeat())) {
+    LL_RETURN_IF_ERROR(step_down(result.status().message()));
+    return request();
   }
   return result;
 }

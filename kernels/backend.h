@@ -37,12 +37,14 @@ struct RopeArgs {
   float magnitude = 1;  // that rotated numbers are scaled by
 };
 
+constexpr int kMostTokens = 65535;
+
 // Up to so many tokens at a time no device's results depend on how many there are. CPUs keep that for any number.
 constexpr int kSameBits = 8;
 
 // A table of functions, filled by a device (cpu_backend.cpp, cuda/backend.cpp). `self` is the device's own state.
 // All matrices are row-major f32 unless said otherwise; outputs must not overlap inputs unless "in place".
-// n_tokens == 0 is allowed everywhere and does nothing.
+// n_tokens == 0 is allowed everywhere and does nothing; more than kMostTokens nowhere.
 struct Backend {
   void* self = nullptr;
   void (*destroy)(void* self) = nullptr;
@@ -54,6 +56,8 @@ struct Backend {
   Status (*upload)(void* self, DevicePtr to, const void* from, size_t bytes);
   Status (*download)(void* self, void* to, DevicePtr from, size_t bytes);
   MemoryInfo (*memory)(void* self);
+  // Waits until everything asked for so far is done.
+  Status (*finish)(void* self);
 
   // out (n_tokens, table.cols): rows of `table` named by ids (n_tokens), in host memory as the table is: a few rows per
   // token need no second copy of the largest tensor on the device. REQUIRES: 0 <= id < table.rows.
@@ -78,7 +82,8 @@ struct Backend {
   Status (*kv_write)(void* self, const KvRowsArgs& args);
   Status (*kv_read)(void* self, const KvRowsArgs& args);
   // Batching changes no bit here either; nor does how adjacent spans of equal shift are cut, after merging. A GPU may
-  // round queries and weights of more than kSameBits tokens over an F16 store to halves.
+  // round queries and weights of more than kSameBits tokens over an F16 store to halves; and a value that is infinite
+  // or none may there reach queries that do not see its key.
   Status (*span_attention)(void* self, const SpanAttentionArgs& args);
   // gate = activation(gate) * up, in place; n values. up: nullptr for activation(gate) alone.
   Status (*gate)(void* self, Activation activation, DevicePtr gate, DevicePtr up, int64_t n);

@@ -110,6 +110,8 @@ Status download(void*, void* to, DevicePtr from, size_t bytes) {
 
 MemoryInfo memory(void* self) { return cpu(self).memory; }
 
+Status finish(void*) { return {}; }
+
 Status embed(void*, const Weight& table, const int32_t* ids, int n_tokens, DevicePtr out) {
   twin::embed(table, ids, n_tokens, floats(out));
   return {};
@@ -380,6 +382,7 @@ BackendPtr make(const CpuOptions& options, const FastOps* ops) {
   backend->upload = upload;
   backend->download = download;
   backend->memory = memory;
+  backend->finish = finish;
   backend->embed = embed;
   backend->rms_norm = rms_norm;
   backend->layer_norm = layer_norm;

@@ -170,6 +170,7 @@ Status Answering::load(const std::vector<Placed>& placed) {
         {parts_.store->size(), count(entry(p.entry).tokens), p.position - entry(p.entry).first_position, 0});
     LL_RETURN_IF_ERROR(load_entry(entry(p.entry), blob, engine_.facts_.config, *parts_.store));
   }
+  LL_RETURN_IF_ERROR(engine_.finish());
   blend(engine_.rates_.load_bytes_per_s, 1000.0 * static_cast<double>(bytes) / std::max(ms_since(start), 1e-6));
   return {};
 }
@@ -264,8 +265,14 @@ Status Answering::generate(const std::function<void(std::string_view)>& on_text,
 Result<AnswerResult> Engine::answer(const DocumentInput& document, const std::filesystem::path& folder,
                                     const AnswerRequest& request, const std::function<void(std::string_view)>& on_text,
                                     const std::function<void(const AnswerResult&)>& on_progress, std::stop_token stop) {
+  bool has_spoken = false;
+  const auto speak = [&](std::string_view text) {
+    has_spoken = true;
+    on_text(text);
+  };
   return guarded(
-      [&] { return Answering(*this, open_document(document, folder), request, stop).run(on_text, on_progress); });
+      [&] { return Answering(*this, open_document(document, folder), request, stop).run(speak, on_progress); },
+      [&] { return !has_spoken; });
 }
 
 }  // namespace longleaf

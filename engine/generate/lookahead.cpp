@@ -7,7 +7,9 @@ namespace longleaf {
 namespace {
 
 constexpr size_t kLongest = 4, kShortest = 2;  // tokens that must repeat
-constexpr int kMostGuesses = 7;                // with the token itself two tiles of four: see kernels/fast_matmul.cpp
+static_assert(kernels::kSameBits >= 8);        // what is checked at once has the bits that each token alone has
+constexpr int kMostGuesses =
+    kernels::kSameBits - 1;  // with the token itself two tiles of four: see kernels/fast_matmul.cpp
 
 // -ln of the probability.
 double surprise(std::span<const float> logits, TokenId token) {

@@ -2,6 +2,7 @@
 // See span_attention.h. The keys that a token sees are split over blocks of threads, the same way whatever other tokens
 // there are; a second kernel joins the parts. Split and joined as in Flash-Decoding (Dao et al., 2023).
 #include "kernels/cuda/args.h"
+#include "kernels/cuda/attention_tiles.h"
 #include "kernels/cuda/kv.cuh"
 #include "kernels/cuda/numbers.cuh"
 #include "kernels/cuda/rotary.cuh"
@@ -13,8 +14,7 @@ using namespace longleaf::kernels::cuda;
 
 namespace {
 
-constexpr int kThreads = 128;
-constexpr int kChunk = 64;  // keys at a time
+constexpr int kThreads = kAttentionThreads, kChunk = kKeyChunk;
 constexpr float kMinusInfinity = -__builtin_huge_valf();
 
 __device__ inline int own_thread() { return static_cast<int>(threadIdx.x); }
@@ -62,6 +62,9 @@ __device__ inline float dot_key(const float* q, const uint8_t* key, DType type, 
   if (type == DType::F32) {
     const auto* k = reinterpret_cast<const float*>(key);
     for (int i = 0; i < head_dim; ++i) sum += q[i] * k[i];
+  } else if (head_dim % 2 != 0) {  // rows are not aligned to words
+    const auto* k = reinterpret_cast<const uint16_t*>(key);
+    for (int i = 0; i < head_dim; ++i) sum += q[i] * from_half(k[i]);
   } else {
     const auto* k = reinterpret_cast<const uint32_t*>(key);
     for (int i = 0; i < head_dim / 2; ++i) {

@@ -3,6 +3,7 @@
 // FlashAttention-2 (Dao, arXiv 2307.08691). A block of threads serves 64 query rows of one KV head: row r is token r /
 // G and head r % G of the G heads that share the KV head.
 #include "kernels/cuda/args.h"
+#include "kernels/cuda/attention_tiles.h"
 #include "kernels/cuda/kv.cuh"
 #include "kernels/cuda/numbers.cuh"
 #include "kernels/cuda/rotary.cuh"
@@ -14,19 +15,16 @@ using namespace longleaf::kernels::cuda;
 
 namespace {
 
-constexpr int kThreads = 128;  // 4 warps of 16 rows
-constexpr int kTileRows = 64;
-constexpr int kKeys = 64;  // of a tile: those of a page
+constexpr int kThreads = kAttentionThreads;  // 4 warps of 16 rows
+constexpr int kTileRows = kQueryRows, kKeys = kTileKeys;
 constexpr int kKeyTiles = kKeys / 8;
 constexpr float kMinusInfinity = -__builtin_huge_valf();
-static_assert(kKeys == kPageTokens);
 
 __device__ inline int own_thread() { return static_cast<int>(threadIdx.x); }
 __device__ inline int least(int a, int b) { return a < b ? a : b; }
 
-// Rows in shared memory lie so far apart that eight of them meet all banks.
 template <int kDim>
-constexpr int kRowHalves = kDim + 8;
+constexpr int kRowHalves = row_halves(kDim);
 
 // The query rows of this block.
 struct Rows {

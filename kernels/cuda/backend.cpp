@@ -23,6 +23,7 @@ Status download(void* self, void* to, DevicePtr from, size_t bytes) {
   return gpu(self).device->download(to, from, bytes);
 }
 MemoryInfo memory(void* self) { return gpu(self).device->memory(); }
+Status finish(void* self) { return gpu(self).device->finish(); }
 
 // A vector that may be too large for this machine.
 template <typename T>
@@ -136,15 +137,16 @@ namespace longleaf::kernels {
 Result<BackendPtr> make_cuda_backend(const cuda::DeviceOptions& options) {
   LL_ASSIGN_OR_RETURN(auto device, cuda::Device::open(options));
   BackendPtr backend(new Backend);
+  backend->destroy = [](void* self) { delete static_cast<cuda::Gpu*>(self); };
   const cuda::Card& card = device->card();
   backend->name = card.name + ", " + std::to_string((card.memory_bytes + (size_t{1} << 29)) >> 30) + " GiB";
-  backend->self = new cuda::Gpu(std::move(device));
-  backend->destroy = [](void* self) { delete static_cast<cuda::Gpu*>(self); };
+  backend->self = new cuda::Gpu(std::move(device), options.n_threads);
   backend->allocate = cuda::allocate;
   backend->release = cuda::release;
   backend->upload = cuda::upload;
   backend->download = cuda::download;
   backend->memory = cuda::memory;
+  backend->finish = cuda::finish;
   backend->embed = cuda::embed;
   backend->rms_norm = cuda::rms_norm;
   backend->layer_norm = cuda::layer_norm;

@@ -11,8 +11,8 @@ namespace {
 
 constexpr int kLeastCompute = 75;    // Turing: the oldest that CUDA 13 compiles for
 constexpr int kLeastDriver = 13000;  // kernels built by CUDA 13 need a driver of CUDA 13
-constexpr size_t kRingBytes = 1 << 20;
-constexpr size_t kSmallBytes = 64 << 10;          // uploads up to this go through the ring
+constexpr size_t kRingBytes = size_t{8} << 20;
+constexpr size_t kPieceBytes = size_t{1} << 20;   // of an upload, at most
 constexpr unsigned kPlainSharedBytes = 48 << 10;  // what a kernel may have without asking
 
 DeviceAddress address(DevicePtr p) { return reinterpret_cast<uintptr_t>(p); }
@@ -99,9 +99,9 @@ Status usable(const Card& card, int driver_version) {
                                          capability_text(card.compute) + ", " + capability_text(kLeastCompute) +
                                          " is needed); the CPU is used");
   if (driver_version < kLeastDriver)
-    return Status(Code::Unsupported, "The NVIDIA driver is too old (for CUDA " + version_text(driver_version) +
-                                         ", " + version_text(kLeastDriver) +
-                                         " is needed); update it to use the card " + card.name);
+    return Status(Code::Unsupported, "The NVIDIA driver is too old (for CUDA " + version_text(driver_version) + ", " +
+                                         version_text(kLeastDriver) + " is needed); update it to use the card " +
+                                         card.name);
   return {};
 }
 
@@ -118,7 +118,10 @@ Result<std::unique_ptr<Device>> Device::open(const DeviceOptions& options) {
   if (images.empty())
     return Status(Code::Unsupported, "This build has no kernels for GPUs; build it where CUDA's compiler is installed");
   std::unique_ptr<Device> device(new Device(driver, std::move(card), options.limit_bytes));
-  LL_RETURN_IF_ERROR(device->start(images));
+  const Status started = device->start(images);
+  if (started.code() == Code::DeviceLost)
+    return Status(Code::Unsupported, "The card " + device->card_.name + " does not start: " + started.message());
+  if (!started.ok()) return started;
   return device;
 }
 
@@ -143,9 +146,13 @@ Status Device::load(std::span<const void* const> images) {
   for (const void* image : images) {
     Module module = nullptr;
     const int code = driver_.load_module(&module, image);
-    if (code == kNoBinaryForGpu || code == kUnsupportedPtxVersion)
-      return Status(Code::Unsupported, "The NVIDIA driver cannot run this program's kernels on the card " + card_.name +
-                                           " (" + driver_.name_of(code) + "); update the driver");
+    if (code == kNoBinaryForGpu)
+      return Status(Code::Unsupported, "This build has no kernels for the card " + card_.name +
+                                           " (compute capability " + capability_text(card_.compute) +
+                                           "); build it for that architecture");
+    if (code == kUnsupportedPtxVersion)
+      return Status(Code::Unsupported, "The NVIDIA driver is too old for this program's kernels on the card " +
+                                           card_.name + " (" + driver_.name_of(code) + "); update the driver");
     LL_RETURN_IF_ERROR(driver_.status(code, "loading kernels"));
     modules_.push_back(module);
   }
@@ -154,15 +161,16 @@ Status Device::load(std::span<const void* const> images) {
 
 Device::~Device() {
   if (context_ == nullptr) return;
-  // Errors are of no use to anybody here; after a lost device each of these fails and the driver cleans up.
-  if (driver_.set_context(context_) == kSuccess) {
-    driver_.wait_for_stream(stream_);
+  const bool works = driver_.set_context(context_) == kSuccess && driver_.wait_for_stream(stream_) == kSuccess;
+  if (works) {
     for (const auto& [memory, bytes] : sizes_) driver_.release(address(memory));
     if (ring_ != nullptr) driver_.release_host(ring_);
     for (Event event : half_read_)
       if (event != nullptr) driver_.destroy_event(event);
     if (stream_ != nullptr) driver_.destroy_stream(stream_);
     for (Module module : modules_) driver_.unload_module(module);
+  } else {
+    driver_.reset_context(card_.ordinal);  // frees everything, and gives the next device a sound one
   }
   driver_.release_context(card_.ordinal);
 }
@@ -197,18 +205,19 @@ void Device::release(DevicePtr memory) {
   if (entry == sizes_.end()) return;
   memory_.used_bytes -= entry->second;
   sizes_.erase(entry);
-  // The driver waits for kernels that still use it. A lost device has freed it already.
-  if (attach().ok()) driver_.release(address(memory));
+  // Kernels that were asked for may still use it. A lost device has freed it already.
+  if (finish().ok()) driver_.release(address(memory));
 }
 
 Status Device::upload(DevicePtr to, const void* from, size_t bytes) {
-  if (bytes == 0) return {};
-  LL_RETURN_IF_ERROR(attach());
-  if (bytes <= kSmallBytes) return upload_small(to, from, bytes);
-  return driver_.status(driver_.upload(address(to), from, bytes, stream_), "copying to it");
+  if (bytes > 0) LL_RETURN_IF_ERROR(attach());
+  for (size_t done = 0; done < bytes; done += kPieceBytes)
+    LL_RETURN_IF_ERROR(
+        upload_piece(at(to, done), static_cast<const char*>(from) + done, std::min(kPieceBytes, bytes - done)));
+  return {};
 }
 
-Status Device::upload_small(DevicePtr to, const void* from, size_t bytes) {
+Status Device::upload_piece(DevicePtr to, const void* from, size_t bytes) {
   constexpr size_t kHalf = kRingBytes / 2;
   if (ring_used_ + bytes > kHalf) {
     LL_RETURN_IF_ERROR(driver_.status(driver_.record_event(half_read_[half_], stream_), "copying to it"));
@@ -220,6 +229,11 @@ Status Device::upload_small(DevicePtr to, const void* from, size_t bytes) {
   std::memcpy(place, from, bytes);
   ring_used_ += (bytes + 15) / 16 * 16;
   return driver_.status(driver_.upload(address(to), place, bytes, stream_), "copying to it");
+}
+
+Status Device::finish() {
+  LL_RETURN_IF_ERROR(attach());
+  return driver_.status(driver_.wait_for_stream(stream_), "computing");
 }
 
 Status Device::download(void* to, DevicePtr from, size_t bytes) {

@@ -42,6 +42,8 @@ class Device {
   void release(DevicePtr memory);
   // The bytes at `from` may change as soon as this returns.
   Status upload(DevicePtr to, const void* from, size_t bytes);
+  // Waits until everything asked for so far is done.
+  Status finish();
   // Waits for what came before it.
   Status download(void* to, DevicePtr from, size_t bytes);
 
@@ -57,7 +59,7 @@ class Device {
   Status start(std::span<const void* const> images);
   Status load(std::span<const void* const> images);
   Status attach();
-  Status upload_small(DevicePtr to, const void* from, size_t bytes);
+  Status upload_piece(DevicePtr to, const void* from, size_t bytes);
   Status launch_raw(const std::string& kernel, Grid grid, unsigned threads, unsigned shared_bytes, void* args);
   Result<Function> function(const std::string& kernel, unsigned shared_bytes);
 
@@ -74,7 +76,7 @@ class Device {
   std::unordered_map<std::string, Kernel> kernels_;
   std::unordered_map<DevicePtr, size_t> sizes_;
   MemoryInfo memory_;
-  // Small uploads go through memory the card can read by itself, one half after the other, so that none waits.
+  // Uploads go through memory the card reads by itself, one half while the other is filled.
   char* ring_ = nullptr;
   size_t ring_used_ = 0;
   int half_ = 0;

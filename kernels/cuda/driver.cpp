@@ -45,6 +45,7 @@ void find_all(Finder& find, Driver& d) {
   find("cuDeviceGetAttribute", d.device_attribute);
   find("cuDevicePrimaryCtxRetain", d.retain_context);
   find("cuDevicePrimaryCtxRelease_v2", d.release_context);
+  find("cuDevicePrimaryCtxReset_v2", d.reset_context);
   find("cuCtxSetCurrent", d.set_context);
   find("cuModuleLoadData", d.load_module);
   find("cuModuleUnload", d.unload_module);
@@ -65,6 +66,14 @@ void find_all(Finder& find, Driver& d) {
   find("cuEventDestroy_v2", d.destroy_event);
   find("cuEventRecord", d.record_event);
   find("cuEventSynchronize", d.wait_for_event);
+}
+
+// Whether a context is of no use any more: faults of the card and of kernels (CUresult 700 to 720 but a refused launch
+// and what is asked of peers), memory that cannot be corrected, a driver that is gone.
+bool is_lost(int code) {
+  constexpr int kLaunchOutOfResources = 701, kFirstOfPeers = 704, kLastOfPeers = 708;
+  if (code == kLaunchOutOfResources || (code >= kFirstOfPeers && code <= kLastOfPeers)) return false;
+  return (code >= 700 && code <= 720) || code == 214 || code == 220 || code == 4 || code == 999;
 }
 
 constexpr const char* kInstall = "; install NVIDIA's driver to compute on an NVIDIA card";
@@ -98,8 +107,11 @@ Status Driver::status(int code, const char* doing) const {
   if (code == kOutOfMemory)
     return Status(longleaf::Code::NoMemory,
                   "There is not enough memory on the GPU; close other programs or choose a smaller model");
-  return Status(longleaf::Code::DeviceLost,
-                std::string("The GPU stopped while ") + doing + " (" + name_of(code) + "); ask again");
+  if (is_lost(code))
+    return Status(longleaf::Code::DeviceLost,
+                  std::string("The GPU stopped while ") + doing + " (" + name_of(code) + "); ask again");
+  return Status(longleaf::Code::Unsupported, std::string("The GPU refused to go on while ") + doing + " (" +
+                                                 name_of(code) + "); choose --device cpu");
 }
 
 }  // namespace longleaf::kernels::cuda

@@ -57,6 +57,7 @@ struct Driver {
   int (*device_attribute)(int* value, int attribute, DeviceIndex device);
   int (*retain_context)(Context* context, DeviceIndex device);
   int (*release_context)(DeviceIndex device);
+  int (*reset_context)(DeviceIndex device);
   int (*set_context)(Context context);
   int (*load_module)(Module* module, const void* image);
   int (*unload_module)(Module module);
@@ -86,7 +87,7 @@ struct Driver {
 
   // "CUDA_ERROR_LAUNCH_FAILED".
   std::string name_of(int code) const;
-  // Ok, NoMemory, or DeviceLost: after any other error a context computes no more. `doing`: "copying to the GPU".
+  // Ok; NoMemory; DeviceLost for errors after which a context computes no more; else Unsupported. `doing`: "copying".
   Status status(int code, const char* doing) const;
 };
 

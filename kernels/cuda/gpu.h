@@ -28,7 +28,8 @@ class Workspace {
 };
 
 struct Gpu {
-  explicit Gpu(std::unique_ptr<Device> card) : device(std::move(card)), activations(*device), partial(*device) {}
+  Gpu(std::unique_ptr<Device> card, int n_threads)
+      : device(std::move(card)), activations(*device), partial(*device), pool(n_threads) {}
   std::unique_ptr<Device> device;
   Workspace activations;  // of a product, as its weights want them
   Workspace partial;      // of attention that is split over keys

@@ -6,22 +6,31 @@ set(LONGLEAF_CUDA_ARCHITECTURES "75;80;86;89;90;100;120" CACHE STRING "GPUs to c
 set(images "")
 if(LONGLEAF_CUDA)
   find_program(NVCC nvcc HINTS /usr/local/cuda/bin ENV CUDA_PATH PATH_SUFFIXES bin)
-  if(NOT NVCC)
-    message(STATUS "nvcc is not installed: this build has no kernels for GPUs")
+  set(version 0)
+  if(NVCC)
+    execute_process(COMMAND ${NVCC} --version OUTPUT_VARIABLE text ERROR_QUIET)
+    string(REGEX MATCH "release ([0-9]+)" _ "${text}")
+    set(version ${CMAKE_MATCH_1})
+  endif()
+  if(NOT version GREATER_EQUAL 13)
+    message(STATUS "nvcc of CUDA 13 or later is not installed: this build has no kernels for GPUs")
   else()
     set(codes "")
     foreach(arch IN LISTS LONGLEAF_CUDA_ARCHITECTURES)
       list(APPEND codes "-gencode=arch=compute_${arch},code=sm_${arch}")
     endforeach()
     # Lines of the source for profilers and sanitizers: for developers, since they make the program three times as large.
-    set(lines $<$<BOOL:${LONGLEAF_TESTS}>:-lineinfo>)
+    set(for_developers "")
+    if(LONGLEAF_TESTS)
+      set(for_developers -lineinfo -Werror all-warnings)
+    endif()
     list(GET LONGLEAF_CUDA_ARCHITECTURES -1 last)
     list(APPEND codes "-gencode=arch=compute_${last},code=compute_${last}")
     foreach(name IN LISTS kernel_files)
       set(image ${CMAKE_CURRENT_BINARY_DIR}/${name}.fatbin)
       add_custom_command(OUTPUT ${image}
-        COMMAND ${NVCC} -std=c++20 -fatbin ${codes} --expt-relaxed-constexpr ${lines} -Xfatbin=-compress-all
-          -Werror all-warnings -I${PROJECT_SOURCE_DIR} -MD -MF ${image}.d -o ${image} ${CMAKE_CURRENT_LIST_DIR}/${name}.cu
+        COMMAND ${NVCC} -std=c++20 -fatbin ${codes} --expt-relaxed-constexpr ${for_developers} -Xfatbin=-compress-all
+          -I${PROJECT_SOURCE_DIR} -MD -MF ${image}.d -o ${image} ${CMAKE_CURRENT_LIST_DIR}/${name}.cu
         DEPENDS ${CMAKE_CURRENT_LIST_DIR}/${name}.cu DEPFILE ${image}.d COMMENT "Compiling kernels ${name}.cu" VERBATIM COMMAND_EXPAND_LISTS)
       list(APPEND images ${image})
     endforeach()

@@ -122,14 +122,15 @@ __device__ inline RowScales row_scales(const unsigned char* stage, int sub, int 
   return s;
 }
 
+// Without the activations' scale.
 template <DType T>
 __device__ inline float scaled(const RowScales& row, int low, int high, const Meta& meta) {
   constexpr PanelFormat f = panel_format(T);
   const int codes = f.group == kBlockCols ? row.factors[0] * low : row.factors[0] * low + row.factors[1] * high;
-  float value = row.scale * static_cast<float>(codes);
-  if constexpr (f.has_min)
-    value -= row.minimum * static_cast<float>(row.min_factors[0] * meta.sums[0] + row.min_factors[1] * meta.sums[1]);
-  return meta.scale * value;
+  const float value = rounded_product(row.scale, static_cast<float>(codes));
+  if constexpr (!f.has_min) return value;
+  const int minima = row.min_factors[0] * meta.sums[0] + row.min_factors[1] * meta.sums[1];
+  return fmaf(-row.minimum, static_cast<float>(minima), value);
 }
 
 // Adds block `sub` of a step to the sums.
@@ -179,7 +180,9 @@ __device__ inline void multiply_block(const unsigned char* stage, int sub, const
         multiply_bytes_16(high, weights[i][2], weights[i][3], x[1]);
       }
 #pragma unroll
-      for (int n = 0; n < 4; ++n) sums[i][j][n] += scaled<T>(scales[i][n / 2], low[n], high[n], meta[n % 2]);
+      for (int n = 0; n < 4; ++n)
+        sums[i][j][n] =
+            fmaf(meta[n % 2].scale, scaled<T>(scales[i][n / 2], low[n], high[n], meta[n % 2]), sums[i][j][n]);
     }
   }
 }

@@ -85,6 +85,7 @@ __device__ inline void load_scales(const uint8_t* weight, const Planes& p, int r
   }
 }
 
+// Without the activations' scale.
 template <DType T>
 __device__ inline float dot_block(const RowBlock& row, const uint32_t (&x)[8], const Meta& meta) {
   constexpr PanelFormat f = panel_format(T);
@@ -97,10 +98,10 @@ __device__ inline float dot_block(const RowBlock& row, const uint32_t (&x)[8], c
   low -= code_offset<T>() * meta.sums[0];
   high -= code_offset<T>() * meta.sums[1];
   const int codes = row.factors[0] * low + row.factors[1] * high;
-  float value = row.scale * static_cast<float>(codes);
-  if constexpr (f.has_min)
-    value -= row.minimum * static_cast<float>(row.min_factors[0] * meta.sums[0] + row.min_factors[1] * meta.sums[1]);
-  return meta.scale * value;
+  const float value = rounded_product(row.scale, static_cast<float>(codes));
+  if constexpr (!f.has_min) return value;
+  const int minima = row.min_factors[0] * meta.sums[0] + row.min_factors[1] * meta.sums[1];
+  return fmaf(-row.minimum, static_cast<float>(minima), value);
 }
 
 template <DType T, int kTokens>
@@ -123,7 +124,7 @@ __device__ inline void matvec_blocks(const ProductArgs& a) {
       const uint32_t x[8] = {first.x, first.y, first.z, first.w, second.x, second.y, second.z, second.w};
       const Meta meta = a.meta[int64_t{b} * a.tokens_padded + token];
 #pragma unroll
-      for (int r = 0; r < kRows; ++r) sums[r][t] += dot_block<T>(rows[r], x, meta);
+      for (int r = 0; r < kRows; ++r) sums[r][t] = fmaf(meta.scale, dot_block<T>(rows[r], x, meta), sums[r][t]);
     }
   }
   write_sums(a, row, sums);
@@ -174,7 +175,7 @@ __device__ inline void matvec_numbers(const ProductArgs& a) {
 #pragma unroll
       for (int r = 0; r < kRows; ++r)
 #pragma unroll
-        for (int i = 0; i < kChunk; ++i) sums[r][t] += weights[r][i] * x[i];
+        for (int i = 0; i < kChunk; ++i) sums[r][t] = fmaf(weights[r][i], x[i], sums[r][t]);
     }
   }
   write_sums(a, row, sums);

@@ -63,6 +63,15 @@ __device__ inline uint16_t to_bfloat(float value) {
 
 __device__ inline uint32_t pair(uint16_t low, uint16_t high) { return low | static_cast<uint32_t>(high) << 16; }
 
+// A product that the compiler joins with no sum: where it does is its own choice, and may differ between two places.
+__device__ inline float rounded_product(float a, float b) {
+#ifdef __CUDACC__
+  return __fmul_rn(a, b);
+#else
+  return a * b;
+#endif
+}
+
 // sum + the products of four signed bytes each.
 __device__ inline int dot4(uint32_t a, uint32_t b, int sum) {
 #ifdef __CUDACC__

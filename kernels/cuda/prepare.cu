@@ -36,7 +36,10 @@ extern "C" __global__ void prepare_codes(const PrepareArgs a) {
   const int sum = half_warp_sum(code), other = __shfl_xor_sync(kAllLanes, sum, kWarpThreads / 2);
   if (lane != 0) return;
   const float scale = !is_number ? from_bits(0x7fc00000u) : is_zero ? 0.0f : top / 127.0f;
-  a.meta[int64_t{block} * a.tokens_padded + token] = {scale, {static_cast<int16_t>(sum), static_cast<int16_t>(other)}};
+  Meta* metas = a.meta + int64_t{block} * a.tokens_padded;
+  // What pads the tokens to an even number is read with its neighbour.
+  if (token + 1 == static_cast<int>(gridDim.y) && token + 1 < a.tokens_padded) metas[token + 1] = {0, {0, 0}};
+  metas[token] = {scale, {static_cast<int16_t>(sum), static_cast<int16_t>(other)}};
 }
 
 // Grid: (any, tokens). Block: any.

@@ -26,13 +26,16 @@ cmake --preset gpu -DLONGLEAF_CUDA_ARCHITECTURES="$arch" -DLONGLEAF_ENGINE="$eng
 cmake --build --preset gpu
 build=build/gpu
 
+failed=0
 echo "## Tests on the card"
 LONGLEAF_REQUIRE_GPU=1 ctest --test-dir "$build" -L gpu --output-on-failure
 for unit in ops matmul attention; do
   for tool in memcheck racecheck synccheck initcheck; do
     echo "compute-sanitizer $tool, $unit:"
     LONGLEAF_TEST_DEVICE=gpu timeout 300 compute-sanitizer --tool "$tool" --error-exitcode 1 \
-      "$build/tests/kernels_${unit}_test" | tail -n 2 || echo "  FAILED, or not done in 300 s"
+      "$build/tests/kernels_${unit}_test" | tail -n 2 || {
+      if [ $? -eq 124 ]; then echo "  not done in 300 s"; else echo "  FAILED"; failed=1; fi
+    }
   done
 done
 
@@ -45,7 +48,7 @@ for shape in "8192 2048" "18944 3584" "14336 4096"; do
   # shellcheck disable=SC2086
   "$build/bin/matmul_bench" $shape --device cuda --formats BF16,Q8_0,Q4_K --tokens 1,8,252,512,4096
 done
-[ "$engine" = ON ] || exit 0
+[ "$engine" = ON ] || exit $failed
 
 echo "## Models"
 for shape in llama-3.2-1b qwen2.5-7b llama-3.1-8b; do
@@ -58,3 +61,4 @@ for shape in llama-3.2-1b qwen2.5-7b llama-3.1-8b; do
     rm -f "$file"
   done
 done
+exit $failed

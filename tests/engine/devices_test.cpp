@@ -211,3 +211,42 @@ TEST(a_card_that_fails_while_a_model_is_loaded_is_stepped_down_from) {
     CHECK(rig.ask(Evidence::Exact).ok());
   }
 }
+
+TEST(a_card_that_stops_between_questions_leaves_nothing_dangling) {
+  Emulator emulator;
+  Rig rig("auto");
+  REQUIRE(rig.engine != nullptr);
+  const auto folder = rig.folder / "memory";
+  CHECK(rig.engine->encode(rig.document, folder, nullptr, {}).ok());
+  emulator.settings.launches_to_loss = 5;
+  CHECK(!rig.ask(Evidence::LeafKv).ok());
+  const NodeMemory& memory = rig.engine->node_memory(rig.document, folder);
+  const auto vector = rig.engine->question_vector("Which leaf?", memory, {});
+  REQUIRE_OK(vector);
+  CHECK(!vector->empty());
+  CHECK_EQ(rig.engine->leaves_encoded(rig.document, folder), size_t{3});
+}
+
+TEST(a_card_that_is_full_leaves_the_question_to_the_processor) {
+  Emulator emulator;
+  Rig rig("auto"), named("cuda");
+  REQUIRE(rig.engine != nullptr && named.engine != nullptr);
+  emulator.settings.allocations_to_full = 0;
+  const auto refused = named.ask(Evidence::Exact);  // what was asked for by name is not replaced
+  CHECK(!refused.ok() && refused.status().code() == Code::NoMemory);
+  emulator.settings.allocations_to_full = 0;
+  const auto answer = rig.ask(Evidence::Exact);
+  REQUIRE_OK(answer);
+  CHECK(contains(rig.engine->device(), "CPU"));
+  CHECK(contains(rig.engine->why_no_gpu(), "not enough memory on the GPU"));
+}
+
+TEST(auto_takes_the_first_card_with_room) {
+  Emulator emulator;
+  emulator.settings.cards = 2;
+  emulator.settings.first_card_bytes = size_t{50} << 20;
+  DeviceRequest r = request("auto");
+  r.needed_bytes = uint64_t{90} << 20;
+  const auto device = open_device(r);
+  CHECK(device->is_gpu && contains(device->backend->name, "Emulated 1"));
+}

@@ -37,6 +37,7 @@ SAME(device_memory, cuDeviceTotalMem_v2);
 SAME(device_attribute, cuDeviceGetAttribute);
 SAME(retain_context, cuDevicePrimaryCtxRetain);
 SAME(release_context, cuDevicePrimaryCtxRelease_v2);
+SAME(reset_context, cuDevicePrimaryCtxReset_v2);
 SAME(set_context, cuCtxSetCurrent);
 SAME(load_module, cuModuleLoadData);
 SAME(unload_module, cuModuleUnload);

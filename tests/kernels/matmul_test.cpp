@@ -186,3 +186,22 @@ TEST(matmul_gives_the_same_bits_alone_and_in_a_batch) {
     }
   }
 }
+
+TEST(large_batches_give_the_same_bits_whatever_their_size) {
+  for (auto& backend : backends()) {
+    for (const Format& format : kFormats) {
+      if (test_gpu() != nullptr && format.values == 1 && format.type != DType::BF16) continue;  // eight at a time
+      const int rows = 20, cols = 256, tokens = 131;
+      Matrix m(*backend, format.type, rows, cols);
+      const OnDevice in(*backend, random_floats(tokens * cols));
+      std::vector<std::vector<float>> all;
+      for (int n : {9, 20, tokens}) {
+        const OnDevice out(*backend, std::vector<float>(static_cast<size_t>(n * rows), kNaN));
+        const Product product{m.packed, nullptr, out.data()};
+        CHECK(backend->matmul(backend->self, {&product, 1}, in.data(), n).ok());
+        all.push_back(out.read());
+      }
+      for (const auto& few : all) CHECK(std::equal(few.begin(), few.end(), all.back().begin()));
+    }
+  }
+}

@@ -20,7 +20,7 @@ inline simt::Settings* simt_settings(const std::string& library) {
 inline kernels::cuda::DeviceOptions simt_options(const std::string& library) {
   static const char image = 0;  // the library has its kernels within itself
   static const void* const images[] = {&image};
-  return {.card = {}, .library = library, .images = images, .limit_bytes = 0};
+  return {.card = {}, .library = library, .images = images, .n_threads = 2, .limit_bytes = 0};
 }
 
 }  // namespace longleaf::test

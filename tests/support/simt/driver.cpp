@@ -1,5 +1,6 @@
 // NVIDIA's driver, played by the emulator: the functions that kernels/cuda/driver.h looks for, over host memory and
 // fibers. Copies and kernels are done when the call returns. After a kernel that fails every call fails, as a GPU's do.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -24,7 +25,13 @@ constexpr int kInvalidValue = 1, kIllegalAddress = 700;
 constexpr size_t kGuardBytes = 64;
 constexpr unsigned char kGuard = 0xa5;
 
-int failed_with = 0;  // sticky
+constexpr unsigned kMostBlocksDown = 65535;       // of a grid, in y and z
+constexpr unsigned kPlainSharedBytes = 48 << 10;  // what a kernel may have without asking
+
+int failed_with = 0;                             // sticky
+int contexts = 0;                                // that are held
+Context current = nullptr;                       // the card's number and one
+std::map<const void*, unsigned> allowed_shared;  // kernel → bytes
 size_t used_bytes = 0;
 std::map<DeviceAddress, size_t> blocks;  // address → bytes
 
@@ -96,15 +103,26 @@ int cuDeviceGetAttribute(int* value, int attribute, DeviceIndex) {
   return *value = it->second, kSuccess;
 }
 
-int cuDevicePrimaryCtxRetain(Context* context, DeviceIndex) {
-  *context = reinterpret_cast<Context>(&blocks);
+int cuDevicePrimaryCtxRetain(Context* context, DeviceIndex device) {
+  ++contexts;
+  *context = reinterpret_cast<Context>(static_cast<uintptr_t>(device) + 1);
   return kSuccess;
 }
 int cuDevicePrimaryCtxRelease_v2(DeviceIndex) {
-  failed_with = 0;  // the next context is a new one
+  if (--contexts == 0) failed_with = 0;  // the next context is a new one
   return kSuccess;
 }
-int cuCtxSetCurrent(Context) { return failed_with; }
+int cuDevicePrimaryCtxReset_v2(DeviceIndex) {
+  for (const auto& [address, bytes] : blocks) std::free(reinterpret_cast<void*>(address));
+  blocks.clear();
+  used_bytes = 0;
+  failed_with = 0;
+  return kSuccess;
+}
+int cuCtxSetCurrent(Context context) {
+  current = context;
+  return kSuccess;
+}
 
 int cuModuleLoadData(Module* module, const void*) {
   *module = reinterpret_cast<Module>(&blocks);
@@ -117,9 +135,11 @@ int cuModuleGetFunction(Function* function, Module, const char* name) {
   *function = reinterpret_cast<Function>(&*entry);
   return failed_with;
 }
-int cuFuncSetAttribute(Function, int attribute, int value) {
-  const bool fits = attribute == kMaxDynamicSharedBytes && static_cast<size_t>(value) <= simt_settings.shared_bytes;
-  return fits ? failed_with : kInvalidValue;
+int cuFuncSetAttribute(Function function, int attribute, int value) {
+  if (attribute != kMaxDynamicSharedBytes || static_cast<size_t>(value) > simt_settings.shared_bytes)
+    return kInvalidValue;
+  allowed_shared[function] = static_cast<unsigned>(value);
+  return failed_with;
 }
 
 int cuLaunchKernel(Function function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
@@ -127,7 +147,10 @@ int cuLaunchKernel(Function function, unsigned grid_x, unsigned grid_y, unsigned
   if (failed_with != 0) return failed_with;
   const auto& [name, entry] = *reinterpret_cast<const std::pair<const std::string, simt::Entry>*>(function);
   if (is_due(simt_settings.launches_to_loss)) return fail(kLaunchFailed, "the card is lost at " + name);
-  if (shared_bytes > simt_settings.shared_bytes || grid_x == 0 || grid_y == 0 || grid_z == 0)
+  const auto allowed = allowed_shared.find(function);
+  if (shared_bytes > (allowed != allowed_shared.end() ? allowed->second : kPlainSharedBytes))
+    return fail(kInvalidValue, name + ": more shared memory than it was allowed");
+  if (grid_x == 0 || grid_y == 0 || grid_z == 0 || grid_y > kMostBlocksDown || grid_z > kMostBlocksDown)
     return fail(kInvalidValue, name + ": a launch that no card takes");
   const std::string report =
       simt::run({{grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared_bytes, simt_settings.seed},
@@ -141,6 +164,9 @@ int cuLaunchKernel(Function function, unsigned grid_x, unsigned grid_y, unsigned
 int cuMemGetInfo_v2(size_t* free_bytes, size_t* total_bytes) {
   *total_bytes = simt_settings.memory_bytes;
   *free_bytes = simt_settings.memory_bytes - used_bytes;
+  const bool is_first = current == reinterpret_cast<Context>(uintptr_t{1});
+  if (is_first && simt_settings.first_card_bytes != 0)
+    *free_bytes = std::min(*free_bytes, simt_settings.first_card_bytes);
   return failed_with;
 }
 int cuMemAlloc_v2(DeviceAddress* memory, size_t bytes) {

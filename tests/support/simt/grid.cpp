@@ -9,6 +9,7 @@
 #include <deque>
 #include <memory>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "tests/support/simt/cuda.h"
@@ -99,6 +100,8 @@ class Grid {
 
   // At once or as late as it may be, by chance.
   void copy_later(void* to, const void* from, int bytes) {
+    check_aligned(to, bytes);
+    check_aligned(from, bytes);
     if (random_() % 2 == 0)
       std::memcpy(to, from, static_cast<size_t>(bytes));
     else
@@ -111,6 +114,11 @@ class Grid {
       for (const Copy& c : groups.front()) std::memcpy(c.to, c.from, static_cast<size_t>(c.bytes));
       groups.pop_front();
     }
+  }
+
+  void check_aligned(const void* p, int bytes) {
+    if (reinterpret_cast<uintptr_t>(p) % static_cast<uintptr_t>(bytes) != 0)
+      blame_ = "an address that is no multiple of " + std::to_string(bytes);
   }
 
   void end_copy_group() { current_->copies.emplace_back(); }
@@ -140,7 +148,7 @@ class Grid {
       if (launch.seed != 0) shuffle_threads();
       for (const auto& warp : warps_) run_warp(warp);
     } while (release_barrier(report));
-    return report;
+    return report.empty() ? std::exchange(blame_, {}) : report;
   }
 
   void shuffle_threads() {
@@ -248,6 +256,7 @@ class Grid {
   std::vector<std::vector<unsigned>> warps_;  // their threads
   std::unique_ptr<char, Free> shared_;
   Thread* current_ = nullptr;
+  std::string blame_;  // of a thread, for what would stop a card
   fcontext_t outside_ = nullptr;
 };
 
@@ -269,6 +278,8 @@ void barrier(int line) { grid().wait(State::AtBarrier, line); }
 void* dynamic_shared() { return grid().shared(); }
 
 void copy_later(void* to, const void* from, int bytes) { grid().copy_later(to, from, bytes); }
+
+void check_aligned(const void* p, int bytes) { grid().check_aligned(p, bytes); }
 
 void end_copy_group() { grid().end_copy_group(); }
 

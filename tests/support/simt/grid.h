@@ -42,6 +42,9 @@ void* dynamic_shared();
 // Bytes on their way from global to shared memory: they arrive at once or when the thread waits for them, by chance.
 void copy_later(void* to, const void* from, int bytes);
 void end_copy_group();
+
+// Ends the launch with a report unless the address is a multiple of `bytes`.
+void check_aligned(const void* p, int bytes);
 void wait_for_copies(int still_open);
 
 }  // namespace simt

@@ -91,6 +91,7 @@ struct MatrixRow {
 };
 
 inline void load_matrices(uint32_t (&out)[4], const void* row, int line = __builtin_LINE()) {
+  simt::check_aligned(row, 16);
   const MatrixRow own{static_cast<const unsigned char*>(row)};
   simt::meet(0xffffffffu, line, &own, out, sizeof out, [](const void* const* in, int lane, void* to) {
     for (int i = 0; i < 4; ++i)
@@ -100,6 +101,7 @@ inline void load_matrices(uint32_t (&out)[4], const void* row, int line = __buil
 }
 
 inline void load_transposed(uint32_t (&out)[4], const void* row, int line = __builtin_LINE()) {
+  simt::check_aligned(row, 16);
   const MatrixRow own{static_cast<const unsigned char*>(row)};
   simt::meet(0xffffffffu, line, &own, out, sizeof out, [](const void* const* in, int lane, void* to) {
     for (int i = 0; i < 4; ++i)
