@@ -53,10 +53,11 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::filesystem::path& path, 
   const auto start = Clock::now();
   std::unique_ptr<Engine> engine(new Engine);
   LL_ASSIGN_OR_RETURN(engine->facts_, describe_model(path, options.f32_kv));
+  engine->table_bytes_ = engine->facts_.config.table_bytes;
   if (!options.draft.empty()) {
     LL_ASSIGN_OR_RETURN(const ModelFacts draft, describe_model(options.draft, options.f32_kv));
     engine->facts_.needed_bytes += draft.needed_bytes;
-    engine->facts_.config.table_bytes += draft.config.table_bytes;
+    engine->table_bytes_ += draft.config.table_bytes;
   }
   engine->options_ = options;
   Status status = engine->start(options.device);
@@ -72,7 +73,7 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::filesystem::path& path, 
 Status Engine::start(const std::string& name) {
   open_.reset();
   parts_.reset();
-  const uint64_t least = facts_.needed_bytes - facts_.config.table_bytes;  // tables stay in the file's pages
+  const uint64_t least = facts_.needed_bytes - table_bytes_;  // tables stay in the file's pages
   LL_ASSIGN_OR_RETURN(auto device,
                       open_device({name, options_.n_threads, options_.memory_limit_bytes, least, options_.gpu}));
   parts_ = std::make_unique<Parts>();
@@ -99,14 +100,16 @@ Status Engine::revive() {
   if (!lost_) return {};
   const std::string twice =
       "The GPU stopped " + std::to_string(losses_) + " times; the processor is used until the model is opened again";
-  const Status status = losses_ == 1 ? start(options_.device) : Status(Code::DeviceLost, twice);
+  const Status status = losses_ < 2 ? start(options_.device) : Status(Code::DeviceLost, twice);
   if (!status.ok()) LL_RETURN_IF_ERROR(step_down(status.message()));
   lost_ = false;
   return {};
 }
 
 Status Engine::step_down(const std::string& why) {
+  lost_ = true;  // until the processor has the model
   LL_RETURN_IF_ERROR(start("cpu"));
+  lost_ = false;
   parts_->why_no_gpu = why;
   return {};
 }

@@ -168,7 +168,8 @@ class Engine {
   std::unique_ptr<OpenDocument> open_;
   Rates rates_;
   double load_ms_ = 0;
-  bool lost_ = false;  // the device, since the last request
+  uint64_t table_bytes_ = 0;  // of embeddings, of all that is loaded
+  bool lost_ = false;         // the device, since the last request
   int losses_ = 0;
 };
 
