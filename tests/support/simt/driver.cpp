@@ -6,6 +6,7 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "kernels/cuda/driver.h"
@@ -34,6 +35,7 @@ Context current = nullptr;                       // the card's number and one
 std::map<const void*, unsigned> allowed_shared;  // kernel → bytes
 size_t used_bytes = 0;
 std::map<DeviceAddress, size_t> blocks;  // address → bytes
+std::set<void*> host_blocks;             // that a card may read
 
 // Behind every block stands a guard, so that what reaches beyond is found without a sanitizer too. (With one, it is
 // found while it happens: the guard is poisoned.)
@@ -114,7 +116,9 @@ int cuDevicePrimaryCtxRelease_v2(DeviceIndex) {
 }
 int cuDevicePrimaryCtxReset_v2(DeviceIndex) {
   for (const auto& [address, bytes] : blocks) std::free(reinterpret_cast<void*>(address));
+  for (void* memory : host_blocks) std::free(memory);
   blocks.clear();
+  host_blocks.clear();
   used_bytes = 0;
   failed_with = 0;
   return kSuccess;
@@ -194,9 +198,12 @@ int cuMemFree_v2(DeviceAddress memory) {
 }
 int cuMemHostAlloc(void** memory, size_t bytes, unsigned) {
   *memory = std::malloc(bytes);
-  return *memory != nullptr ? failed_with : kOutOfMemory;
+  if (*memory == nullptr) return kOutOfMemory;
+  host_blocks.insert(*memory);
+  return failed_with;
 }
 int cuMemFreeHost(void* memory) {
+  if (host_blocks.erase(memory) == 0) return kInvalidValue;
   std::free(memory);
   return failed_with;
 }
