@@ -95,9 +95,9 @@ Result<Card> choose(const Cards& all, const std::string& wanted) {
 
 Status usable(const Card& card, int driver_version) {
   if (card.compute < kLeastCompute)
-    return Status(Code::Unsupported, "The card " + card.name + " is too old (compute capability " +
+    return Status(Code::Unsupported, "The card " + card.name + " is too old to be used (compute capability " +
                                          capability_text(card.compute) + ", " + capability_text(kLeastCompute) +
-                                         " is needed); the CPU is used");
+                                         " is needed)");
   if (driver_version < kLeastDriver)
     return Status(Code::Unsupported, "The NVIDIA driver is too old (for CUDA " + version_text(driver_version) + ", " +
                                          version_text(kLeastDriver) + " is needed); update it to use the card " +

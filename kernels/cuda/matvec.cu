@@ -59,27 +59,35 @@ __device__ inline void load_codes(const uint8_t* weight, const Planes& p, int64_
   }
 }
 
+__device__ inline uint16_t half_of_four(const uint2& four, int i) {
+  return static_cast<uint16_t>((i < 2 ? four.x : four.y) >> (16 * (i % 2)));
+}
+
 // Scales of rows row … row + 3 in one block. REQUIRES: row is a multiple of 4.
 template <DType T>
 __device__ inline void load_scales(const uint8_t* weight, const Planes& p, int row, int block, RowBlock (&out)[kRows]) {
   constexpr PanelFormat f = panel_format(T);
-  const int64_t at = int64_t{block * kBlockCols / f.scale_cols} * p.rows_padded + row;
-  const auto* scales = reinterpret_cast<const uint16_t*>(weight + p.scales) + at;
-  const auto* minima = reinterpret_cast<const uint16_t*>(weight + p.minima) + at;
+  const int64_t at = (int64_t{block * kBlockCols / f.scale_cols} * p.rows_padded + row) * 2;
+  const uint2 scales = *reinterpret_cast<const uint2*>(weight + p.scales + at);
+  uint2 minima{0, 0};
+  if constexpr (f.has_min) minima = *reinterpret_cast<const uint2*>(weight + p.minima + at);
 #pragma unroll
   for (int r = 0; r < kRows; ++r) {
-    out[r].scale = scale_value<T>(scales[r]);
-    out[r].minimum = f.has_min ? scale_value<T>(minima[r]) : 0.0f;
+    out[r].scale = scale_value<T>(half_of_four(scales, r));
+    out[r].minimum = f.has_min ? scale_value<T>(half_of_four(minima, r)) : 0.0f;
   }
   if constexpr (f.scale_cols > kBlockCols) {
     constexpr int kGroups = kBlockCols / f.group;
 #pragma unroll
     for (int g = 0; g < 2; ++g) {
       const int64_t group = int64_t{block * kGroups + g % kGroups} * p.rows_padded + row;
+      const uint32_t factors = *reinterpret_cast<const uint32_t*>(weight + p.factors + group);
+      uint32_t min_factors = 0;
+      if constexpr (f.has_min) min_factors = *reinterpret_cast<const uint32_t*>(weight + p.min_factors + group);
 #pragma unroll
       for (int r = 0; r < kRows; ++r) {
-        out[r].factors[g] = static_cast<int8_t>(weight[p.factors + group + r]);
-        if constexpr (f.has_min) out[r].min_factors[g] = weight[p.min_factors + group + r];
+        out[r].factors[g] = static_cast<int8_t>(factors >> (8 * r));
+        if constexpr (f.has_min) out[r].min_factors[g] = static_cast<uint8_t>(min_factors >> (8 * r));
       }
     }
   }

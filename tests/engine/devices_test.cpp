@@ -119,7 +119,7 @@ TEST(what_a_card_or_its_driver_lacks_is_said_in_a_sentence) {
            "The NVIDIA driver is too old (for CUDA 12.2, 13.0 is needed); update it to use the card Emulated 0");
   emulator.settings = {};
   emulator.settings.compute = 61;
-  CHECK_EQ(refusal(), "The card Emulated 0 is too old (compute capability 6.1, 7.5 is needed); the CPU is used");
+  CHECK_EQ(refusal(), "The card Emulated 0 is too old to be used (compute capability 6.1, 7.5 is needed)");
   emulator.settings = {};
   emulator.settings.cards = 0;
   CHECK(contains(refusal(), "finds no card"));

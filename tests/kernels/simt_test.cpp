@@ -103,3 +103,21 @@ TEST(reports_say_what_is_wrong) {
   CHECK(has(report("off_by_one_wrong"), "wrote beyond the end of its memory"));
 #endif
 }
+
+TEST(lanes_and_threads_exchange_what_they_should) {
+  simt_settings(LONGLEAF_SIMT_DRIVER)->seed = 3;
+  auto device = cuda::Device::open(simt_options(LONGLEAF_SIMT_DRIVER));
+  REQUIRE_OK(device);
+  std::vector<float> out(8 * kNumbers);
+  const auto memory = (*device)->allocate(sizeof(float) * out.size());
+  REQUIRE_OK(memory);
+  const FaultArgs args{nullptr, reinterpret_cast<float*>(*memory), kNumbers};
+  REQUIRE_OK((*device)->launch("primitives", {kBlocks}, kBlock, 0, args));
+  REQUIRE_OK((*device)->download(out.data(), *memory, sizeof(float) * out.size()));
+  for (int i = 0; i < kNumbers; ++i) {
+    const int lane = i % 32;
+    const std::vector<int> expected = {5,          lane + 3 < 32 ? lane + 3 : lane, 7, 1, 0, 2 * kBlock,
+                                       kBlock - 1, lane < 16 ? lane ^ 1 : -1};
+    for (size_t j = 0; j < 8; ++j) CHECK_EQ(out[8 * static_cast<size_t>(i) + j], static_cast<float>(expected[j]));
+  }
+}

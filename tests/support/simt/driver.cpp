@@ -37,8 +37,8 @@ size_t used_bytes = 0;
 std::map<DeviceAddress, size_t> blocks;  // address → bytes
 std::set<void*> host_blocks;             // that a card may read
 
-// Behind every block stands a guard, so that what reaches beyond is found without a sanitizer too. (With one, it is
-// found while it happens: the guard is poisoned.)
+// Behind every block stands a guard, so that what is written beyond is found without a sanitizer too. (With one, it is
+// found while it happens, and reading too.)
 #ifdef __SANITIZE_ADDRESS__
 constexpr bool kHasGuards = false;
 #else

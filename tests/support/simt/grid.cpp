@@ -1,7 +1,5 @@
 #include "tests/support/simt/grid.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <boost/context/detail/fcontext.hpp>
 #include <cstdlib>
@@ -56,12 +54,11 @@ struct Thread {
 
 // Stacks live as long as the program: a fiber that never ended is simply left.
 struct Stack {
-  explicit Stack(size_t bytes) : memory(static_cast<char*>(std::malloc(bytes))), size(bytes) {}
+  explicit Stack(size_t bytes) : memory(static_cast<char*>(std::malloc(bytes))) {}
   ~Stack() { std::free(memory); }
   Stack(const Stack&) = delete;
   Stack& operator=(const Stack&) = delete;
   char* memory;
-  size_t size;
 };
 
 class Grid {
