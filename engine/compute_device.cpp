@@ -1,5 +1,9 @@
 #include "engine/compute_device.h"
 
+#include <algorithm>
+#include <numeric>
+#include <set>
+
 #include "kernels/cpu_backend.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda_backend.h"
@@ -8,63 +12,154 @@ namespace longleaf {
 namespace {
 
 constexpr std::string_view kCuda = "cuda";
+// Of a card's free memory, kept for what is not counted: the driver's own, and what other programs take later.
+constexpr uint64_t kMostSpareBytes = uint64_t{256} << 20, kSpareShare = 16;
 
-ComputeDevice processor(const DeviceRequest& request, std::string why_no_gpu = {}) {
+struct OpenCard {
+  kernels::BackendPtr backend;
+  uint64_t room = 0;  // bytes
+};
+
+ComputeDevice processor(const DeviceRequest& request, int n_layers, size_t limit_bytes) {
   return {kernels::make_cpu_backend(
-              {.isa = kernels::Isa::Best, .n_threads = request.n_threads, .limit_bytes = request.limit_bytes}),
-          false, std::move(why_no_gpu)};
+              {.isa = kernels::Isa::Best, .n_threads = request.n_threads, .limit_bytes = limit_bytes}),
+          false, n_layers};
 }
 
-Result<kernels::BackendPtr> card(const DeviceRequest& request) {
+int layers_of(const DeviceRequest& request) { return static_cast<int>(request.needs.layer_bytes.size()); }
+
+ComputeDevices processor_alone(const DeviceRequest& request, std::string note = {}) {
+  ComputeDevices devices;
+  devices.all.push_back(processor(request, layers_of(request), request.name == "cpu" ? request.limit_bytes : 0));
+  devices.note = std::move(note);
+  return devices;
+}
+
+// `name` as DeviceRequest has it, of one card.
+Result<OpenCard> open_card(const DeviceRequest& request, std::string_view name) {
   kernels::cuda::DeviceOptions options = request.gpu;
-  if (request.name.size() > kCuda.size() && request.name.starts_with(kCuda))
-    options.card = request.name.substr(kCuda.size() + 1);
+  if (name.size() > kCuda.size()) options.card = name.substr(kCuda.size() + 1);
   options.n_threads = request.n_threads;
   options.limit_bytes = request.limit_bytes;
-  return kernels::make_cuda_backend(options);
+  LL_ASSIGN_OR_RETURN(auto backend, kernels::make_cuda_backend(options));
+  const auto memory = backend->memory(backend->self);
+  const uint64_t free = memory.free_bytes != 0 ? memory.free_bytes : memory.total_bytes;
+  return OpenCard{std::move(backend), free - std::min(kMostSpareBytes, free / kSpareShare)};
 }
 
-std::string too_large(const std::string& gpu, uint64_t needed, uint64_t free) {
-  return "The model needs " + std::to_string(needed >> 20) + " MiB and " + gpu + " has " + std::to_string(free >> 20) +
-         " MiB free; the processor is used. Close other programs or choose a smaller model";
+std::string mebibytes(uint64_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
+
+std::string too_large(const DeviceRequest& request, const OpenCard& card) {
+  return "the model needs " + mebibytes(request.needs.all()) + " and " + card.backend->name + " has " +
+         mebibytes(card.room) + " for it; close other programs or choose a smaller model";
+}
+
+// The cards, best first, with as many layers as they can take, and the processor with the rest.
+ComputeDevices shared_out(const DeviceRequest& request, std::vector<OpenCard> cards) {
+  std::vector<uint64_t> rooms;
+  for (const OpenCard& card : cards) rooms.push_back(card.room);
+  const auto placed = place_layers(request.needs, rooms);
+  const int left = layers_of(request) - std::accumulate(placed.begin(), placed.end(), 0);
+  if (left == layers_of(request) && left > 0)
+    return processor_alone(request, "The processor is used: " + too_large(request, cards.front()));
+  ComputeDevices devices;
+  if (left > 0) {
+    devices.note = std::to_string(left) + " of " + std::to_string(layers_of(request)) +
+                   " layers run on the processor: " + too_large(request, cards.front());
+    devices.all.push_back(processor(request, left, 0));
+  }
+  for (size_t i = cards.size(); i-- > 0;)
+    if (placed[i] > 0 || layers_of(request) == 0) devices.all.push_back({std::move(cards[i].backend), true, placed[i]});
+  return devices;
+}
+
+ComputeDevices whichever_has_room(const DeviceRequest& request) {
+  const auto there = kernels::cuda::find_cards(request.gpu.library);
+  if (!there.ok()) return processor_alone(request, there.status().message());
+  std::string why = "The NVIDIA driver finds no card";
+  std::vector<OpenCard> cards;
+  for (const auto& one : there->cards) {
+    auto card = open_card(request, std::string(kCuda) + ":" + std::to_string(one.ordinal));
+    if (!card.ok()) {
+      why = card.status().message();
+      continue;
+    }
+    const bool has_room = card->room >= request.needs.all();
+    if (has_room) cards.clear();
+    cards.push_back(std::move(*card));
+    if (has_room) break;
+  }
+  if (cards.empty()) return processor_alone(request, why);
+  std::stable_sort(cards.begin(), cards.end(), [](const OpenCard& a, const OpenCard& b) { return a.room > b.room; });
+  return shared_out(request, std::move(cards));
+}
+
+std::vector<std::string> split(const std::string& names) {
+  std::vector<std::string> parts = {""};
+  for (char c : names) {
+    if (c == ',')
+      parts.emplace_back();
+    else
+      parts.back() += c;
+  }
+  return parts;
 }
 
 bool is_card(const std::string& name) {
   return name == kCuda || (name.starts_with("cuda:") && name.size() > kCuda.size() + 1);
 }
 
-// The first card that can be used and has room for what is needed; else the processor.
-ComputeDevice first_with_room(const DeviceRequest& request) {
-  const auto cards = kernels::cuda::find_cards(request.gpu.library);
-  if (!cards.ok()) return processor(request, cards.status().message());
-  std::string why = "The NVIDIA driver finds no card";
-  for (const auto& one : cards->cards) {
-    DeviceRequest named = request;
-    named.name = "cuda:" + std::to_string(one.ordinal);
-    auto backend = card(named);
-    if (!backend.ok()) {
-      why = backend.status().message();
-      continue;
-    }
-    const size_t free = (*backend)->memory((*backend)->self).free_bytes;
-    if (free == 0 || free >= request.needed_bytes) return {std::move(*backend), true, {}};
-    why = too_large((*backend)->name, request.needed_bytes, free);
-  }
-  return processor(request, why);
-}
-
 }  // namespace
 
-Result<ComputeDevice> open_device(const DeviceRequest& request) {
-  if (request.name == "cpu") return processor(request);
-  if (is_card(request.name)) {
-    LL_ASSIGN_OR_RETURN(auto backend, card(request));
-    return ComputeDevice{std::move(backend), true, {}};
+bool ComputeDevices::has_gpu() const {
+  return std::any_of(all.begin(), all.end(), [](const ComputeDevice& device) { return device.is_gpu; });
+}
+
+std::string ComputeDevices::name() const {
+  if (all.size() == 1) return all[0].backend->name;
+  std::string text;
+  for (auto device = all.rbegin(); device != all.rend(); ++device)
+    text += (text.empty() ? "" : " + ") + device->backend->name + " (" + std::to_string(device->n_layers) + " layers)";
+  return text;
+}
+
+Placement ComputeDevices::placement() const {
+  Placement placement;
+  for (const ComputeDevice& device : all) placement.push_back({device.backend.get(), device.n_layers});
+  return placement;
+}
+
+kernels::MemoryInfo ComputeDevices::memory() const {
+  kernels::MemoryInfo sum;
+  for (const ComputeDevice& device : all) {
+    if (has_gpu() && !device.is_gpu) continue;
+    const auto memory = device.backend->memory(device.backend->self);
+    sum.used_bytes += memory.used_bytes;
+    sum.peak_bytes += memory.peak_bytes;
+    sum.total_bytes += memory.total_bytes;
+    sum.free_bytes += memory.free_bytes;
+    sum.other_bytes += memory.other_bytes;
   }
-  if (request.name != "auto")
+  return sum;
+}
+
+Result<ComputeDevices> open_devices(const DeviceRequest& request) {
+  if (request.name == "cpu") return processor_alone(request);
+  if (request.name == "auto") return whichever_has_room(request);
+  const auto names = split(request.name);
+  if (!std::all_of(names.begin(), names.end(), is_card))
     return Status(Code::Invalid, "There is no device " + request.name +
                                      "; --device takes auto, cpu, cuda or cuda:N (longleaf-cli doctor names cards)");
-  return first_with_room(request);
+  if (std::set<std::string>(names.begin(), names.end()).size() < names.size())
+    return Status(Code::Invalid, "A card is named twice in " + request.name);
+  std::vector<OpenCard> cards;
+  for (const auto& name : names) {
+    LL_ASSIGN_OR_RETURN(auto card, open_card(request, name));
+    cards.push_back(std::move(card));
+  }
+  ComputeDevices devices = shared_out(request, std::move(cards));
+  if (!devices.has_gpu()) return Status(Code::NoMemory, "No layer of the model fits on the card. " + devices.note);
+  return devices;
 }
 
 DeviceFacts describe_devices() {

@@ -1,31 +1,47 @@
-// Where the engine computes: the processor, or an NVIDIA card.
+// Where the engine computes: the processor, NVIDIA cards, or several of these, each with some of the layers.
 // Functions: any thread.
 #pragma once
 
 #include <string>
 #include <vector>
 
-#include "kernels/backend.h"
+#include "engine/model/model.h"
+#include "engine/placement.h"
 #include "kernels/cuda/options.h"
 
 namespace longleaf {
 
 struct DeviceRequest {
-  std::string name = "auto";         // "auto", "cpu", "cuda", "cuda:1" (number from 0), "cuda:GPU-…" (its UUID)
+  // "auto", "cpu", "cuda", "cuda:1" (number from 0), "cuda:GPU-…" (its UUID), or several cards, best first, with commas
+  // between them.
+  std::string name = "auto";
   int n_threads = 0;                 // of the processor; 0: one per processor
-  size_t limit_bytes = 0;            // of the device's memory; 0: what there is
-  uint64_t needed_bytes = 0;         // "auto" takes a card only if so much of its memory is free
+  size_t limit_bytes = 0;            // of each card's memory, or with "cpu" of the processor's; 0: what there is
+  ModelNeeds needs;                  // of a card
   kernels::cuda::DeviceOptions gpu;  // its driver and kernels, where they are not the system's and this program's
 };
 
 struct ComputeDevice {
   kernels::BackendPtr backend;
   bool is_gpu = false;
-  std::string why_no_gpu;  // one sentence, where "auto" came to the processor
+  int n_layers = 0;
 };
 
-// Returns Invalid for a name that is none, Unsupported or NotFound where a card was asked for and cannot be used.
-Result<ComputeDevice> open_device(const DeviceRequest& request);
+struct ComputeDevices {
+  std::vector<ComputeDevice> all;  // in the order of their layers
+  std::string note;  // one sentence, where "auto" came to the processor, or a model is not on one card; else empty
+  bool has_gpu() const;
+  std::string name() const;  // for people
+  Placement placement() const;
+  // Of the cards, or of the processor where there is no card.
+  kernels::MemoryInfo memory() const;
+};
+
+// "auto" takes the first card with room for the whole model; else all cards, and the processor for the layers that are
+// left; else the processor. A card that is named takes what it can, the processor the rest.
+// Returns Invalid for a name that is none, Unsupported or NotFound where a card was asked for and cannot be used,
+// NoMemory where it has no room for a single layer.
+Result<ComputeDevices> open_devices(const DeviceRequest& request);
 
 // What is there, for people.
 struct GpuFacts {

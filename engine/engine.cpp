@@ -4,8 +4,11 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <numeric>
 
 #include "engine/parts.h"
+#include "kernels/cpu_backend.h"
+#include "kernels/cuda_backend.h"
 
 namespace longleaf {
 namespace {
@@ -18,15 +21,30 @@ constexpr const char* kInstructions =
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-// Activations of one batch, and one row of logits.
-uint64_t workspace_bytes(const ModelConfig& c) {
-  const uint64_t model = static_cast<uint64_t>(c.d_model), ff = static_cast<uint64_t>(c.d_ff);
-  const uint64_t heads = static_cast<uint64_t>(c.n_heads) * static_cast<uint64_t>(c.head_dim);
-  const uint64_t kv = static_cast<uint64_t>(c.n_kv_heads) * static_cast<uint64_t>(c.head_dim);
-  const uint64_t rounded = std::max(model, ff) / 2;  // the input of a product as bytes and scales, in units of floats
-  return ((2 * model + 2 * heads + 2 * kv + 2 * ff + rounded) * Transformer::kBatchTokens +
-          static_cast<uint64_t>(c.n_vocab)) *
-         4;
+// KV counted in what a model is said to need of a card: that of a window, for cards are for encoding too.
+int card_tokens(const ModelConfig& config) { return std::max(kStatedTokens, window_limits(config).window_tokens); }
+
+// What the layers need that are on cards, or those that are not.
+uint64_t needed_on(const ComputeDevices& devices, const ModelNeeds& needs, bool is_gpu) {
+  uint64_t bytes = devices.all.back().is_gpu == is_gpu ? needs.output_bytes : 0;
+  auto layer = needs.layer_bytes.begin();
+  for (const ComputeDevice& device : devices.all) {
+    const auto end = layer + device.n_layers;
+    if (device.is_gpu == is_gpu) bytes = std::accumulate(layer, end, bytes + needs.workspace_bytes);
+    layer = end;
+  }
+  return bytes;
+}
+
+//   limit_bytes  that the user set for it; 0: none
+Status has_room(const kernels::Backend& processor, uint64_t needed, size_t limit_bytes) {
+  const uint64_t machine = processor.memory(processor.self).total_bytes;
+  const bool is_limited = limit_bytes != 0 && limit_bytes < machine;
+  const uint64_t most = is_limited ? limit_bytes : machine;
+  if (most == 0 || needed <= most) return {};
+  return Status(Code::NoMemory, "The model needs " + std::to_string(needed >> 20) + " MiB and " +
+                                    (is_limited ? "may have " : "this machine has ") + std::to_string(most >> 20) +
+                                    " MiB; choose a smaller model");
 }
 
 std::string file_name(const std::string& document_id, uint64_t model) {
@@ -44,8 +62,8 @@ Result<ModelFacts> describe_model(const std::filesystem::path& path, bool f32_kv
   facts.chat = ChatStyle::of(*file);
   facts.path = path.string();
   facts.kv_bytes_per_token = KvStore::bytes_per_token(facts.config, f32_kv ? kernels::DType::F32 : kernels::DType::F16);
-  facts.needed_bytes = facts.config.packed_bytes + facts.config.table_bytes + workspace_bytes(facts.config) +
-                       kStatedTokens * facts.kv_bytes_per_token;
+  facts.needed_bytes = facts.config.table_bytes +
+                       needs_of(facts.config, facts.kv_bytes_per_token, kStatedTokens, kernels::kCpuBatchTokens).all();
   return facts;
 }
 
@@ -62,7 +80,7 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::filesystem::path& path, 
   engine->options_ = options;
   Status status = engine->start(options.device);
   // A card that fills up or fails while the model is loaded is no reason to have none.
-  const bool steps_down = options.device == "auto" && engine->parts_ != nullptr && engine->parts_->is_gpu &&
+  const bool steps_down = options.device == "auto" && !engine->is_resting() && engine->parts_->devices.has_gpu() &&
                           (status.code() == Code::NoMemory || status.code() == Code::DeviceLost);
   if (steps_down) status = engine->step_down(status.message());
   if (!status.ok()) return status;
@@ -70,47 +88,76 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::filesystem::path& path, 
   return engine;
 }
 
+// What one card that has all of it needs.
+Result<ModelNeeds> Engine::needs_of_card() const {
+  ModelNeeds needs =
+      needs_of(facts_.config, facts_.kv_bytes_per_token, card_tokens(facts_.config), kernels::kCudaBatchTokens);
+  if (!options_.draft.empty()) {
+    LL_ASSIGN_OR_RETURN(const ModelFacts draft, describe_model(options_.draft, options_.f32_kv));
+    needs.output_bytes +=
+        needs_of(draft.config, draft.kv_bytes_per_token, kStatedTokens, kernels::kCudaBatchTokens).all();
+  }
+  return needs;
+}
+
+Status Engine::choose_devices(const std::string& name) {
+  LL_ASSIGN_OR_RETURN(ModelNeeds needs, needs_of_card());
+  // A limit that was meant for a card does not bind the processor that takes its place.
+  const size_t limit = name == options_.device ? options_.memory_limit_bytes : 0;
+  const DeviceRequest request{name, options_.n_threads, limit, std::move(needs), options_.gpu};
+  LL_ASSIGN_OR_RETURN(auto devices, open_devices(request));
+  parts_ = std::make_unique<Parts>();
+  parts_->devices = std::move(devices);
+  device_name_ = parts_->devices.name();
+  device_note_ = parts_->devices.note;
+  total_device_bytes_ = parts_->devices.memory().total_bytes;
+  const auto& first = parts_->devices.all.front();
+  if (parts_->devices.has_gpu()) {
+    stated_device_bytes_ = needed_on(parts_->devices, request.needs, true);
+    return first.is_gpu ? Status() : has_room(*first.backend, needed_on(parts_->devices, request.needs, false), 0);
+  }
+  stated_device_bytes_ = facts_.needed_bytes - table_bytes_;  // tables stay in the file's pages
+  return has_room(*first.backend, stated_device_bytes_, name == "cpu" ? limit : 0);
+}
+
 Status Engine::start(const std::string& name) {
   open_.reset();
   parts_.reset();
-  const uint64_t least = facts_.needed_bytes - table_bytes_;  // tables stay in the file's pages
-  LL_ASSIGN_OR_RETURN(auto device,
-                      open_device({name, options_.n_threads, options_.memory_limit_bytes, least, options_.gpu}));
-  parts_ = std::make_unique<Parts>();
+  LL_RETURN_IF_ERROR(choose_devices(name));
   Parts& parts = *parts_;
-  parts.is_gpu = device.is_gpu;
-  parts.why_no_gpu = std::move(device.why_no_gpu);
-  parts.backend = std::move(device.backend);
-  const auto available = parts.backend->memory(parts.backend->self).total_bytes;
-  if (available != 0 && least > available)
-    return Status(Code::NoMemory, "The model needs " + std::to_string(least >> 20) + " MiB and this " +
-                                      (parts.is_gpu ? "card" : "machine") + " has " + std::to_string(available >> 20) +
-                                      " MiB; choose a smaller model");
+  const Placement placement = parts.devices.placement();
   LL_ASSIGN_OR_RETURN(parts.file, ModelFile::open(facts_.path));
   LL_ASSIGN_OR_RETURN(parts.tokenizer, Tokenizer::load(parts.file));
-  LL_ASSIGN_OR_RETURN(auto model, Model::load(parts.file, *parts.backend));
+  LL_ASSIGN_OR_RETURN(auto model, Model::load(parts.file, placement));
   LL_ASSIGN_OR_RETURN(parts.transformer, Transformer::create(std::move(model)));
-  parts.store = std::make_unique<KvStore>(facts_.config, *parts.backend,
-                                          options_.f32_kv ? kernels::DType::F32 : kernels::DType::F16);
+  const int kept_tokens = parts.devices.has_gpu() ? card_tokens(facts_.config) : kStatedTokens;
+  parts.store = std::make_unique<KvStore>(facts_.config, placement,
+                                          options_.f32_kv ? kernels::DType::F32 : kernels::DType::F16, kept_tokens);
   if (!options_.draft.empty()) LL_RETURN_IF_ERROR(load_draft());
   return measure_rates();
 }
 
+void Engine::rest() {
+  open_.reset();
+  parts_.reset();
+  closed_ = true;
+}
+
 Status Engine::revive() {
-  if (!lost_) return {};
+  if (!closed_) return {};
   const std::string twice =
       "The GPU stopped " + std::to_string(losses_) + " times; the processor is used until the model is opened again";
   const Status status = losses_ < 2 ? start(options_.device) : Status(Code::DeviceLost, twice);
   if (!status.ok()) LL_RETURN_IF_ERROR(step_down(status.message()));
-  lost_ = false;
+  closed_ = false;
   return {};
 }
 
 Status Engine::step_down(const std::string& why) {
-  lost_ = true;  // until the processor has the model
+  closed_ = true;  // until the processor has the model
   LL_RETURN_IF_ERROR(start("cpu"));
-  lost_ = false;
-  parts_->why_no_gpu = why;
+  closed_ = false;
+  device_note_ = why;
   return {};
 }
 
@@ -118,22 +165,26 @@ Status Engine::load_draft() {
   LL_ASSIGN_OR_RETURN(const auto file, ModelFile::open(options_.draft));
   LL_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::load(file));
   LL_RETURN_IF_ERROR(check_same_vocabulary(*parts_->tokenizer, *tokenizer));
-  LL_ASSIGN_OR_RETURN(auto model, Model::load(file, *parts_->backend));
+  LL_ASSIGN_OR_RETURN(auto model, Model::load(file, *parts_->devices.all.back().backend));
   LL_ASSIGN_OR_RETURN(parts_->draft, Draft::create(std::move(model), parts_->store->type()));
   return {};
 }
 
 Engine::~Engine() = default;
 
-const std::string& Engine::device() const { return parts_->backend->name; }
-
-const std::string& Engine::why_no_gpu() const { return parts_->why_no_gpu; }
-
 MemoryUse Engine::memory_use() const {
-  const auto memory = parts_->backend->memory(parts_->backend->self);
+  MemoryUse use;
+  use.total_device_bytes = total_device_bytes_;
+  use.stated_device_bytes = stated_device_bytes_;
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  return {memory.used_bytes, memory.peak_bytes, memory.total_bytes, static_cast<uint64_t>(usage.ru_maxrss) * 1024};
+  use.peak_host_bytes = static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+  if (is_resting()) return use;
+  const auto memory = parts_->devices.memory();
+  use.device_bytes = memory.used_bytes;
+  use.peak_device_bytes = memory.peak_bytes;
+  use.other_device_bytes = memory.other_bytes;
+  return use;
 }
 
 // A short prefill and a copy through the KV store: what the planner predicts with until real answers correct it.
@@ -161,7 +212,11 @@ Status Engine::measure_rates() {
 }
 
 // Waits for the device: before a clock is read.
-Status Engine::finish() { return parts_->backend->finish(parts_->backend->self); }
+Status Engine::finish() {
+  for (const ComputeDevice& device : parts_->devices.all)
+    LL_RETURN_IF_ERROR(device.backend->finish(device.backend->self));
+  return {};
+}
 
 std::vector<TokenId> Engine::prefix_of(const DocumentInput& document) const {
   const auto prompt = facts_.chat.prompt(kInstructions, "Document: " + document.title, {}, "");

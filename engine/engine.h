@@ -19,14 +19,15 @@
 #include "engine/generate/sampler.h"
 #include "engine/memory/encoder.h"
 #include "engine/memory/node_vectors.h"
+#include "engine/placement.h"
 #include "kernels/cuda/options.h"
 
 namespace longleaf {
 
 struct EngineOptions {
-  std::string device = "auto";       // see compute_device.h
+  std::string device = "auto";       // see DeviceRequest
   int n_threads = 0;                 // 0: one per processor
-  size_t memory_limit_bytes = 0;     // for KV and workspace; 0: the machine's
+  size_t memory_limit_bytes = 0;     // of each card, or with "cpu" of the processor; 0: what there is
   bool f32_kv = false;               // keep keys and values in F32 instead of F16
   std::filesystem::path draft;       // a smaller model of the same vocabulary, which writes ahead; empty: none
   kernels::cuda::DeviceOptions gpu;  // its driver and kernels, where they are not the system's and this program's
@@ -46,8 +47,11 @@ struct ModelFacts {
 Result<ModelFacts> describe_model(const std::filesystem::path& file, bool f32_kv = false);
 
 struct MemoryUse {
+  // Of the cards together, or of the processor where there is none.
   uint64_t device_bytes = 0, peak_device_bytes = 0, total_device_bytes = 0;
-  uint64_t peak_host_bytes = 0;  // resident set of this process
+  uint64_t stated_device_bytes = 0;  // most that was to be expected before the model was loaded
+  uint64_t other_device_bytes = 0;   // that other programs, and the driver for this one, have of the cards
+  uint64_t peak_host_bytes = 0;      // resident set of this process
 };
 
 struct EncodeReport {
@@ -102,11 +106,14 @@ class Engine {
   ~Engine();
 
   const ModelFacts& facts() const { return facts_; }
-  const std::string& device() const;
-  // One sentence, where a GPU was to be used if there is one and the processor is; else empty.
-  const std::string& why_no_gpu() const;
+  const std::string& device() const { return device_name_; }
+  // See ComputeDevices::note.
+  const std::string& device_note() const { return device_note_; }
   double load_ms() const { return load_ms_; }
   MemoryUse memory_use() const;
+  // Gives back the memory of model and device; the next request opens the model again.
+  void rest();
+  bool is_resting() const { return parts_ == nullptr; }
   Rates rates() const { return rates_; }
 
   // Encodes what is missing of `document`, in `folder`. Cancelled keeps what is finished.
@@ -138,11 +145,13 @@ class Engine {
   friend class Answering;
   // Opens the model on a device; what was open is closed before.
   Status start(const std::string& device);
+  Status choose_devices(const std::string& name);
+  Result<ModelNeeds> needs_of_card() const;
   // Runs one request. A lost device ends it with a reason; the next request finds the model opened anew, on the same
   // device the first time, then on the processor. Where "auto" chose a card that is full, the request is repeated on
-  // the processor, unless `may_repeat` says no.
+  // the processor, and goes on there with what it has done.
   template <typename Request>
-  auto guarded(const Request& request, const std::function<bool()>& may_repeat = nullptr) -> decltype(request());
+  auto guarded(const Request& request) -> decltype(request());
   Status revive();
   Status step_down(const std::string& why);
   Result<EncodeReport> encode_now(const DocumentInput& document, const std::filesystem::path& folder,
@@ -169,8 +178,10 @@ class Engine {
   Rates rates_;
   double load_ms_ = 0;
   uint64_t table_bytes_ = 0;  // of embeddings, of all that is loaded
-  bool lost_ = false;         // the device, since the last request
+  bool closed_ = false;       // the model: the device was lost since the last request, or rests
   int losses_ = 0;
+  std::string device_name_, device_note_;
+  uint64_t total_device_bytes_ = 0, stated_device_bytes_ = 0;
 };
 
 // Removes every memory file of a document, whatever the model. Returns the bytes freed.

@@ -7,9 +7,7 @@
 namespace longleaf {
 
 struct Engine::Parts {
-  bool is_gpu = false;
-  std::string why_no_gpu;
-  kernels::BackendPtr backend;  // first: everything below lives on it
+  ComputeDevices devices;  // first: everything below lives on them
   std::shared_ptr<const ModelFile> file;
   std::shared_ptr<const Tokenizer> tokenizer;
   std::unique_ptr<Transformer> transformer;
@@ -28,15 +26,15 @@ struct Engine::OpenDocument {
 };
 
 template <typename Request>
-auto Engine::guarded(const Request& request, const std::function<bool()>& may_repeat) -> decltype(request()) {
+auto Engine::guarded(const Request& request) -> decltype(request()) {
   LL_RETURN_IF_ERROR(revive());
   auto result = request();
   if (result.ok()) return result;
   const Code code = result.status().code();
   if (code == Code::DeviceLost) {
-    lost_ = true;
+    closed_ = true;
     ++losses_;
-  } else if (code == Code::NoMemory && parts_->is_gpu && options_.device == "auto" && (!may_repeat || may_repeat())) {
+  } else if (code == Code::NoMemory && parts_->devices.has_gpu() && options_.device == "auto") {
     LL_RETURN_IF_ERROR(step_down(result.status().message()));
     return request();
   }

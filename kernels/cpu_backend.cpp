@@ -377,6 +377,7 @@ BackendPtr make(const CpuOptions& options, const FastOps* ops) {
   backend->destroy = [](void* self) { delete static_cast<Cpu*>(self); };
   backend->name =
       "CPU, " + std::to_string(state->pool.n_threads()) + " threads, " + (ops != nullptr ? ops->isa : "reference");
+  backend->batch_tokens = kCpuBatchTokens;
   backend->allocate = allocate;
   backend->release = release;
   backend->upload = upload;

@@ -13,6 +13,9 @@ struct CpuOptions {
   size_t limit_bytes = 0;  // allocations beyond this return NoMemory; 0: no limit but the machine's
 };
 
+// Whole tiles of the products (12 tokens with AVX-512), and activations stay in the cache.
+constexpr int kCpuBatchTokens = 252;
+
 // Returns nullptr when this processor lacks the instruction set asked for; never for Best.
 BackendPtr make_cpu_backend(const CpuOptions& options = {});
 

@@ -28,7 +28,7 @@ void FiguresBar::setFigures(const Figures& f) {
     return value < 0 ? QStringLiteral("–") : QString::number(value, 'f', value < 100 ? 1 : 0);
   };
   device_->setText(f.device.isEmpty() ? tr("No model: answers are quotes") : tr("%1 · %2").arg(f.model, f.device));
-  device_->setToolTip(f.whyNoGpu);
+  device_->setToolTip(f.deviceNote);
   memory_->setVisible(f.memoryTotal > 0);
   memory_->setText(tr("Memory %1 of %2").arg(shownBytes(f.memoryUsed), shownBytes(f.memoryTotal)));
   first_->setText(tr("First token %1").arg(f.ttftMs < 0 ? QStringLiteral("–") : tr("%1 ms").arg(f.ttftMs, 0, 'f', 0)));

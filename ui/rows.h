@@ -55,7 +55,7 @@ struct Figures {
   double prefillPerSecond = -1;
   double decodePerSecond = -1;
   QString evidence;
-  QString whyNoGpu;  // one sentence; empty where there is nothing to say
+  QString deviceNote;  // one sentence; empty where there is nothing to say
 };
 
 // A long job as the window shows it.

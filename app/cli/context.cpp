@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <iostream>
+#include <map>
 #include <thread>
 
 #include "app/places.h"
@@ -15,6 +16,7 @@ namespace longleaf::cli {
 namespace {
 
 constexpr size_t kShortId = 12;
+const std::map<std::string, double> kSizes = {{"MB", 1e6}, {"GB", 1e9}, {"MiB", 0x1p20}, {"GiB", 0x1p30}};
 
 }  // namespace
 
@@ -25,7 +27,13 @@ void Context::addOptions(CLI::App& app) {
       ->type_name("FILE");
   app.add_option("--embedder", embedder_file_, "Embedding model (BERT family) that helps to find passages")
       ->type_name("FILE");
-  app.add_option("--device", device_, "auto, cpu or cuda[:N]")->type_name("NAME");
+  app.add_option("--device", device_, "auto, cpu or cuda[:N]; several cards with commas between them")
+      ->type_name("NAME");
+  app.add_option("--memory-limit", memory_limit_,
+                 "Memory a model may take of each card, or with --device cpu of the processor: 6GB, 800MiB")
+      ->type_name("SIZE")
+      ->transform(CLI::AsNumberWithUnit(kSizes, CLI::AsNumberWithUnit::UNIT_REQUIRED))
+      ->check(CLI::Range(1.0, 1e15));
   app.add_option("--threads", threads_, "Threads to compute with (0: one per processor)")->check(CLI::Range(0, 1024));
   app.add_flag("--json", json_, "Print JSON for programs");
   app.add_flag("--progress", progress_, "Show progress even where stderr is no terminal");
@@ -70,7 +78,7 @@ Result<Engine*> Context::engine() {
   progress("Loading the model …");
   LL_ASSIGN_OR_RETURN(engine_, Engine::load(model_, {.device = device_,
                                                      .n_threads = threads_,
-                                                     .memory_limit_bytes = 0,
+                                                     .memory_limit_bytes = static_cast<size_t>(memory_limit_),
                                                      .f32_kv = false,
                                                      .draft = draft_,
                                                      .gpu = {}}));

@@ -56,6 +56,7 @@ class Context {
   std::string data_option_, model_, draft_, embedder_file_, device_ = "auto";
   bool json_ = false, verbose_ = false, progress_ = false, password_from_stdin_ = false, line_open_ = false;
   int threads_ = 0;
+  double memory_limit_ = 0;  // bytes; 0: none
   std::filesystem::path data_folder_;
   std::string password_;
   std::stop_source stop_;

@@ -78,7 +78,7 @@ ui::Figures EngineController::figures(const AnswerStats* stats) const {
   if (engine_ != nullptr) {
     const MemoryUse memory = engine_->memory_use();
     f.device = QString::fromStdString(engine_->device());
-    f.whyNoGpu = QString::fromStdString(engine_->why_no_gpu());
+    f.deviceNote = QString::fromStdString(engine_->device_note());
     f.model = QString::fromStdString(engine_->facts().config.title);
     f.memoryUsed = memory.device_bytes;
     f.memoryTotal = memory.total_device_bytes;

@@ -67,7 +67,9 @@ Result<AnswerResult> Answering::run(const std::function<void(std::string_view)>&
 
 std::vector<TokenId> Answering::question_tokens(const std::vector<Turn>& history) const {
   const auto prompt = engine_.facts_.chat.prompt("", "", history, request_.question);
-  return encode_pieces(*parts_.tokenizer, prompt.after);
+  auto tokens = encode_pieces(*parts_.tokenizer, prompt.after);
+  tokens.insert(tokens.end(), so_far_.tokens.begin(), so_far_.tokens.end());
+  return tokens;
 }
 
 // The evidence and the question, as they are read.
@@ -99,6 +101,12 @@ void Answering::choose_leaves(int question_tokens) {
   result_.stats.evidence_tokens = used;
 }
 
+// None where the device has kept it from an earlier question.
+size_t Answering::bytes_to_load(size_t entry) const {
+  const MemoryFile& file = *document_.file;
+  return parts_.store->keeps(run_key(file, entry)) ? 0 : file.kv_bytes(entry);
+}
+
 bool Answering::prefix_and_leaves_there() const {
   const auto& file = document_.file;
   return file != nullptr && file->has(0) &&
@@ -108,8 +116,8 @@ bool Answering::prefix_and_leaves_there() const {
 Status Answering::choose_evidence(int question_tokens) {
   PlanInput input{prefix_tokens(), result_.stats.evidence_tokens, question_tokens, 0, prefix_and_leaves_there()};
   if (input.kv_there) {
-    input.kv_bytes = document_.file->kv_bytes(0);
-    for (size_t i : chosen_) input.kv_bytes += document_.file->kv_bytes(i);
+    input.kv_bytes = bytes_to_load(0);
+    for (size_t i : chosen_) input.kv_bytes += bytes_to_load(i);
   }
   AnswerStats& stats = result_.stats;
   if (request_.evidence == Evidence::Auto) {
@@ -164,15 +172,23 @@ Status Answering::load(const std::vector<Placed>& placed) {
   uint64_t bytes = 0;
   for (const Placed& p : placed) {
     if (stop_.stop_requested()) return Status(Code::Cancelled, "Stopped");
-    LL_ASSIGN_OR_RETURN(const MemoryBlob blob, document_.file->read(p.entry));
-    bytes += blob.kv.size();
+    bytes += bytes_to_load(p.entry);
     spans_.push_back(
         {parts_.store->size(), count(entry(p.entry).tokens), p.position - entry(p.entry).first_position, 0});
-    LL_RETURN_IF_ERROR(load_entry(entry(p.entry), blob, engine_.facts_.config, *parts_.store));
+    LL_RETURN_IF_ERROR(request_.repair_tokens > 0 ? load_alone(p.entry) : recall(p.entry));
   }
   LL_RETURN_IF_ERROR(engine_.finish());
-  blend(engine_.rates_.load_bytes_per_s, 1000.0 * static_cast<double>(bytes) / std::max(ms_since(start), 1e-6));
+  if (bytes > 0)
+    blend(engine_.rates_.load_bytes_per_s, 1000.0 * static_cast<double>(bytes) / std::max(ms_since(start), 1e-6));
   return {};
+}
+
+Status Answering::recall(size_t i) { return recall_entry(*document_.file, i, engine_.facts_.config, *parts_.store); }
+
+// For this answer only: what is repaired is written again.
+Status Answering::load_alone(size_t i) {
+  LL_ASSIGN_OR_RETURN(const MemoryBlob blob, document_.file->read(i));
+  return load_entry(entry(i), blob, engine_.facts_.config, *parts_.store);
 }
 
 // Computes the first tokens of every later run again, now that they stand behind other text (EPIC's LegoLink,
@@ -212,17 +228,17 @@ Status Answering::prefill_leaf_kv(const std::vector<TokenId>& question) {
 
 Status Answering::generate(const std::function<void(std::string_view)>& on_text,
                            const std::function<void(const AnswerResult&)>& on_progress) {
-  Sampler sampler(request_.sampler);
   Utf8Stream stream;
   AnswerStats& stats = result_.stats;
   const std::string_view stop_at = stop_text(engine_.facts_.chat);
+  const size_t chosen_before = so_far_.tokens.size();  // the reader has their text
   // Text goes out except leading white space, and except a tail that may still become the stop text.
   size_t said = 0;
-  const auto say = [&](bool all) {
+  const auto say = [&](bool all, bool is_new) {
     if (said == 0) result_.text.erase(0, std::min(result_.text.find_first_not_of(" \n\t"), result_.text.size()));
     const size_t hold = all || stop_at.empty() || result_.text.empty() || result_.text.back() != stop_at[0] ? 0 : 1;
     const size_t end = result_.text.size() - std::min(hold, result_.text.size());
-    if (end > said) on_text(std::string_view(result_.text).substr(said, end - said));
+    if (end > said && is_new) on_text(std::string_view(result_.text).substr(said, end - said));
     said = std::max(said, end);
   };
   const auto start = Clock::now();
@@ -230,23 +246,29 @@ Status Answering::generate(const std::function<void(std::string_view)>& on_text,
   if (parts_.draft != nullptr) ahead.use_draft(*parts_.draft, request_.gate);
   std::span<const float> logits = logits_;
   for (int i = 0; i < request_.max_tokens; ++i) {
-    const auto chosen = ahead.choose(sampler, logits, stop_);
-    if (chosen.status().code() == Code::Cancelled) {
-      result_.stopped = true;
-      break;
+    const bool is_new = static_cast<size_t>(i) >= chosen_before;
+    if (is_new) {
+      const auto chosen = ahead.choose(so_far_.sampler, logits, stop_);
+      if (chosen.status().code() == Code::Cancelled) {
+        result_.stopped = true;
+        break;
+      }
+      LL_RETURN_IF_ERROR(chosen.status());
+      so_far_.tokens.push_back(*chosen);
     }
-    LL_RETURN_IF_ERROR(chosen.status());
-    const TokenId next = *chosen;
-    if (i == 0) stats.ttft_ms = ms_since(request_.asked);
+    const TokenId next = so_far_.tokens[static_cast<size_t>(i)];
+    if (i == 0 && is_new) so_far_.ttft_ms = ms_since(request_.asked);
+    stats.ttft_ms = so_far_.ttft_ms;
     if (parts_.tokenizer->ends_answer(next)) break;
     result_.text += stream.push(parts_.tokenizer->decode(next));
     ++stats.decode_tokens;
     const size_t cut = stop_at.empty() || said == 0 ? std::string::npos : result_.text.find(stop_at);
     if (cut != std::string::npos) result_.text.erase(cut);
-    say(cut != std::string::npos);
+    say(cut != std::string::npos, is_new);
     stats.decode_tokens_per_s = 1000.0 * stats.decode_tokens / std::max(ms_since(start), 1e-6);
-    if (on_progress) on_progress(result_);
+    if (on_progress && is_new) on_progress(result_);
     if (cut != std::string::npos || i + 1 == request_.max_tokens) break;
+    if (static_cast<size_t>(i) + 1 <= chosen_before) continue;  // read with the question
     const auto behind = ahead.next(next, stop_);
     if (behind.status().code() == Code::Cancelled) {
       result_.stopped = true;
@@ -258,21 +280,17 @@ Status Answering::generate(const std::function<void(std::string_view)>& on_text,
   stats.guessed_tokens = ahead.guessed();
   stats.accepted_tokens = ahead.accepted();
   result_.text += stream.finish();
-  say(true);
+  say(true, true);
   return {};
 }
 
 Result<AnswerResult> Engine::answer(const DocumentInput& document, const std::filesystem::path& folder,
                                     const AnswerRequest& request, const std::function<void(std::string_view)>& on_text,
                                     const std::function<void(const AnswerResult&)>& on_progress, std::stop_token stop) {
-  bool has_spoken = false;
-  const auto speak = [&](std::string_view text) {
-    has_spoken = true;
-    on_text(text);
-  };
-  return guarded(
-      [&] { return Answering(*this, open_document(document, folder), request, stop).run(speak, on_progress); },
-      [&] { return !has_spoken; });
+  AnswerSoFar so_far(request.sampler);
+  return guarded([&] {
+    return Answering(*this, open_document(document, folder), request, so_far, stop).run(on_text, on_progress);
+  });
 }
 
 }  // namespace longleaf

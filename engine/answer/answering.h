@@ -5,10 +5,24 @@
 
 namespace longleaf {
 
+// What is chosen already when an answer goes on on another device; empty at its beginning.
+struct AnswerSoFar {
+  explicit AnswerSoFar(const SamplerOptions& options) : sampler(options) {}
+  Sampler sampler;
+  std::vector<TokenId> tokens;
+  double ttft_ms = 0;
+};
+
 class Answering {
  public:
-  Answering(Engine& engine, Engine::OpenDocument& document, const AnswerRequest& request, std::stop_token stop)
-      : engine_(engine), parts_(*engine.parts_), document_(document), request_(request), stop_(std::move(stop)) {}
+  Answering(Engine& engine, Engine::OpenDocument& document, const AnswerRequest& request, AnswerSoFar& so_far,
+            std::stop_token stop)
+      : engine_(engine),
+        parts_(*engine.parts_),
+        document_(document),
+        request_(request),
+        so_far_(so_far),
+        stop_(std::move(stop)) {}
 
   Result<AnswerResult> run(const std::function<void(std::string_view)>& on_text,
                            const std::function<void(const AnswerResult&)>& on_progress);
@@ -19,6 +33,7 @@ class Answering {
     size_t entry;
     int position;
   };
+  // The question, and what is answered already.
   std::vector<TokenId> question_tokens(const std::vector<Turn>& history) const;
   std::vector<TokenId> known_tokens() const;
   void choose_leaves(int question_tokens);
@@ -27,6 +42,9 @@ class Answering {
   Status prefill_leaf_kv(const std::vector<TokenId>& question);
   std::vector<Placed> place(int question_tokens) const;
   Status load(const std::vector<Placed>& placed);
+  Status recall(size_t entry);
+  Status load_alone(size_t entry);
+  size_t bytes_to_load(size_t entry) const;
   Status repair(const std::vector<Placed>& placed);
   Status generate(const std::function<void(std::string_view)>& on_text,
                   const std::function<void(const AnswerResult&)>& on_progress);
@@ -38,6 +56,7 @@ class Answering {
   Engine::Parts& parts_;
   Engine::OpenDocument& document_;
   const AnswerRequest& request_;
+  AnswerSoFar& so_far_;
   std::stop_token stop_;
   std::vector<size_t> chosen_;  // entries, in reading order
   std::unique_ptr<Strategy> strategy_;

@@ -46,13 +46,11 @@ Result<double> Engine::question_likelihood_now(const DocumentInput& document, co
   double with = 0, without = 0;
   for (const bool has_leaf : {true, false}) {
     store.truncate(0);
-    LL_ASSIGN_OR_RETURN(const MemoryBlob head, open.file->read(0));
-    LL_RETURN_IF_ERROR(load_entry(entries[0], head, facts_.config, store));
+    LL_RETURN_IF_ERROR(recall_entry(*open.file, 0, facts_.config, store));
     std::vector<kernels::Span> spans = {{0, prefix, 0, 0}};
     if (has_leaf) {
-      LL_ASSIGN_OR_RETURN(const MemoryBlob blob, open.file->read(index));
-      LL_RETURN_IF_ERROR(load_entry(*it, blob, facts_.config, store));
-      spans.push_back({prefix, n, prefix - it->first_position, 0});
+      spans.push_back({store.size(), n, prefix - it->first_position, 0});
+      LL_RETURN_IF_ERROR(recall_entry(*open.file, index, facts_.config, store));
     }
     const SpanStrategy strategy(spans, store.size(), prefix + (has_leaf ? n : 0));
     LL_ASSIGN_OR_RETURN((has_leaf ? with : without),

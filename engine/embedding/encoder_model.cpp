@@ -93,7 +93,8 @@ Result<std::unique_ptr<EncoderModel>> EncoderModel::load(const ModelFile& file, 
 }
 
 Status EncoderModel::read(const ModelFile& file) {
-  Weights weights(file, backend_, memory_);
+  Weights weights(file, memory_);
+  weights.use(backend_);
   const int d = facts_.d_model, ff = facts_.d_ff;
   const auto norm = [&](const std::string& name, Norm& to) -> Status {
     LL_ASSIGN_OR_RETURN(to.weight, weights.vector(name + ".weight", d));

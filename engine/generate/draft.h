@@ -34,7 +34,7 @@ class Draft {
  private:
   Draft(std::unique_ptr<Transformer> transformer, kernels::DType kv)
       : transformer_(std::move(transformer)),
-        store_(transformer_->model().config(), transformer_->model().backend(), kv) {}
+        store_(transformer_->model().config(), transformer_->model().placement(), kv) {}
   Status read(std::span<const TokenId> text, std::stop_token stop);
   Status append(std::span<const TokenId> tokens, std::stop_token stop);
 

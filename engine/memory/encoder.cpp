@@ -193,16 +193,30 @@ Status load_entry(const MemoryEntry& entry, const MemoryBlob& blob, const ModelC
   return {};
 }
 
+KvRunKey run_key(const MemoryFile& file, size_t entry) { return {file.plan().key, entry}; }
+
+Status recall_entry(MemoryFile& file, size_t entry, const ModelConfig& config, KvStore& store) {
+  LL_ASSIGN_OR_RETURN(const bool is_there, store.recall(run_key(file, entry)));
+  if (is_there) return {};
+  LL_ASSIGN_OR_RETURN(const MemoryBlob blob, file.read(entry));
+  const int first_key = store.size();
+  LL_RETURN_IF_ERROR(load_entry(file.plan().entries[entry], blob, config, store));
+  store.keep(run_key(file, entry), first_key);
+  return {};
+}
+
 Result<std::vector<float>> read_and_pool(Transformer& transformer, const std::vector<TokenId>& tokens, KvStore& store,
                                          bool full_depth, std::stop_token stop) {
   const ModelConfig& c = transformer.model().config();
-  const kernels::Backend& b = transformer.model().backend();
   const int probe = std::max(1, c.n_layers / 2) - 1;
   std::vector<double> sum(static_cast<size_t>(c.d_model), 0.0);
   std::vector<float> mean(sum.size());
-  LL_ASSIGN_OR_RETURN(const kernels::Buffer pooled, kernels::Buffer::allocate(b, mean.size() * 4));
-  const LayerTap tap = [&](int layer, kernels::DevicePtr hidden, int n) -> Status {
+  kernels::Buffer pooled;
+  const LayerTap tap = [&](int layer, const kernels::Backend& b, kernels::DevicePtr hidden, int n) -> Status {
     if (layer != probe) return {};
+    if (pooled.data() == nullptr) {
+      LL_ASSIGN_OR_RETURN(pooled, kernels::Buffer::allocate(b, mean.size() * 4));
+    }
     LL_RETURN_IF_ERROR(b.mean_rows(b.self, hidden, n, c.d_model, pooled.data()));
     LL_RETURN_IF_ERROR(b.download(b.self, mean.data(), pooled.data(), mean.size() * 4));
     for (size_t i = 0; i < sum.size(); ++i) sum[i] += double{mean[i]} * n;

@@ -41,6 +41,11 @@ Status encode_document(Transformer& transformer, KvStore& store, MemoryFile& fil
 // Copies an entry's KV behind the last key of `store`. Its keys stay rotated as they were.
 Status load_entry(const MemoryEntry& entry, const MemoryBlob& blob, const ModelConfig& config, KvStore& store);
 
+// The same from what the store keeps, else from the file, and keeps it. REQUIRES: the store ends with a page.
+Status recall_entry(MemoryFile& file, size_t entry, const ModelConfig& config, KvStore& store);
+// What the store keeps it by.
+KvRunKey run_key(const MemoryFile& file, size_t entry);
+
 // Mean of the hidden rows of `tokens` at half depth: the untrained node memory. Appends the tokens to `store`; with
 // `full_depth` false the upper layers are not run and the store must be cut back by the caller.
 Result<std::vector<float>> read_and_pool(Transformer& transformer, const std::vector<TokenId>& tokens, KvStore& store,

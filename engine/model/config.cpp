@@ -1,5 +1,6 @@
 #include "engine/model/config.h"
 
+#include <charconv>
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -155,7 +156,16 @@ uint64_t packed_bytes(const Tensor& tensor, kernels::DType type) {
   return kernels::panel_bytes({type, static_cast<int>(rows), static_cast<int>(tensor.shape[0]), nullptr});
 }
 
+// Of a tensor "blk.N.…"; -1 for others.
+int layer_of(std::string_view name) {
+  constexpr std::string_view kPrefix = "blk.";
+  int layer = -1;
+  if (name.starts_with(kPrefix)) std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), layer);
+  return layer;
+}
+
 void count_weights(const ModelFile& file, ModelConfig& config) {
+  config.layer_bytes.assign(static_cast<size_t>(config.n_layers), 0);
   std::map<std::string, uint64_t> by_format;
   const bool tied = file.tensors().count("output.weight") == 0;
   for (const auto& [name, tensor] : file.tensors()) {
@@ -163,7 +173,10 @@ void count_weights(const ModelFile& file, ModelConfig& config) {
     if (!tensor.type) continue;
     by_format[kernels::name_of(*tensor.type)] += tensor.data.size();
     if (name == "token_embd.weight") config.table_bytes = tensor.data.size();
-    if (tied || name != "token_embd.weight") config.packed_bytes += packed_bytes(tensor, *tensor.type);
+    if (!tied && name == "token_embd.weight") continue;
+    const int layer = layer_of(name);
+    (layer >= 0 && layer < config.n_layers ? config.layer_bytes[static_cast<size_t>(layer)] : config.output_bytes) +=
+        packed_bytes(tensor, *tensor.type);
   }
   uint64_t most = 0;
   for (const auto& [format, bytes] : by_format)

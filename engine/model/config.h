@@ -52,8 +52,10 @@ struct ModelConfig {
 
   std::string weight_format;  // the format most weights have, for people
   uint64_t weight_bytes = 0;  // in the file
-  uint64_t packed_bytes = 0;  // of the matrices, as the CPU keeps them in memory
-  uint64_t table_bytes = 0;   // of the embeddings, which are looked up in the file
+  // Of the matrices, as the CPU keeps them in memory; cards take the same within a percent.
+  std::vector<uint64_t> layer_bytes;  // (n_layers)
+  uint64_t output_bytes = 0;          // of the output matrix, and whatever belongs to no layer
+  uint64_t table_bytes = 0;           // of the embeddings, which are looked up in the file
 };
 
 // Returns Unsupported with the name of what this version cannot run, Corrupt for what is missing or impossible.

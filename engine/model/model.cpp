@@ -11,30 +11,39 @@ using kernels::Weight;
 // Fills a model with the tensors of its file.
 class WeightLoader {
  public:
-  explicit WeightLoader(Model& model)
-      : model_(model), config_(model.config_), weights_(*model.file_, *model.backend_, model.memory_) {}
+  explicit WeightLoader(Model& model) : model_(model), config_(model.config_), weights_(*model.file_, model.memory_) {}
 
   Status load() {
     LL_ASSIGN_OR_RETURN(model_.embedding_, weights_.stored("token_embd.weight", {config_.d_model, config_.n_vocab}));
+    for (const DeviceShare& share : model_.placement_) {
+      weights_.use(*share.backend);
+      Model::Rotations& rotations = model_.inv_freq_.emplace_back();
+      LL_ASSIGN_OR_RETURN(rotations.global, weights_.numbers(config_.rope_inv_freq));
+      LL_ASSIGN_OR_RETURN(rotations.local, weights_.numbers(config_.local_rope_inv_freq));
+      for (int i = 0; i < share.n_layers; ++i) LL_RETURN_IF_ERROR(load_layer());
+    }
+    assert(static_cast<int>(model_.layers_.size()) == config_.n_layers);
+    LL_RETURN_IF_ERROR(load_output());
+    return weights_.check_biases();
+  }
+
+ private:
+  Status load_output() {
     const bool tied = !weights_.has("output.weight");
     LL_ASSIGN_OR_RETURN(model_.output_, weights_.matrix(tied ? "token_embd.weight" : "output.weight", config_.n_vocab,
                                                         config_.d_model));
     LL_ASSIGN_OR_RETURN(model_.output_norm_, norm("output_norm.weight", config_.d_model));
-    for (int i = 0; i < config_.n_layers; ++i) {
-      prefix_ = "blk." + std::to_string(i) + ".";
-      model_.layers_.emplace_back();
-      LL_RETURN_IF_ERROR(load_norms(model_.layers_.back()));
-      LL_RETURN_IF_ERROR(load_attention(model_.layers_.back()));
-      LL_RETURN_IF_ERROR(config_.n_experts > 0 ? load_experts(model_.layers_.back())
-                                               : load_feed_forward(model_.layers_.back()));
-    }
-    LL_RETURN_IF_ERROR(weights_.check_biases());
-    LL_ASSIGN_OR_RETURN(model_.inv_freq_, weights_.numbers(config_.rope_inv_freq));
-    LL_ASSIGN_OR_RETURN(model_.local_inv_freq_, weights_.numbers(config_.local_rope_inv_freq));
     return {};
   }
 
- private:
+  Status load_layer() {
+    prefix_ = "blk." + std::to_string(model_.layers_.size()) + ".";
+    LayerWeights& w = model_.layers_.emplace_back();
+    LL_RETURN_IF_ERROR(load_norms(w));
+    LL_RETURN_IF_ERROR(load_attention(w));
+    return config_.n_experts > 0 ? load_experts(w) : load_feed_forward(w);
+  }
+
   Status load_norms(LayerWeights& w) {
     const Architecture& a = *config_.architecture;
     const int d = config_.d_model, q = config_.n_heads * config_.head_dim, kv = config_.n_kv_heads * config_.head_dim;
@@ -127,20 +136,33 @@ class WeightLoader {
 
 Result<std::shared_ptr<const Model>> Model::load(std::shared_ptr<const ModelFile> file,
                                                  const kernels::Backend& backend) {
-  auto config = read_model_config(*file);
-  if (!config.ok()) return config.status();
+  LL_ASSIGN_OR_RETURN(ModelConfig config, read_model_config(*file));
+  const Placement placement = {{&backend, config.n_layers}};
+  return load(std::move(file), std::move(config), placement);
+}
+
+Result<std::shared_ptr<const Model>> Model::load(std::shared_ptr<const ModelFile> file, const Placement& placement) {
+  LL_ASSIGN_OR_RETURN(ModelConfig config, read_model_config(*file));
+  return load(std::move(file), std::move(config), placement);
+}
+
+Result<std::shared_ptr<const Model>> Model::load(std::shared_ptr<const ModelFile> file, ModelConfig config,
+                                                 const Placement& placement) {
   std::shared_ptr<Model> model(new Model);
-  model->config_ = std::move(*config);
+  model->config_ = std::move(config);
   model->file_ = std::move(file);
-  model->backend_ = &backend;
+  model->placement_ = placement;
   LL_RETURN_IF_ERROR(WeightLoader(*model).load());
   model->fingerprint_ = fingerprint_of(*model->file_);
   model->file_->release();
   return std::shared_ptr<const Model>(std::move(model));
 }
 
-kernels::DevicePtr Model::inv_freq(RopeKind kind) const {
-  return kind == RopeKind::Global ? inv_freq_.data() : kind == RopeKind::Local ? local_inv_freq_.data() : nullptr;
+kernels::DevicePtr Model::inv_freq(size_t share, RopeKind kind) const {
+  const Rotations& rotations = inv_freq_[share];
+  return kind == RopeKind::Global  ? rotations.global.data()
+         : kind == RopeKind::Local ? rotations.local.data()
+                                   : nullptr;
 }
 
 }  // namespace longleaf

@@ -1,4 +1,5 @@
-// A language model's weights on a device, as a GGUF file gives them. Immutable after load; const methods: any thread.
+// A language model's weights on its devices, as a GGUF file gives them. Immutable after load; const methods: any
+// thread.
 #pragma once
 
 #include <memory>
@@ -25,21 +26,32 @@ struct LayerWeights {
   std::vector<Expert> experts;
 };
 
+// Layers in a row that one device computes.
+struct DeviceShare {
+  const kernels::Backend* backend = nullptr;
+  int n_layers = 0;
+};
+// Every layer once, in the order they run. The last device has the output matrix too.
+using Placement = std::vector<DeviceShare>;
+
 class Model {
  public:
-  // Reads and checks the description, then packs the weights for `backend`, which must outlive the model.
+  // Reads and checks the description, then packs the weights for the devices, which must outlive the model.
   // Returns Unsupported with the architecture's or format's name, Corrupt for missing or misshapen tensors, NoMemory.
+  // REQUIRES: the layers placed are those of the model.
+  static Result<std::shared_ptr<const Model>> load(std::shared_ptr<const ModelFile> file, const Placement& placement);
+  // The whole model on one device.
   static Result<std::shared_ptr<const Model>> load(std::shared_ptr<const ModelFile> file,
                                                    const kernels::Backend& backend);
 
   const ModelConfig& config() const { return config_; }
   const ModelFile& file() const { return *file_; }
-  const kernels::Backend& backend() const { return *backend_; }
+  const Placement& placement() const { return placement_; }
   const kernels::Weight& embedding() const { return embedding_; }
   const kernels::PackedWeight& output() const { return output_; }
   kernels::DevicePtr output_norm() const { return output_norm_; }
-  // nullptr for RopeKind::None.
-  kernels::DevicePtr inv_freq(RopeKind kind) const;
+  // On the device of that share; nullptr for RopeKind::None.
+  kernels::DevicePtr inv_freq(size_t share, RopeKind kind) const;
   const std::vector<LayerWeights>& layers() const { return layers_; }
 
   // Changes when anything that the memory of a document depends on changes: weights, tokenizer, shapes.
@@ -48,14 +60,19 @@ class Model {
  private:
   friend class WeightLoader;
   Model() = default;
+  static Result<std::shared_ptr<const Model>> load(std::shared_ptr<const ModelFile> file, ModelConfig config,
+                                                   const Placement& placement);
 
   ModelConfig config_;
   std::shared_ptr<const ModelFile> file_;
-  const kernels::Backend* backend_ = nullptr;
+  Placement placement_;
   kernels::Weight embedding_;
   kernels::PackedWeight output_;
   kernels::DevicePtr output_norm_ = nullptr;
-  kernels::Buffer inv_freq_, local_inv_freq_;
+  struct Rotations {
+    kernels::Buffer global, local;
+  };
+  std::vector<Rotations> inv_freq_;      // per share
   std::vector<kernels::Buffer> memory_;  // of the packed weights
   std::vector<LayerWeights> layers_;
   uint64_t fingerprint_ = 0;

@@ -35,8 +35,8 @@ Weight Weights::rows(const Weight& w, int first, int n) {
 }
 
 Result<PackedWeight> Weights::packed(const Weight& w) {
-  LL_ASSIGN_OR_RETURN(Buffer buffer, Buffer::allocate(backend_, backend_.packed_bytes(backend_.self, w)));
-  LL_RETURN_IF_ERROR(backend_.pack(backend_.self, w, buffer.data()));
+  LL_ASSIGN_OR_RETURN(Buffer buffer, Buffer::allocate(*backend_, backend_->packed_bytes(backend_->self, w)));
+  LL_RETURN_IF_ERROR(backend_->pack(backend_->self, w, buffer.data()));
   file_.release({w.data, static_cast<size_t>(w.rows) * kernels::row_bytes(w.type, w.cols)});
   memory_.push_back(std::move(buffer));
   return PackedWeight{w.type, w.rows, w.cols, memory_.back().data()};
@@ -69,8 +69,8 @@ Result<DevicePtr> Weights::optional_vector(const std::string& name, int n) {
 
 Result<Buffer> Weights::numbers(const std::vector<float>& values) const {
   if (values.empty()) return Buffer();
-  LL_ASSIGN_OR_RETURN(Buffer buffer, Buffer::allocate(backend_, values.size() * 4));
-  LL_RETURN_IF_ERROR(backend_.upload(backend_.self, buffer.data(), values.data(), buffer.bytes()));
+  LL_ASSIGN_OR_RETURN(Buffer buffer, Buffer::allocate(*backend_, values.size() * 4));
+  LL_RETURN_IF_ERROR(backend_->upload(backend_->self, buffer.data(), values.data(), buffer.bytes()));
   return buffer;
 }
 

@@ -14,8 +14,9 @@ namespace longleaf {
 class Weights {
  public:
   // All must outlive the object. `memory` takes what is allocated.
-  Weights(const ModelFile& file, const kernels::Backend& backend, std::vector<kernels::Buffer>& memory)
-      : file_(file), backend_(backend), memory_(memory) {}
+  Weights(const ModelFile& file, std::vector<kernels::Buffer>& memory) : file_(file), memory_(memory) {}
+  // What is loaded from now on goes to this device. REQUIRES: called before anything is loaded.
+  void use(const kernels::Backend& backend) { backend_ = &backend; }
 
   bool has(const std::string& name) const { return file_.tensors().count(name) > 0; }
   // A tensor as the file has it; all dimensions but the innermost become rows.
@@ -35,7 +36,7 @@ class Weights {
 
  private:
   const ModelFile& file_;
-  const kernels::Backend& backend_;
+  const kernels::Backend* backend_ = nullptr;
   std::vector<kernels::Buffer>& memory_;
   std::set<std::string> used_;  // biases
 };

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "engine/transformer/transformer.h"
+#include "engine/transformer/stage.h"
 
 namespace longleaf {
 namespace {
@@ -42,9 +42,9 @@ std::vector<Share> distribute(const std::vector<float>& scores, int n_tokens, in
 }  // namespace
 
 // normed → normed. Experts run in order of their number, so a token's sum does not depend on the batch.
-Status Transformer::experts(const LayerWeights& w, int n) {
-  const ModelConfig& c = model_->config();
-  const Backend& b = model_->backend();
+Status Stage::experts(const LayerWeights& w, int n) {
+  const ModelConfig& c = model_.config();
+  const Backend& b = backend_;
   LL_RETURN_IF_ERROR(multiply({{w.router, nullptr, gate_.data()}}, normed_, n));
   std::vector<float> scores(static_cast<size_t>(n) * static_cast<size_t>(c.n_experts));
   LL_RETURN_IF_ERROR(b.download(b.self, scores.data(), gate_.data(), scores.size() * 4));

@@ -1,4 +1,4 @@
-// Keys and values of one token sequence, all layers, in pages of kPageTokens tokens on a device.
+// Keys and values of one token sequence, all layers, in pages of kPageTokens tokens on the devices of its model.
 // Keys lie rotated at the position their token had when it was written.
 // Not thread-safe: one thread owns it.
 #pragma once
@@ -9,13 +9,18 @@
 
 #include "engine/base/status.h"
 #include "engine/model/model.h"
+#include "engine/transformer/kv_pool.h"
 
 namespace longleaf {
 
 class KvStore {
  public:
-  // type  F32 or F16. `backend` must outlive the store.
-  KvStore(const ModelConfig& config, const kernels::Backend& backend, kernels::DType type);
+  // `type` F32 or F16. The devices must outlive the store.
+  //   most_tokens  that runs may be kept for, together with the sequence itself
+  KvStore(const ModelConfig& config, const Placement& placement, kernels::DType type, int most_tokens = 0);
+  // All layers on one device.
+  KvStore(const ModelConfig& config, const kernels::Backend& backend, kernels::DType type)
+      : KvStore(config, Placement{{&backend, config.n_layers}}, type) {}
 
   int size() const { return static_cast<int>(positions_.size()); }
   kernels::DType type() const { return type_; }
@@ -25,8 +30,15 @@ class KvStore {
   // Makes room behind the last key and records the positions of what will be written there.
   // Returns NoMemory; the store is then as before.
   Status append(std::span<const int32_t> positions);
-  // Forgets keys from `size` on. Pages are kept for reuse.
+  // Forgets keys from `size` on; their pages can be used again. REQUIRES: `size` does not cut a run that is kept.
   void truncate(int size);
+
+  // Keeps the keys from `first_key` on for `recall`, also when the store forgets them. They begin on a page, must not
+  // be written again, and what comes behind them begins on a new page: keys between have no meaning.
+  void keep(const KvRunKey& key, int first_key);
+  // Appends the run if it is still kept; else false. REQUIRES: the store ends with a page.
+  Result<bool> recall(const KvRunKey& key);
+  bool keeps(const KvRunKey& key) const { return pool_.has(key); }
 
   kernels::KvView view(int layer) const;
 
@@ -40,17 +52,27 @@ class KvStore {
   static size_t bytes_per_token(const ModelConfig& config, kernels::DType type);
 
  private:
-  Status grow(int n_tokens);
-  Status staging(int n_tokens) const;
+  // What one device has of every page.
+  struct Part {
+    const kernels::Backend* backend;
+    int first_layer, n_layers;
+    kernels::Buffer page_table;
+    mutable kernels::Buffer staging;  // K rows, then V rows, on their way to or from the host
+  };
+  const Part& part_of(int layer) const;
+  Status attach(const std::vector<int>& pages);
+  Status send_table(size_t device);
+  void drop_pages(size_t n_left);
+  Status staging(const Part& part, int n_tokens) const;
+  void end_page();
 
-  const kernels::Backend* backend_;
   kernels::DType type_;
-  int n_layers_, n_kv_heads_, head_dim_;
+  int n_kv_heads_, head_dim_;
   size_t row_bytes_, layer_bytes_;
   std::vector<int32_t> positions_;
-  std::vector<kernels::Buffer> pages_;
-  kernels::Buffer page_table_;
-  mutable kernels::Buffer staging_;  // K rows, then V rows, on their way to or from the host
+  std::vector<Part> parts_;
+  KvPool pool_;
+  std::vector<int> pages_;
 };
 
 }  // namespace longleaf

@@ -179,8 +179,11 @@ Status Device::attach() { return driver_.status(driver_.set_context(context_), "
 
 MemoryInfo Device::memory() {
   MemoryInfo info = memory_;
-  size_t total = 0;
-  if (!attach().ok() || driver_.free_memory(&info.free_bytes, &total) != kSuccess) info.free_bytes = 0;
+  size_t free = 0, total = 0;
+  if (attach().ok() && driver_.free_memory(&free, &total) == kSuccess) {
+    info.free_bytes = free;
+    info.other_bytes = total - std::min(total, free + info.used_bytes);
+  }
   if (limit_bytes_ != 0)
     info.free_bytes = std::min(info.free_bytes, limit_bytes_ - std::min(limit_bytes_, info.used_bytes));
   return info;

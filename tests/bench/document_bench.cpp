@@ -59,7 +59,7 @@ int main(int argc, char** argv) {
   options.device = argv[2];
   auto engine = Engine::load(argv[1], options);
   if (!engine.ok()) return failed(engine.status());
-  const auto stated = (*engine)->facts().needed_bytes - (*engine)->facts().config.table_bytes;
+  const auto stated = (*engine)->memory_use().stated_device_bytes;
   std::printf(
       "%s, loaded in %.0f ms, %zu MiB stated\n\n| tokens | encoded tokens/s | TTFT ms, first | median of %d | "
       "peak MiB on the device |\n|---|---|---|---|---|\n",

@@ -33,7 +33,7 @@ T must(Result<T> result) {
 
 // Log probabilities of all tokens behind each of ids[first …], one row per token.
 std::vector<std::vector<double>> predictions(Transformer& transformer, std::span<const TokenId> ids, size_t first) {
-  KvStore store(transformer.model().config(), transformer.model().backend(), kernels::DType::F32);
+  KvStore store(transformer.model().config(), transformer.model().placement(), kernels::DType::F32);
   const DenseStrategy dense;
   std::vector<std::vector<double>> rows;
   std::vector<float> logits;

@@ -11,6 +11,7 @@
 
 #include "engine/compute_device.h"
 #include "engine/transformer/transformer.h"
+#include "kernels/cuda_backend.h"
 
 using namespace longleaf;
 
@@ -79,7 +80,7 @@ void print(const char* what, int n, std::vector<double> rates) {
 // Tokens per second of one prefill of `n` tokens, or of `n` single tokens behind `behind`.
 double run(Transformer& transformer, int n, int behind, bool decode) {
   const ModelConfig& config = transformer.model().config();
-  KvStore store(config, transformer.model().backend(), kernels::DType::F16);
+  KvStore store(config, transformer.model().placement(), kernels::DType::F16);
   std::vector<float> logits;
   const auto ids = prompt(n + behind, config.n_vocab);
   const std::span all(ids);
@@ -111,16 +112,22 @@ int main(int argc, char** argv) {
   DeviceRequest request;
   request.name = s.device;
   request.n_threads = s.threads;
-  auto device = open_device(request);
-  if (!device.ok()) return std::printf("%s\n", device.status().message().c_str()), 1;
-  const kernels::BackendPtr& backend = device->backend;
   const auto start = std::chrono::steady_clock::now();
   auto file = ModelFile::open(s.model);
-  auto model = file.ok() ? Model::load(*file, *backend) : Result<std::shared_ptr<const Model>>(file.status());
+  if (!file.ok()) return std::printf("%s\n", file.status().message().c_str()), 1;
+  auto config = read_model_config(**file);
+  if (!config.ok()) return std::printf("%s\n", config.status().message().c_str()), 1;
+  int most_tokens = s.behind + s.decode;
+  for (int n : s.prefill) most_tokens = std::max(most_tokens, n);
+  request.needs =
+      needs_of(*config, KvStore::bytes_per_token(*config, kernels::DType::F16), most_tokens, kernels::kCudaBatchTokens);
+  auto devices = open_devices(request);
+  if (!devices.ok()) return std::printf("%s\n", devices.status().message().c_str()), 1;
+  auto model = Model::load(*file, devices->placement());
   if (!model.ok()) return std::printf("%s\n", model.status().message().c_str()), 1;
   auto transformer = Transformer::create(*model);
   if (!transformer.ok()) return std::printf("%s\n", transformer.status().message().c_str()), 1;
-  std::printf("%s, %s, loaded in %.2f s\n", backend->name.c_str(), (*model)->config().weight_format.c_str(),
+  std::printf("%s, %s, loaded in %.2f s\n", devices->name().c_str(), (*model)->config().weight_format.c_str(),
               seconds(start));
   run(**transformer, 16, 0, false);  // first touch
   for (int n : s.prefill) {

@@ -33,7 +33,7 @@ DeviceRequest request(const std::string& name) {
 
 // What is said when the card is asked for by name.
 std::string refusal(const std::string& name = "cuda") {
-  const auto device = open_device(request(name));
+  const auto device = open_devices(request(name));
   return device.ok() ? "" : device.status().message();
 }
 
@@ -44,8 +44,9 @@ struct Rig {
   std::unique_ptr<Engine> engine;
   DocumentInput document;
 
-  explicit Rig(const std::string& device) {
+  explicit Rig(const std::string& device, int layers = 2) {
     RandomModel model;
+    model.layers = layers;
     const auto path = folder / "model.gguf";
     std::ofstream(path, std::ios::binary) << random_model_gguf(model);
     EngineOptions options;
@@ -68,13 +69,19 @@ struct Rig {
           {10 + i, 1, true, 30, std::string(40 + 7 * leaf, static_cast<char>('a' + i)) + " speaks of pumps.\n\n"});
     }
   }
-  Result<AnswerResult> ask(Evidence evidence) {
+  Result<AnswerResult> ask(Evidence evidence, const std::function<void(std::string_view)>& on_text = nullptr,
+                           float temperature = 0) {
     AnswerRequest question;
     question.question = "Which leaf?";
     question.leaves = {10, 12};
     question.evidence = evidence;
-    question.max_tokens = 12;
-    return engine->answer(document, folder / "memory", question, [](std::string_view) {}, nullptr, {});
+    question.max_tokens = on_text ? 80 : 12;  // more than a page
+    question.sampler.temperature = temperature;
+    return engine->answer(document, folder / "memory", question,
+                          [&](std::string_view text) {
+                            if (on_text) on_text(text);
+                          },
+                          nullptr, {});
   }
 };
 
@@ -83,30 +90,30 @@ struct Rig {
 TEST(without_a_driver_the_processor_computes_and_says_why) {
   DeviceRequest r;
   r.gpu.library = "/nowhere/libcuda.so.1";
-  const auto device = open_device(r);
+  const auto device = open_devices(r);
   REQUIRE_OK(device);
-  CHECK(!device->is_gpu);
-  CHECK_EQ(device->why_no_gpu,
+  CHECK(!device->has_gpu());
+  CHECK_EQ(device->note,
            "No NVIDIA driver is installed (/nowhere/libcuda.so.1 is missing); install NVIDIA's driver to compute on an "
            "NVIDIA card");
   r.name = "cuda";
-  const auto card = open_device(r);
-  CHECK(!card.ok() && card.status().code() == Code::Unsupported && card.status().message() == device->why_no_gpu);
+  const auto card = open_devices(r);
+  CHECK(!card.ok() && card.status().code() == Code::Unsupported && card.status().message() == device->note);
   r.name = "cpu";
-  CHECK(open_device(r)->why_no_gpu.empty());
+  CHECK(open_devices(r)->note.empty());
 }
 
 TEST(a_library_that_is_no_driver_is_told_from_a_driver) {
   DeviceRequest r;
   r.name = "cuda";
   r.gpu.library = "libm.so.6";
-  const auto device = open_device(r);
+  const auto device = open_devices(r);
   CHECK(!device.ok() && contains(device.status().message(), "too old (it lacks cuInit)"));
 }
 
 TEST(a_device_that_is_none_is_refused) {
   for (const char* name : {"", "gpu", "cuda:", "cuda0", "CPU"}) {
-    const auto device = open_device(request(name));
+    const auto device = open_devices(request(name));
     CHECK(!device.ok() && device.status().code() == Code::Invalid);
   }
 }
@@ -134,29 +141,84 @@ TEST(a_build_without_kernels_says_so) {
   if (!kernels::cuda::embedded_images().empty()) return;
   DeviceRequest r = request("cuda");
   r.gpu.images = {};
-  const auto device = open_device(r);
+  const auto device = open_devices(r);
   CHECK(!device.ok() && contains(device.status().message(), "This build has no kernels for GPUs"));
 }
 
 TEST(cards_are_chosen_by_number_and_by_uuid) {
   Emulator emulator;
   emulator.settings.cards = 2;
-  CHECK_EQ(open_device(request("cuda:1"))->backend->name, "Emulated 1, 16 GiB");
-  CHECK_EQ(open_device(request("cuda:GPU-10111213-1415-1617-1819-1a1b1c1d1e1f"))->backend->name, "Emulated 1, 16 GiB");
-  CHECK_EQ(open_device(request("cuda"))->backend->name, "Emulated 0, 16 GiB");
+  CHECK_EQ(open_devices(request("cuda:1"))->name(), "Emulated 1, 16 GiB");
+  CHECK_EQ(open_devices(request("cuda:GPU-10111213-1415-1617-1819-1a1b1c1d1e1f"))->name(), "Emulated 1, 16 GiB");
+  CHECK_EQ(open_devices(request("cuda"))->name(), "Emulated 0, 16 GiB");
   CHECK_EQ(refusal("cuda:2"), "There is no NVIDIA card 2; longleaf-cli doctor names those that are there");
 }
 
-TEST(a_model_that_does_not_fit_on_the_card_is_left_to_the_processor) {
+// Ten layers of 8 MiB; 18 MiB behind them and 2 MiB for each device that computes.
+DeviceRequest request_of_100_mib(const std::string& name) {
+  DeviceRequest r = request(name);
+  r.needs.layer_bytes.assign(10, uint64_t{8} << 20);
+  r.needs.output_bytes = uint64_t{18} << 20;
+  r.needs.workspace_bytes = uint64_t{2} << 20;
+  return r;
+}
+
+std::vector<int> layers(const ComputeDevices& devices) {
+  std::vector<int> all;
+  for (const auto& device : devices.all) all.push_back(device.is_gpu ? device.n_layers : -device.n_layers);
+  return all;
+}
+
+TEST(a_card_takes_the_layers_it_has_room_for_and_the_processor_the_rest) {
   Emulator emulator;
-  emulator.settings.memory_bytes = size_t{100} << 20;
-  DeviceRequest r = request("auto");
-  r.needed_bytes = uint64_t{90} << 20;
-  CHECK(open_device(r)->is_gpu);
-  r.needed_bytes = uint64_t{110} << 20;
-  const auto device = open_device(r);
-  CHECK(!device->is_gpu);
-  CHECK(contains(device->why_no_gpu, "needs 110 MiB and Emulated 0, 0 GiB has 100 MiB free"));
+  emulator.settings.memory_bytes = size_t{107} << 20;  // a sixteenth of it is left free
+  for (const char* name : {"auto", "cuda"}) {
+    CHECK(layers(*open_devices(request_of_100_mib(name))) == std::vector<int>{10});
+    emulator.settings.taken_bytes = size_t{40} << 20;
+    const auto devices = open_devices(request_of_100_mib(name));
+    REQUIRE_OK(devices);
+    CHECK(layers(*devices) == (std::vector<int>{-5, 5}));
+    CHECK(contains(devices->name(), "Emulated 0, 0 GiB (5 layers) + CPU"));
+    CHECK_EQ(devices->note,
+             "5 of 10 layers run on the processor: the model needs 100 MiB and Emulated 0, 0 GiB has 62 MiB for it; "
+             "close other programs or choose a smaller model");
+    emulator.settings.taken_bytes = 0;
+  }
+}
+
+TEST(a_card_without_room_for_a_layer_leaves_the_model_to_the_processor) {
+  Emulator emulator;
+  emulator.settings.memory_bytes = size_t{29} << 20;
+  const auto devices = open_devices(request_of_100_mib("auto"));
+  REQUIRE_OK(devices);
+  CHECK(layers(*devices) == std::vector<int>{-10});
+  CHECK(contains(devices->note, "needs 100 MiB and Emulated 0, 0 GiB has 27 MiB for it"));
+  const auto named = open_devices(request_of_100_mib("cuda"));
+  CHECK(!named.ok() && named.status().code() == Code::NoMemory);
+  CHECK(contains(named.status().message(), "No layer of the model fits on the card"));
+}
+
+TEST(a_limit_counts_like_a_smaller_card) {
+  Emulator emulator;
+  DeviceRequest r = request_of_100_mib("auto");
+  r.limit_bytes = size_t{67} << 20;
+  CHECK(layers(*open_devices(r)) == (std::vector<int>{-5, 5}));
+}
+
+TEST(two_cards_share_what_is_too_large_for_one) {
+  Emulator emulator;
+  emulator.settings.cards = 2;
+  emulator.settings.memory_bytes = size_t{70} << 20;
+  emulator.settings.taken_bytes = size_t{20} << 20;
+  for (const char* name : {"auto", "cuda:1,cuda:0"}) {
+    const auto devices = open_devices(request_of_100_mib(name));
+    REQUIRE_OK(devices);
+    CHECK(layers(*devices) == (std::vector<int>{5, 5}));  // the one with more room has the last layers
+    CHECK(devices->note.empty());
+    CHECK(contains(devices->name(), "Emulated 1, 0 GiB (5 layers) + Emulated 0, 0 GiB (5 layers)"));
+  }
+  CHECK(refusal("cuda:0,cuda:0") != "");
+  CHECK(refusal("cuda:0,,cuda:1") != "");
 }
 
 TEST(a_card_and_the_processor_give_the_same_answers) {
@@ -176,6 +238,71 @@ TEST(a_card_and_the_processor_give_the_same_answers) {
   CHECK(card.engine->memory_use().device_bytes > 0);
 }
 
+TEST(a_model_on_card_and_processor_gives_the_answers_of_one) {
+  Emulator emulator;
+  Rig processor("cpu", 4);
+  const uint64_t all = Rig("cuda", 4).engine->memory_use().stated_device_bytes;
+  emulator.settings.cards = 2;
+  emulator.settings.memory_bytes = all * 7 / 8;
+  Rig split("cuda", 4), cards("auto", 4);
+  REQUIRE(processor.engine != nullptr && split.engine != nullptr && cards.engine != nullptr);
+  CHECK(contains(split.engine->device(), "Emulated 0, 0 GiB (") && contains(split.engine->device(), "CPU"));
+  CHECK(contains(split.engine->device_note(), "of 4 layers run on the processor: the model needs"));
+  CHECK(contains(cards.engine->device(), "Emulated 0, 0 GiB (") && contains(cards.engine->device(), "Emulated 1"));
+  CHECK(cards.engine->device_note().empty());
+  for (Rig* rig : {&processor, &split})
+    CHECK(rig->engine->encode(rig->document, rig->folder / "memory", nullptr, {}).ok());
+  const auto text = [](Rig& rig, Evidence evidence) {
+    const auto answer = rig.ask(evidence);
+    return answer.ok() ? answer->text : answer.status().message();
+  };
+  CHECK_EQ(text(split, Evidence::LeafKv), text(processor, Evidence::LeafKv));
+  CHECK_EQ(text(cards, Evidence::Exact), text(processor, Evidence::Exact));
+}
+
+TEST(a_card_holds_what_was_stated_before_loading) {
+  Emulator emulator;
+  Rig rig("cuda");
+  REQUIRE(rig.engine != nullptr);
+  CHECK(rig.engine->encode(rig.document, rig.folder / "memory", nullptr, {}).ok());
+  CHECK(rig.ask(Evidence::LeafKv).ok());
+  emulator.settings.taken_bytes = size_t{1} << 30;
+  const MemoryUse use = rig.engine->memory_use();
+  CHECK(use.device_bytes > 0 && use.peak_device_bytes >= use.device_bytes);
+  CHECK(use.peak_device_bytes <= use.stated_device_bytes + (uint64_t{1} << 20));
+  CHECK_EQ(use.other_device_bytes, uint64_t{1} << 30);
+  CHECK_EQ(use.total_device_bytes, uint64_t{16} << 30);
+}
+
+TEST(an_answer_that_fills_the_card_goes_on_on_the_processor) {
+  Emulator emulator;
+  for (const float temperature : {0.0f, 1.0f}) {
+    emulator.settings = {};
+    Rig processor("cpu"), rig("auto");
+    REQUIRE(processor.engine != nullptr && rig.engine != nullptr);
+    std::string expected, said;
+    REQUIRE_OK(processor.ask(
+        Evidence::Exact, [&](std::string_view text) { expected += text; }, temperature));
+    CHECK(expected.size() > 60);
+    size_t before = 0;
+    const auto answer = rig.ask(
+        Evidence::Exact,
+        [&](std::string_view text) {
+          said += text;
+          if (said.size() < 5 || before > 0) return;
+          before = said.size();
+          emulator.settings.taken_bytes = emulator.settings.memory_bytes;
+        },
+        temperature);
+    REQUIRE_OK(answer);
+    CHECK_EQ(said, expected);
+    CHECK_EQ(answer->text, expected);
+    CHECK(before > 0 && before < said.size());
+    CHECK(contains(rig.engine->device(), "CPU"));
+    CHECK(contains(rig.engine->device_note(), "not enough memory on the GPU"));
+  }
+}
+
 TEST(a_card_that_stops_ends_one_request_and_is_replaced_by_the_processor_the_second_time) {
   Emulator emulator;
   Rig rig("auto");
@@ -193,7 +320,7 @@ TEST(a_card_that_stops_ends_one_request_and_is_replaced_by_the_processor_the_sec
     CHECK_EQ(after->text, before->text);
   }
   CHECK(contains(rig.engine->device(), "CPU"));
-  CHECK(contains(rig.engine->why_no_gpu(), "The GPU stopped 2 times"));
+  CHECK(contains(rig.engine->device_note(), "The GPU stopped 2 times"));
 }
 
 TEST(a_card_that_fails_while_a_model_is_loaded_is_stepped_down_from) {
@@ -207,7 +334,7 @@ TEST(a_card_that_fails_while_a_model_is_loaded_is_stepped_down_from) {
     Rig rig("auto");
     REQUIRE(rig.engine != nullptr);
     CHECK(contains(rig.engine->device(), "CPU"));
-    CHECK(contains(rig.engine->why_no_gpu(), lost ? "The GPU stopped" : "not enough memory on the GPU"));
+    CHECK(contains(rig.engine->device_note(), lost ? "The GPU stopped" : "not enough memory on the GPU"));
     CHECK(rig.ask(Evidence::Exact).ok());
   }
 }
@@ -238,15 +365,15 @@ TEST(a_card_that_is_full_leaves_the_question_to_the_processor) {
   const auto answer = rig.ask(Evidence::Exact);
   REQUIRE_OK(answer);
   CHECK(contains(rig.engine->device(), "CPU"));
-  CHECK(contains(rig.engine->why_no_gpu(), "not enough memory on the GPU"));
+  CHECK(contains(rig.engine->device_note(), "not enough memory on the GPU"));
 }
 
 TEST(auto_takes_the_first_card_with_room) {
   Emulator emulator;
   emulator.settings.cards = 2;
-  emulator.settings.first_card_bytes = size_t{50} << 20;
-  DeviceRequest r = request("auto");
-  r.needed_bytes = uint64_t{90} << 20;
-  const auto device = open_device(r);
-  CHECK(device->is_gpu && contains(device->backend->name, "Emulated 1"));
+  emulator.settings.memory_bytes = size_t{110} << 20;
+  emulator.settings.taken_bytes = size_t{50} << 20;
+  const auto devices = open_devices(request_of_100_mib("auto"));
+  REQUIRE_OK(devices);
+  CHECK_EQ(devices->name(), "Emulated 1, 0 GiB");
 }

@@ -4,11 +4,8 @@
 #include <cstring>
 #include <limits>
 
-#include "engine/engine.h"
 #include "kernels/cpu_backend.h"
-#include "tests/support/check.h"
-#include "tests/support/random_model.h"
-#include "tests/support/temporary_folder.h"
+#include "tests/support/memory_rig.h"
 
 using namespace longleaf;
 using namespace longleaf::test;
@@ -16,64 +13,6 @@ using kernels::DType;
 using kernels::Span;
 
 namespace {
-
-DocumentInput document(int leaves, int bytes_per_leaf = 90) {
-  DocumentInput d{"doc", 1, "A manual", {{1, 0, false, 0, ""}}};
-  for (int i = 0; i < leaves; ++i) {
-    if (i % 3 == 0) d.nodes.push_back({1000 + i, 1, false, 0, ""});
-    std::string text = "Leaf " + std::to_string(i) + ": ";
-    while (static_cast<int>(text.size()) < bytes_per_leaf)
-      text += static_cast<char>('a' + (i * 7 + static_cast<int>(text.size()) * 5) % 26);
-    d.nodes.push_back({10 + i, 1000 + i / 3 * 3, true, 30, text + "\n\n"});
-  }
-  return d;
-}
-
-struct Rig {
-  TemporaryFolder folder;
-  std::unique_ptr<Engine> engine;
-  explicit Rig(const RandomModel& model = {}, bool f32 = true) {
-    const auto path = folder / "model.gguf";
-    const std::string bytes = random_model_gguf(model);
-    std::ofstream(path, std::ios::binary) << bytes;
-    auto loaded = Engine::load(
-        path, {.device = "cpu", .n_threads = 2, .memory_limit_bytes = 0, .f32_kv = f32, .draft = {}, .gpu = {}});
-    if (loaded.ok())
-      engine = std::move(*loaded);
-    else
-      fail(__FILE__, __LINE__, loaded.status().message());
-  }
-  std::filesystem::path memory() const { return folder / "memory"; }
-  Status encode(const DocumentInput& d, std::stop_token stop = {}) {
-    const auto report = engine->encode(d, memory(), nullptr, stop);
-    return report.ok() ? Status() : report.status();
-  }
-  AnswerResult ask(const DocumentInput& d, Evidence evidence, std::vector<int64_t> leaves, int repair = 0) {
-    AnswerRequest request;
-    request.question = "Which leaf speaks of pumps?";
-    request.leaves = std::move(leaves);
-    request.evidence = evidence;
-    request.max_tokens = 24;
-    request.evidence_tokens = 1 << 20;
-    request.repair_tokens = repair;
-    auto result = engine->answer(d, memory(), request, [](std::string_view) {}, nullptr, {});
-    if (!result.ok()) return fail(__FILE__, __LINE__, result.status().message()), AnswerResult{};
-    return *result;
-  }
-  std::filesystem::path memory_file() const { return std::filesystem::directory_iterator(memory())->path(); }
-};
-
-std::vector<int64_t> all_leaves(const DocumentInput& d) {
-  std::vector<int64_t> leaves;
-  for (const auto& node : d.nodes)
-    if (node.is_leaf) leaves.push_back(node.key);
-  return leaves;
-}
-
-std::string bytes_of(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
 
 // The engine's parts by themselves, for invariants that look inside.
 struct Parts {
@@ -121,7 +60,7 @@ void copy_keys(const KvStore& from, int first, int n, KvStore& to) {
 
 TEST(with_nothing_pruned_leaf_kv_equals_exact_bit_for_bit) {
   for (bool f32 : {true, false}) {
-    Rig rig({}, f32);
+    MemoryRig rig({}, f32);
     REQUIRE(rig.engine != nullptr);
     const auto d = document(9);
     REQUIRE_OK(rig.encode(d));
@@ -133,7 +72,7 @@ TEST(with_nothing_pruned_leaf_kv_equals_exact_bit_for_bit) {
 }
 
 TEST(a_prefix_of_the_leaves_equals_exact_too) {  // T7a
-  Rig rig;
+  MemoryRig rig;
   REQUIRE(rig.engine != nullptr);
   const auto d = document(9);
   REQUIRE_OK(rig.encode(d));
@@ -141,7 +80,7 @@ TEST(a_prefix_of_the_leaves_equals_exact_too) {  // T7a
 }
 
 TEST(reuse_reads_only_the_question_through_the_model) {
-  Rig rig;
+  MemoryRig rig;
   REQUIRE(rig.engine != nullptr);
   const auto small = document(6), large = [] {
     auto d = document(40);
@@ -209,7 +148,7 @@ TEST(repairing_everything_equals_a_full_prefill_and_nothing_equals_plain_reuse) 
 }
 
 TEST(question_likelihood_from_the_cache_equals_from_scratch) {  // T8
-  Rig rig;
+  MemoryRig rig;
   REQUIRE(rig.engine != nullptr);
   const auto d = document(1);
   REQUIRE_OK(rig.encode(d));
@@ -227,7 +166,7 @@ TEST(question_likelihood_from_the_cache_equals_from_scratch) {  // T8
 TEST(documents_of_many_windows_are_encoded_and_answered) {
   RandomModel model;
   model.context = 600;
-  Rig rig(model);
+  MemoryRig rig(model);
   REQUIRE(rig.engine != nullptr);
   const auto d = document(20);
   REQUIRE_OK(rig.encode(d));
@@ -240,7 +179,7 @@ TEST(documents_of_many_windows_are_encoded_and_answered) {
 TEST(encoding_resumes_and_gives_the_same_file) {
   RandomModel model;
   model.context = 600;
-  Rig rig(model), other(model);
+  MemoryRig rig(model), other(model);
   REQUIRE(rig.engine != nullptr && other.engine != nullptr);
   const auto d = document(14);
   REQUIRE_OK(other.encode(d));
@@ -263,12 +202,12 @@ TEST(encoding_resumes_and_gives_the_same_file) {
 }
 
 TEST(another_text_or_model_makes_the_memory_stale) {
-  Rig rig;
+  MemoryRig rig;
   REQUIRE(rig.engine != nullptr);
   auto d = document(4);
   REQUIRE_OK(rig.encode(d));
   d.nodes.back().text = "Another text.\n\n";
-  Rig fresh;  // the same weights, but nothing remembered of the first text
+  MemoryRig fresh;  // the same weights, but nothing remembered of the first text
   std::filesystem::copy(rig.memory(), fresh.memory());
   CHECK_EQ(fresh.engine->leaves_encoded(d, fresh.memory()), size_t{0});
   REQUIRE_OK(fresh.encode(d));
@@ -277,7 +216,7 @@ TEST(another_text_or_model_makes_the_memory_stale) {
 }
 
 TEST(damaged_bytes_are_noticed_and_encoded_again) {
-  Rig rig;
+  MemoryRig rig;
   REQUIRE(rig.engine != nullptr);
   const auto d = document(5);
   REQUIRE_OK(rig.encode(d));
@@ -324,7 +263,7 @@ TEST(a_store_that_could_not_grow_works_on_with_what_it_has) {
 }
 
 TEST(only_one_writer_at_a_time) {
-  Rig rig;
+  MemoryRig rig;
   REQUIRE(rig.engine != nullptr);
   const auto d = document(3);
   TemporaryFolder folder;
@@ -336,7 +275,7 @@ TEST(only_one_writer_at_a_time) {
 }
 
 TEST(asking_for_what_is_not_there_says_what_to_do) {
-  Rig rig;
+  MemoryRig rig;
   REQUIRE(rig.engine != nullptr);
   const auto d = document(2);
   AnswerRequest request;
@@ -351,7 +290,7 @@ TEST(asking_for_what_is_not_there_says_what_to_do) {
 }
 
 TEST(a_stop_request_ends_the_answer_and_keeps_what_was_said) {
-  Rig rig;
+  MemoryRig rig;
   REQUIRE(rig.engine != nullptr);
   const auto d = document(2);
   AnswerRequest request;

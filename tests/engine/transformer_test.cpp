@@ -124,7 +124,7 @@ TEST(a_long_prompt_gives_the_same_bits_across_batches) {
   const Rig rig("qwen2.gguf");
   REQUIRE(rig.transformer != nullptr);
   std::vector<TokenId> ids;
-  for (int i = 0; i < 2 * Transformer::kBatchTokens + 17; ++i) ids.push_back(i * i % kVocabulary);
+  for (int i = 0; i < 2 * rig.transformer->batch_tokens() + 17; ++i) ids.push_back(i * i % kVocabulary);
   CHECK(rig.run(ids, {ids.size()}) == rig.run(ids, {100}));
 }
 

@@ -33,9 +33,12 @@ int failed_with = 0;                             // sticky
 int contexts = 0;                                // that are held
 Context current = nullptr;                       // the card's number and one
 std::map<const void*, unsigned> allowed_shared;  // kernel → bytes
-size_t used_bytes = 0;
-std::map<DeviceAddress, size_t> blocks;  // address → bytes
-std::set<void*> host_blocks;             // that a card may read
+struct Block {
+  size_t bytes;
+  Context card;
+};
+std::map<DeviceAddress, Block> blocks;
+std::map<void*, Context> host_blocks;  // that a card may read
 
 // Behind every block stands a guard, so that what is written beyond is found without a sanitizer too. (With one, it is
 // found while it happens, and reading too.)
@@ -61,12 +64,23 @@ int fail(int code, const std::string& report) {
 // Counts down; 0 is the call at which it happens.
 bool is_due(int& countdown) { return countdown >= 0 && countdown-- == 0; }
 
-// Whether [address, address + bytes) lies in one block of device memory.
+Context context_of(DeviceIndex card) { return reinterpret_cast<Context>(static_cast<uintptr_t>(card) + 1); }
+
+// Of the current card, that may be taken.
+size_t free_memory() {
+  size_t free = simt_settings.memory_bytes;
+  if (current == context_of(0)) free -= std::min(free, simt_settings.taken_bytes);
+  for (const auto& [address, block] : blocks)
+    if (block.card == current) free -= std::min(free, block.bytes);
+  return free;
+}
+
+// Whether [address, address + bytes) lies in one block of the current card's memory.
 bool is_device_memory(DeviceAddress address, size_t bytes) {
   auto block = blocks.upper_bound(address);
   if (block == blocks.begin()) return false;
   --block;
-  return address + bytes <= block->first + block->second;
+  return block->second.card == current && address + bytes <= block->first + block->second.bytes;
 }
 
 }  // namespace
@@ -107,19 +121,21 @@ int cuDeviceGetAttribute(int* value, int attribute, DeviceIndex) {
 
 int cuDevicePrimaryCtxRetain(Context* context, DeviceIndex device) {
   ++contexts;
-  *context = reinterpret_cast<Context>(static_cast<uintptr_t>(device) + 1);
+  *context = context_of(device);
   return kSuccess;
 }
 int cuDevicePrimaryCtxRelease_v2(DeviceIndex) {
   if (--contexts == 0) failed_with = 0;  // the next context is a new one
   return kSuccess;
 }
-int cuDevicePrimaryCtxReset_v2(DeviceIndex) {
-  for (const auto& [address, bytes] : blocks) std::free(reinterpret_cast<void*>(address));
-  for (void* memory : host_blocks) std::free(memory);
-  blocks.clear();
-  host_blocks.clear();
-  used_bytes = 0;
+int cuDevicePrimaryCtxReset_v2(DeviceIndex device) {
+  const Context card = context_of(device);
+  for (const auto& [address, block] : blocks)
+    if (block.card == card) std::free(reinterpret_cast<void*>(address));
+  for (const auto& [memory, owner] : host_blocks)
+    if (owner == card) std::free(memory);
+  std::erase_if(blocks, [card](const auto& entry) { return entry.second.card == card; });
+  std::erase_if(host_blocks, [card](const auto& entry) { return entry.second == card; });
   failed_with = 0;
   return kSuccess;
 }
@@ -160,38 +176,34 @@ int cuLaunchKernel(Function function, unsigned grid_x, unsigned grid_y, unsigned
       simt::run({{grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared_bytes, simt_settings.seed},
                 [entry = entry, parameters] { entry(parameters); });
   if (!report.empty()) return fail(kLaunchFailed, name + ": " + report);
-  for (const auto& [address, bytes] : blocks)
-    if (!is_untouched(address, bytes)) return fail(kIllegalAddress, name + ": wrote beyond the end of its memory");
+  for (const auto& [address, block] : blocks)
+    if (!is_untouched(address, block.bytes))
+      return fail(kIllegalAddress, name + ": wrote beyond the end of its memory");
   return kSuccess;
 }
 
 int cuMemGetInfo_v2(size_t* free_bytes, size_t* total_bytes) {
   *total_bytes = simt_settings.memory_bytes;
-  *free_bytes = simt_settings.memory_bytes - used_bytes;
-  const bool is_first = current == reinterpret_cast<Context>(uintptr_t{1});
-  if (is_first && simt_settings.first_card_bytes != 0)
-    *free_bytes = std::min(*free_bytes, simt_settings.first_card_bytes);
+  *free_bytes = free_memory();
   return failed_with;
 }
 int cuMemAlloc_v2(DeviceAddress* memory, size_t bytes) {
   if (failed_with != 0) return failed_with;
   if (bytes == 0) return kInvalidValue;
   if (is_due(simt_settings.allocations_to_full)) return kOutOfMemory;
-  if (bytes > simt_settings.memory_bytes - used_bytes) return kOutOfMemory;
+  if (bytes > free_memory()) return kOutOfMemory;
   const size_t all = bytes + (kHasGuards ? kGuardBytes : 0);
   void* p = nullptr;
   if (posix_memalign(&p, 256, all) != 0) return kOutOfMemory;
   std::memset(p, 0xff, bytes);  // NaN until it is written
   if (kHasGuards) std::memset(static_cast<char*>(p) + bytes, kGuard, kGuardBytes);
   *memory = reinterpret_cast<DeviceAddress>(p);
-  blocks[*memory] = bytes;
-  used_bytes += bytes;
+  blocks[*memory] = {bytes, current};
   return kSuccess;
 }
 int cuMemFree_v2(DeviceAddress memory) {
   const auto block = blocks.find(memory);
   if (block == blocks.end()) return kInvalidValue;
-  used_bytes -= block->second;
   blocks.erase(block);
   std::free(reinterpret_cast<void*>(memory));
   return failed_with;
@@ -199,7 +211,7 @@ int cuMemFree_v2(DeviceAddress memory) {
 int cuMemHostAlloc(void** memory, size_t bytes, unsigned) {
   *memory = std::malloc(bytes);
   if (*memory == nullptr) return kOutOfMemory;
-  host_blocks.insert(*memory);
+  host_blocks[*memory] = current;
   return failed_with;
 }
 int cuMemFreeHost(void* memory) {

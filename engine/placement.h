@@ -1,0 +1,33 @@
+// What a model takes of the memory of the devices that compute it, and which device gets which layers.
+// Functions: any thread.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/model/config.h"
+
+namespace longleaf {
+
+struct ModelNeeds {
+  std::vector<uint64_t> layer_bytes;  // per layer: weights, and KV of the tokens planned for
+  uint64_t output_bytes = 0;          // what the device of the last layer has besides: output matrix, draft model
+  uint64_t workspace_bytes = 0;       // activations, on every device
+
+  // Of the last `n_layers` on one device.
+  uint64_t of_last(int n_layers) const;
+  uint64_t all() const { return of_last(static_cast<int>(layer_bytes.size())); }
+};
+
+//   kv_bytes_per_token  of all layers
+//   n_tokens            whose keys and values are planned for
+//   batch_tokens        computed at once
+ModelNeeds needs_of(const ModelConfig& config, uint64_t kv_bytes_per_token, int n_tokens, int batch_tokens);
+
+// Layers for devices with so much room, best first: the first takes the last layers, and as many as it can; the next
+// those in front of them. What is left over is in the sum's difference to all layers. A device that cannot have the
+// output gets none, and the next is the first.
+std::vector<int> place_layers(const ModelNeeds& needs, std::span<const uint64_t> rooms);
+
+}  // namespace longleaf

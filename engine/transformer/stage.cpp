@@ -1,0 +1,233 @@
+#include "engine/transformer/stage.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace longleaf {
+
+using kernels::Backend;
+using kernels::Buffer;
+using kernels::DevicePtr;
+using kernels::Span;
+
+namespace {
+
+void finish_logits(const ModelConfig& c, std::span<float> logits) {
+  if (c.logit_scale != 1.0f)
+    for (float& x : logits) x *= c.logit_scale;
+  if (c.logit_soft_cap > 0)
+    for (float& x : logits) x = c.logit_soft_cap * std::tanh(x / c.logit_soft_cap);
+}
+
+constexpr int kLogitRows = 16;  // tokens whose logits are computed together
+
+Status grow(Buffer& buffer, const Backend& backend, size_t bytes) {
+  if (buffer.bytes() >= bytes) return {};
+  auto next = Buffer::allocate(backend, bytes);
+  if (!next.ok()) return next.status();
+  buffer = std::move(*next);
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Stage>> Stage::create(const Model& model, size_t share, int batch_tokens) {
+  std::unique_ptr<Stage> stage(new Stage(model, share));
+  LL_RETURN_IF_ERROR(stage->allocate(batch_tokens));
+  return stage;
+}
+
+Stage::Stage(const Model& model, size_t share)
+    : model_(model), share_(share), backend_(*model.placement()[share].backend) {
+  for (size_t i = 0; i < share; ++i) first_layer_ += model.placement()[i].n_layers;
+  end_layer_ = first_layer_ + model.placement()[share].n_layers;
+}
+
+Status Stage::allocate(int batch_tokens) {
+  const ModelConfig& c = model_.config();
+  const auto rows = [&](Buffer& buffer, int64_t width) {
+    return grow(buffer, backend_, static_cast<size_t>(width * batch_tokens) * 4);
+  };
+  LL_RETURN_IF_ERROR(rows(positions_, 1));
+  LL_RETURN_IF_ERROR(rows(hidden_, c.d_model));
+  LL_RETURN_IF_ERROR(rows(normed_, std::max(c.d_model, c.n_heads * c.head_dim)));
+  LL_RETURN_IF_ERROR(rows(q_, int64_t{c.n_heads} * c.head_dim));
+  LL_RETURN_IF_ERROR(rows(k_, int64_t{c.n_kv_heads} * c.head_dim));
+  LL_RETURN_IF_ERROR(rows(v_, int64_t{c.n_kv_heads} * c.head_dim));
+  LL_RETURN_IF_ERROR(rows(heads_, std::max(c.d_model, c.n_heads * c.head_dim)));
+  LL_RETURN_IF_ERROR(rows(gate_, std::max(c.d_ff, c.n_experts)));
+  LL_RETURN_IF_ERROR(rows(up_, c.d_ff));
+  if (c.n_experts > 0) {
+    LL_RETURN_IF_ERROR(rows(expert_in_, c.d_model));
+    LL_RETURN_IF_ERROR(rows(expert_out_, c.d_model));
+    LL_RETURN_IF_ERROR(rows(expert_rows_, 1));
+    LL_RETURN_IF_ERROR(rows(expert_weights_, 1));
+  }
+  const bool is_last = end_layer_ == c.n_layers;
+  return is_last ? grow(logits_, backend_, static_cast<size_t>(c.n_vocab) * 4) : Status();
+}
+
+Status Stage::embed(std::span<const TokenId> tokens) {
+  const ModelConfig& c = model_.config();
+  const Backend& b = backend_;
+  const auto n = static_cast<int>(tokens.size());
+  LL_RETURN_IF_ERROR(b.embed(b.self, model_.embedding(), tokens.data(), n, hidden_.data()));
+  if (c.embedding_scale == 1.0f) return {};
+  return b.scale(b.self, hidden_.data(), c.embedding_scale, int64_t{n} * c.d_model);
+}
+
+Status Stage::receive(std::span<const float> hidden) {
+  return backend_.upload(backend_.self, hidden_.data(), hidden.data(), hidden.size_bytes());
+}
+
+Status Stage::send(std::span<float> hidden) const {
+  return backend_.download(backend_.self, hidden.data(), hidden_.data(), hidden.size_bytes());
+}
+
+Status Stage::run(const Pass& pass, int depth) {
+  const Backend& b = backend_;
+  LL_RETURN_IF_ERROR(b.upload(b.self, positions_.data(), pass.positions.data(), pass.positions.size_bytes()));
+  for (int i = first_layer_; i < std::min(depth, end_layer_); ++i) {
+    if (pass.stop.stop_requested()) return Status(Code::Cancelled, "Stopped");
+    LL_RETURN_IF_ERROR(layer(i, pass));
+    if (pass.tap) LL_RETURN_IF_ERROR(pass.tap(i, b, hidden_.data(), pass.n_tokens()));
+  }
+  return {};
+}
+
+Status Stage::layer(int index, const Pass& pass) {
+  const LayerWeights& w = model_.layers()[static_cast<size_t>(index)];
+  const int n = pass.n_tokens();
+  LL_RETURN_IF_ERROR(norm_before(w.attn_norm, n));
+  LL_RETURN_IF_ERROR(attention(index, pass));
+  LL_RETURN_IF_ERROR(multiply({{w.wo, nullptr, normed_.data()}}, heads_, n));
+  LL_RETURN_IF_ERROR(add_to_hidden(w.attn_post_norm, n));
+
+  LL_RETURN_IF_ERROR(norm_before(w.ffn_norm, n));
+  LL_RETURN_IF_ERROR(w.experts.empty() ? feed_forward(w, n) : experts(w, n));
+  return add_to_hidden(w.ffn_post_norm, n);
+}
+
+// hidden → normed, through the norm where there is one.
+Status Stage::norm_before(DevicePtr weight, int n) {
+  const ModelConfig& c = model_.config();
+  const Backend& b = backend_;
+  if (weight != nullptr) return b.rms_norm(b.self, hidden_.data(), weight, c.norm_eps, n, c.d_model, normed_.data());
+  const int64_t width = int64_t{n} * c.d_model;
+  LL_RETURN_IF_ERROR(b.scale(b.self, normed_.data(), 0.0f, width));
+  return b.add(b.self, normed_.data(), hidden_.data(), 1.0f, width);
+}
+
+// hidden += what the part of the layer left in normed, through the norm where there is one.
+Status Stage::add_to_hidden(DevicePtr weight, int n) {
+  const ModelConfig& c = model_.config();
+  const Backend& b = backend_;
+  if (weight != nullptr)
+    LL_RETURN_IF_ERROR(b.rms_norm(b.self, normed_.data(), weight, c.norm_eps, n, c.d_model, normed_.data()));
+  return b.add(b.self, hidden_.data(), normed_.data(), c.residual_scale, int64_t{n} * c.d_model);
+}
+
+// normed → normed.
+Status Stage::feed_forward(const LayerWeights& w, int n) {
+  const ModelConfig& c = model_.config();
+  const Backend& b = backend_;
+  LL_RETURN_IF_ERROR(multiply({{w.w_gate, nullptr, gate_.data()}, {w.w_up, nullptr, up_.data()}}, normed_, n));
+  LL_RETURN_IF_ERROR(b.gate(b.self, c.architecture->activation, gate_.data(), up_.data(), int64_t{n} * c.d_ff));
+  return multiply({{w.w_down, nullptr, normed_.data()}}, gate_, n);
+}
+
+// Q or K: normalised as the architecture wants, then rotated.
+Status Stage::finish_heads(Buffer& heads, DevicePtr weight, int n_heads, RopeKind kind, int n) {
+  const ModelConfig& c = model_.config();
+  const Backend& b = backend_;
+  if (weight != nullptr) {
+    const bool whole = c.architecture->qk_norm == QkNorm::Whole;
+    const int rows = whole ? n : n * n_heads, cols = whole ? n_heads * c.head_dim : c.head_dim;
+    LL_RETURN_IF_ERROR(b.rms_norm(b.self, heads.data(), weight, c.norm_eps, rows, cols, heads.data()));
+  }
+  if (kind == RopeKind::None) return {};
+  return b.rope(b.self, {heads.data(), positions_.data(), model_.inv_freq(share_, kind), n, n_heads, c.head_dim,
+                         c.rope_dims, c.rope_style, c.rope_magnitude});
+}
+
+Status Stage::attention(int index, const Pass& pass) {
+  const ModelConfig& c = model_.config();
+  const Backend& b = backend_;
+  const KvStore& store = pass.store;
+  const int n = pass.n_tokens(), first_key = pass.first_key;
+  const LayerWeights& w = model_.layers()[static_cast<size_t>(index)];
+  const LayerConfig& layer = c.layers[static_cast<size_t>(index)];
+  LL_RETURN_IF_ERROR(multiply({{w.wq, w.bq, q_.data()}, {w.wk, w.bk, k_.data()}, {w.wv, w.bv, v_.data()}}, normed_, n));
+  LL_RETURN_IF_ERROR(finish_heads(q_, w.q_norm, c.n_heads, layer.rope, n));
+  LL_RETURN_IF_ERROR(finish_heads(k_, w.k_norm, c.n_kv_heads, layer.rope, n));
+  LL_RETURN_IF_ERROR(b.kv_write(b.self, {store.view(index), k_.data(), v_.data(), kernels::DType::F32, n, first_key}));
+
+  const Phase phase = n == 1 ? Phase::Decode : Phase::Prefill;
+  LL_RETURN_IF_ERROR(upload_plan(pass.strategy.attend(index, phase, {first_key, n}, store), first_key,
+                                 layer.window > 0 ? std::span(store.positions()) : std::span<const int32_t>()));
+  kernels::SpanAttentionArgs args;
+  args.q = q_.data();
+  args.out = heads_.data();
+  args.kv = store.view(index);
+  args.n_tokens = n;
+  args.n_heads = c.n_heads;
+  args.first_key = first_key;
+  args.spans = spans_.data();
+  args.group_begin = groups_.data();
+  args.n_groups = static_cast<int>(sent_begins_.size()) - 1;
+  args.inv_freq = model_.inv_freq(share_, layer.rope);
+  args.rope_dims = layer.rope == RopeKind::None ? 0 : c.rope_dims;
+  args.rope_style = c.rope_style;
+  args.scale = c.attention_scale;
+  args.soft_cap = c.attention_soft_cap;
+  args.window = layer.window;
+  args.positions = positions_.data();
+  return b.span_attention(b.self, args);
+}
+
+Status Stage::multiply(std::initializer_list<kernels::Product> products, const Buffer& x, int n) {
+  const Backend& b = backend_;
+  return b.matmul(b.self, {products.begin(), products.size()}, x.data(), n);
+}
+
+Status Stage::upload_plan(const AttentionPlan& plan, int first_key, std::span<const int32_t> positions) {
+  const Backend& b = backend_;
+  assert(!plan.groups.empty() && model_.config().n_kv_heads % static_cast<int>(plan.groups.size()) == 0);
+  std::vector<Span> spans;
+  std::vector<int32_t> begins = {0};
+  for (const auto& group : plan.groups) {
+    const auto merged = merge_spans(group, first_key, positions);
+    spans.insert(spans.end(), merged.begin(), merged.end());
+    begins.push_back(static_cast<int32_t>(spans.size()));
+  }
+  // Layers see the same plan, but for windows: what the device has already is not sent again.
+  if (spans == sent_spans_ && begins == sent_begins_) return {};
+  sent_begins_.clear();  // until it is there
+  LL_RETURN_IF_ERROR(grow(spans_, b, std::max<size_t>(spans.size(), 64) * sizeof(Span)));
+  LL_RETURN_IF_ERROR(grow(groups_, b, begins.size() * 4));
+  LL_RETURN_IF_ERROR(b.upload(b.self, spans_.data(), spans.data(), spans.size() * sizeof(Span)));
+  LL_RETURN_IF_ERROR(b.upload(b.self, groups_.data(), begins.data(), begins.size() * 4));
+  sent_spans_ = std::move(spans);
+  sent_begins_ = std::move(begins);
+  return {};
+}
+
+Status Stage::read_logits(int n_tokens, Want want, std::vector<float>& logits) {
+  const ModelConfig& c = model_.config();
+  const Backend& b = backend_;
+  const auto width = static_cast<size_t>(c.d_model) * 4, row = static_cast<size_t>(c.n_vocab);
+  for (int first = want == Want::AllLogits ? 0 : n_tokens - 1; first < n_tokens; first += kLogitRows) {
+    const int n = std::min(kLogitRows, n_tokens - first);
+    const DevicePtr hidden = kernels::at(hidden_.data(), static_cast<size_t>(first) * width);
+    LL_RETURN_IF_ERROR(b.rms_norm(b.self, hidden, model_.output_norm(), c.norm_eps, n, c.d_model, normed_.data()));
+    LL_RETURN_IF_ERROR(grow(logits_, b, static_cast<size_t>(n) * row * 4));
+    LL_RETURN_IF_ERROR(multiply({{model_.output(), nullptr, logits_.data()}}, normed_, n));
+    const size_t before = logits.size();
+    logits.resize(before + static_cast<size_t>(n) * row);
+    LL_RETURN_IF_ERROR(b.download(b.self, logits.data() + before, logits_.data(), static_cast<size_t>(n) * row * 4));
+    finish_logits(c, std::span(logits).subspan(before));
+  }
+  return {};
+}
+
+}  // namespace longleaf

@@ -1,0 +1,78 @@
+// The layers of a model that one device computes: RMSNorm, rotary attention with grouped heads, gated feed-forward part
+// or a mixture of experts. A stage keeps the hidden rows of the batch that is computed.
+// Not thread-safe: one thread owns it.
+#pragma once
+
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <span>
+#include <stop_token>
+#include <vector>
+
+#include "engine/model/model.h"
+#include "engine/tokenizer/tokenizer.h"
+#include "engine/transformer/kv_store.h"
+#include "engine/transformer/strategy.h"
+
+namespace longleaf {
+
+// Called after a layer with the hidden rows of one batch: (n_tokens, d_model) f32 on the device that computed them,
+// valid for the call.
+using LayerTap =
+    std::function<Status(int layer, const kernels::Backend& device, kernels::DevicePtr hidden, int n_tokens)>;
+
+enum class Want { Nothing, LastLogits, AllLogits };
+
+// A pass through layers, as it is asked for.
+struct Pass {
+  std::span<const int32_t> positions;  // of the batch's tokens
+  int first_key = 0;                   // in the store, of the batch
+  KvStore& store;
+  const Strategy& strategy;
+  const std::stop_token& stop;
+  const LayerTap& tap;  // may be null
+  int n_tokens() const { return static_cast<int>(positions.size()); }
+};
+
+class Stage {
+ public:
+  // Memory for batches of `batch_tokens` on the device of the model's share `share`. `model` must outlive the stage.
+  // Returns NoMemory.
+  static Result<std::unique_ptr<Stage>> create(const Model& model, size_t share, int batch_tokens);
+
+  // Fills the hidden rows: with embeddings, or with what another stage sent. (n_tokens, d_model) f32 in host memory.
+  Status embed(std::span<const TokenId> tokens);
+  Status receive(std::span<const float> hidden);
+  Status send(std::span<float> hidden) const;
+  // Runs those of its layers that are below `depth`. Looks at the stop token before each: Cancelled.
+  Status run(const Pass& pass, int depth);
+  // Appends rows of logits to `logits`: the last token's, or all.
+  Status read_logits(int n_tokens, Want want, std::vector<float>& logits);
+
+  int first_layer() const { return first_layer_; }
+
+ private:
+  Stage(const Model& model, size_t share);
+  Status allocate(int batch_tokens);
+  Status layer(int index, const Pass& pass);
+  Status norm_before(kernels::DevicePtr weight, int n_tokens);
+  Status add_to_hidden(kernels::DevicePtr weight, int n_tokens);
+  Status feed_forward(const LayerWeights& w, int n_tokens);
+  Status experts(const LayerWeights& w, int n_tokens);
+  Status finish_heads(kernels::Buffer& heads, kernels::DevicePtr weight, int n_heads, RopeKind kind, int n_tokens);
+  Status attention(int index, const Pass& pass);
+  Status multiply(std::initializer_list<kernels::Product> products, const kernels::Buffer& x, int n_tokens);
+  Status upload_plan(const AttentionPlan& plan, int first_key, std::span<const int32_t> positions);
+
+  const Model& model_;
+  size_t share_;
+  const kernels::Backend& backend_;
+  int first_layer_ = 0, end_layer_ = 0;
+  kernels::Buffer positions_, hidden_, normed_, q_, k_, v_, heads_, gate_, up_, logits_, spans_, groups_;
+  kernels::Buffer expert_in_, expert_out_, expert_rows_, expert_weights_;  // one expert's share
+  std::vector<kernels::Span> sent_spans_;                                  // the plan that the device has
+  std::vector<int32_t> sent_begins_;
+};
+
+}  // namespace longleaf
