@@ -119,7 +119,8 @@ std::string ComputeDevices::name() const {
   if (all.size() == 1) return all[0].backend->name;
   std::string text;
   for (auto device = all.rbegin(); device != all.rend(); ++device)
-    text += (text.empty() ? "" : " + ") + device->backend->name + " (" + std::to_string(device->n_layers) + " layers)";
+    text += (text.empty() ? "" : " + ") + device->backend->name + " (" + std::to_string(device->n_layers) +
+            (device->n_layers == 1 ? " layer)" : " layers)");
   return text;
 }
 

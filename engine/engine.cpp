@@ -24,6 +24,11 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 // KV counted in what a model is said to need of a card: that of a window, for cards are for encoding too.
 int card_tokens(const ModelConfig& config) { return std::max(kStatedTokens, window_limits(config).window_tokens); }
 
+// What one card that has the whole model needs.
+ModelNeeds needs_of_card(const ModelFacts& facts) {
+  return needs_of(facts.config, facts.kv_bytes_per_token, card_tokens(facts.config), kernels::kCudaBatchTokens);
+}
+
 // What the layers need that are on cards, or those that are not.
 uint64_t needed_on(const ComputeDevices& devices, const ModelNeeds& needs, bool is_gpu) {
   uint64_t bytes = devices.all.back().is_gpu == is_gpu ? needs.output_bytes : 0;
@@ -64,6 +69,7 @@ Result<ModelFacts> describe_model(const std::filesystem::path& path, bool f32_kv
   facts.kv_bytes_per_token = KvStore::bytes_per_token(facts.config, f32_kv ? kernels::DType::F32 : kernels::DType::F16);
   facts.needed_bytes = facts.config.table_bytes +
                        needs_of(facts.config, facts.kv_bytes_per_token, kStatedTokens, kernels::kCpuBatchTokens).all();
+  facts.needed_card_bytes = needs_of_card(facts).all();
   return facts;
 }
 
@@ -88,10 +94,8 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::filesystem::path& path, 
   return engine;
 }
 
-// What one card that has all of it needs.
-Result<ModelNeeds> Engine::needs_of_card() const {
-  ModelNeeds needs =
-      needs_of(facts_.config, facts_.kv_bytes_per_token, card_tokens(facts_.config), kernels::kCudaBatchTokens);
+Result<ModelNeeds> Engine::needs_with_draft() const {
+  ModelNeeds needs = needs_of_card(facts_);
   if (!options_.draft.empty()) {
     LL_ASSIGN_OR_RETURN(const ModelFacts draft, describe_model(options_.draft, options_.f32_kv));
     needs.output_bytes +=
@@ -101,7 +105,7 @@ Result<ModelNeeds> Engine::needs_of_card() const {
 }
 
 Status Engine::choose_devices(const std::string& name) {
-  LL_ASSIGN_OR_RETURN(ModelNeeds needs, needs_of_card());
+  LL_ASSIGN_OR_RETURN(ModelNeeds needs, needs_with_draft());
   // A limit that was meant for a card does not bind the processor that takes its place.
   const size_t limit = name == options_.device ? options_.memory_limit_bytes : 0;
   const DeviceRequest request{name, options_.n_threads, limit, std::move(needs), options_.gpu};

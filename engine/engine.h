@@ -41,6 +41,8 @@ struct ModelFacts {
   // Weights, workspace and KV of 4,096 tokens, to load and answer here, and the whole table of embeddings, whose pages
   // the system may take back.
   uint64_t needed_bytes = 0;
+  // The same on a card, with KV of a whole window, and without the table, which stays in this machine's memory.
+  uint64_t needed_card_bytes = 0;
 };
 
 // Reads a model's description without loading it.
@@ -146,7 +148,7 @@ class Engine {
   // Opens the model on a device; what was open is closed before.
   Status start(const std::string& device);
   Status choose_devices(const std::string& name);
-  Result<ModelNeeds> needs_of_card() const;
+  Result<ModelNeeds> needs_with_draft() const;  // of a card that has all of it
   // Runs one request. A lost device ends it with a reason; the next request finds the model opened anew, on the same
   // device the first time, then on the processor. Where "auto" chose a card that is full, the request is repeated on
   // the processor, and goes on there with what it has done.

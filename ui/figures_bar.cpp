@@ -16,7 +16,7 @@ FiguresBar::FiguresBar(QWidget* parent)
   layout->setContentsMargins(4, 0, 4, 0);
   layout->setSpacing(18);
   for (QLabel* label : {device_, memory_, first_, prefill_, decode_}) layout->addWidget(label);
-  memory_->setToolTip(tr("Memory the model uses, and what the device has"));
+  memory_->setToolTip(tr("Memory the model uses, what the device has, and what other programs use of it"));
   first_->setToolTip(tr("Time to first token: from sending the question to the first word"));
   prefill_->setToolTip(tr("Tokens read per second"));
   decode_->setToolTip(tr("Tokens written per second"));
@@ -30,7 +30,9 @@ void FiguresBar::setFigures(const Figures& f) {
   device_->setText(f.device.isEmpty() ? tr("No model: answers are quotes") : tr("%1 · %2").arg(f.model, f.device));
   device_->setToolTip(f.deviceNote);
   memory_->setVisible(f.memoryTotal > 0);
-  memory_->setText(tr("Memory %1 of %2").arg(shownBytes(f.memoryUsed), shownBytes(f.memoryTotal)));
+  QString memory = tr("Memory %1 of %2").arg(shownBytes(f.memoryUsed), shownBytes(f.memoryTotal));
+  if (f.memoryOthers > 0) memory += tr(" (others %1)").arg(shownBytes(f.memoryOthers));
+  memory_->setText(memory);
   first_->setText(tr("First token %1").arg(f.ttftMs < 0 ? QStringLiteral("–") : tr("%1 ms").arg(f.ttftMs, 0, 'f', 0)));
   prefill_->setText(tr("Read %1 tok/s").arg(rate(f.prefillPerSecond)));
   decode_->setText(

@@ -21,6 +21,7 @@
 #include "ui/figures_bar.h"
 #include "ui/job_bar.h"
 #include "ui/library_model.h"
+#include "ui/model_menu.h"
 #include "ui/page_view.h"
 #include "ui/section_model.h"
 
@@ -47,7 +48,8 @@ MainWindow::MainWindow(QWidget* parent)
       figures_(new FiguresBar),
       job_(new JobBar),
       notice_(new QLabel),
-      overlay_(new DropOverlay(this)) {
+      overlay_(new DropOverlay(this)),
+      modelMenu_(new ModelMenu(this)) {
   setWindowTitle(tr("Longleaf"));
   resize(1360, 860);
   setAcceptDrops(true);
@@ -103,8 +105,6 @@ void MainWindow::makeMenus() {
   QMenu* file = menuBar()->addMenu(tr("&File"));
   file->addAction(tr("&Open documents …"), QKeySequence::Open, this, &MainWindow::openDocuments);
   file->addAction(tr("Open &folder …"), this, &MainWindow::openFolder);
-  file->addAction(tr("Open &model …"), QKeySequence(tr("Ctrl+M")), this, &MainWindow::openModel);
-  closeModel_ = file->addAction(tr("&Close model"), this, &MainWindow::modelClosed);
   file->addSeparator();
   file->addAction(tr("&Quit"), QKeySequence::Quit, this, &QWidget::close);
   QMenu* document = menuBar()->addMenu(tr("&Document"));
@@ -113,6 +113,9 @@ void MainWindow::makeMenus() {
   document->addAction(tr("Recognise &text of scanned pages …"), this, &MainWindow::recogniseRequested);
   document->addAction(tr("&New conversation"), QKeySequence::New, this, &MainWindow::newChatRequested);
   document->addAction(tr("&Remove from library …"), this, &MainWindow::confirmDelete);
+  menuBar()->addMenu(modelMenu_);
+  connect(modelMenu_, &ModelMenu::openRequested, this, &MainWindow::openModel);
+  connect(modelMenu_, &ModelMenu::closeRequested, this, &MainWindow::modelClosed);
   QMenu* view = menuBar()->addMenu(tr("&View"));
   view->addAction(tr("Zoom &in"), QKeySequence::ZoomIn, this, [this] { pages_->setZoom(pages_->zoom() * 1.2); });
   view->addAction(tr("Zoom &out"), QKeySequence::ZoomOut, this, [this] { pages_->setZoom(pages_->zoom() / 1.2); });
@@ -148,7 +151,7 @@ void MainWindow::setRoute(const QHash<qint64, RouteMark>& marks) {
 
 void MainWindow::setModelsOpen(bool language, bool embedder) {
   encode_->setEnabled(language);
-  closeModel_->setEnabled(language || embedder);
+  modelMenu_->setCloseEnabled(language || embedder);
 }
 
 void MainWindow::showNotice(const QString& text, bool problem) {

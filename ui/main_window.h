@@ -19,6 +19,7 @@ class DropOverlay;
 class FiguresBar;
 class JobBar;
 class LibraryModel;
+class ModelMenu;
 class PageView;
 class SectionModel;
 
@@ -32,6 +33,7 @@ class MainWindow final : public QMainWindow {
   ChatView* chat() const { return chat_; }
   FiguresBar* figures() const { return figures_; }
   JobBar* job() const { return job_; }
+  ModelMenu* modelMenu() const { return modelMenu_; }
   SectionModel* sections() const { return sections_; }
   LibraryModel* library() const { return library_; }
 
@@ -84,8 +86,8 @@ class MainWindow final : public QMainWindow {
   JobBar* job_;
   QLabel* notice_;
   DropOverlay* overlay_;
+  ModelMenu* modelMenu_;
   QAction* encode_ = nullptr;
-  QAction* closeModel_ = nullptr;
 };
 
 }  // namespace longleaf::ui

@@ -24,17 +24,18 @@ Json factsJson(const ModelFacts& facts) {
           {"chat_form", facts.chat.name()},
           {"weight_bytes", c.weight_bytes},
           {"kv_bytes_per_token", facts.kv_bytes_per_token},
-          {"needed_bytes", facts.needed_bytes}};
+          {"needed_bytes", facts.needed_bytes},
+          {"needed_card_bytes", facts.needed_card_bytes}};
 }
 
 void printFacts(const ModelFacts& facts) {
   const ModelConfig& c = facts.config;
   std::printf(
       "%s\n  %s, %s, %d layers, width %d, context %d tokens, chat form %s\n  weights %.1f MiB; about %.1f MiB of "
-      "memory to answer here\n",
+      "memory to answer here, %.1f MiB of a graphics card\n",
       facts.path.c_str(), std::string(c.architecture->name).c_str(), c.weight_format.c_str(), c.n_layers, c.d_model,
       c.context_tokens, facts.chat.name().c_str(), static_cast<double>(c.weight_bytes) / (1 << 20),
-      static_cast<double>(facts.needed_bytes) / (1 << 20));
+      static_cast<double>(facts.needed_bytes) / (1 << 20), static_cast<double>(facts.needed_card_bytes) / (1 << 20));
 }
 
 Json embedderJson(const std::string& path, const EmbedderFacts& facts) {
@@ -113,6 +114,8 @@ int runBench(Context& context, const BenchArguments& args) {
                     {"load_ms", engine->load_ms()},
                     {"peak_host_bytes", memory.peak_host_bytes},
                     {"peak_device_bytes", memory.peak_device_bytes},
+                    {"stated_device_bytes", memory.stated_device_bytes},
+                    {"other_device_bytes", memory.other_device_bytes},
                     {"device", engine->device()}});
   else
     std::printf(

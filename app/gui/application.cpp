@@ -10,6 +10,7 @@
 #include "ui/chat_view.h"
 #include "ui/figures_bar.h"
 #include "ui/job_bar.h"
+#include "ui/model_menu.h"
 #include "ui/page_view.h"
 
 namespace longleaf {
@@ -17,6 +18,8 @@ namespace {
 
 const QString kModelSetting = QStringLiteral("model");
 const QString kEmbedderSetting = QStringLiteral("embedder");
+const QString kIdleSetting = QStringLiteral("idle_minutes");
+const QString kLimitSetting = QStringLiteral("memory_limit");
 constexpr qsizetype kShownProblems = 6;
 const QString kDocumentSetting = QStringLiteral("document");
 
@@ -33,6 +36,8 @@ Application::Application(const std::filesystem::path& folder, QObject* parent)
 void Application::start(const QStringList& files) {
   window_.show();
   offerSample_ = files.isEmpty();
+  library_.loadSetting(kIdleSetting);
+  library_.loadSetting(kLimitSetting);
   library_.loadSetting(kModelSetting);
   library_.loadSetting(kEmbedderSetting);
   library_.loadSetting(kDocumentSetting);
@@ -61,6 +66,14 @@ void Application::connectWindow() {
   });
   connect(&window_, &ui::MainWindow::modelOpened, &engine_, &EngineController::openModel);
   connect(&window_, &ui::MainWindow::modelClosed, &engine_, &EngineController::closeModel);
+  connect(window_.modelMenu(), &ui::ModelMenu::idleMinutesChosen, this, [this](int minutes) {
+    engine_.setIdle(std::chrono::minutes(minutes));
+    library_.saveSetting(kIdleSetting, QString::number(minutes));
+  });
+  connect(window_.modelMenu(), &ui::ModelMenu::memoryLimitChosen, this, [this](quint64 bytes) {
+    engine_.setMemoryLimit(bytes);
+    library_.saveSetting(kLimitSetting, QString::number(bytes));
+  });
   connect(&window_, &ui::MainWindow::recogniseRequested, this, [this] {
     if (document() != 0) library_.countScans(document());
   });
@@ -99,6 +112,14 @@ void Application::connectLibrary() {
   });
   connect(&library_, &LibraryController::settingLoaded, this, [this](const QString& name, const QString& value) {
     if (name == kEmbedderSetting) rememberedEmbedder_ = value;
+    if (name == kIdleSetting) {
+      window_.modelMenu()->setIdleMinutes(value.toInt());
+      engine_.setIdle(std::chrono::minutes(value.toInt()));
+    }
+    if (name == kLimitSetting) {
+      window_.modelMenu()->setMemoryLimit(value.toULongLong());
+      engine_.setMemoryLimit(value.toULongLong());
+    }
     if ((name == kModelSetting || name == kEmbedderSetting) && !value.isEmpty()) engine_.openModel(value);
     if (name == kDocumentSetting && value.toLongLong() != 0 && offerSample_) {
       remembered_ = true;

@@ -11,13 +11,16 @@ namespace {
 
 constexpr size_t kTurnsRemembered = 2;
 constexpr double kSecondsBetweenFigures = 0.1;
+constexpr std::chrono::milliseconds kLongestTick{20000};  // between looks at whether there was work
 
 double secondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 }  // namespace
 
 EngineController::EngineController(std::filesystem::path folder, QObject* parent)
-    : QObject(parent), folder_(std::move(folder)) {}
+    : QObject(parent), folder_(std::move(folder)) {
+  connect(&idleTimer_, &QTimer::timeout, this, [this] { thread_.post([this] { restIfIdle(); }); });
+}
 
 EngineController::~EngineController() {
   answerStop_.request_stop();
@@ -82,6 +85,7 @@ ui::Figures EngineController::figures(const AnswerStats* stats) const {
     f.model = QString::fromStdString(engine_->facts().config.title);
     f.memoryUsed = memory.device_bytes;
     f.memoryTotal = memory.total_device_bytes;
+    f.memoryOthers = memory.other_device_bytes;
   }
   if (stats == nullptr) return f;
   f.ttftMs = stats->ttft_ms;
@@ -96,17 +100,44 @@ void EngineController::openModel(const QString& file) {
     // What cannot be a model does not take the place of one.
     if (const auto facts = describe_model(file.toStdString()); !facts.ok())
       return home([this, file, text = toSentence(facts.status())] { emit modelFailed(file, text); });
-    asking_.reset();
-    engine_.reset();
-    auto loaded = Engine::load(file.toStdString(), {});
-    if (!loaded.ok())
-      return home([this, file, text = toSentence(loaded.status())] {
-        emit languageModelClosed();
-        emit modelFailed(file, text);
-      });
-    engine_ = std::move(*loaded);
-    home([this, file, f = figures(nullptr)] { emit modelOpened(file, f); });
+    openLanguageModel(file);
   });
+}
+
+void EngineController::openLanguageModel(const QString& file) {
+  asking_.reset();
+  engine_.reset();
+  EngineOptions options;
+  options.memory_limit_bytes = memoryLimit_;
+  auto loaded = Engine::load(file.toStdString(), options);
+  worked_ = Clock::now();
+  if (!loaded.ok())
+    return home([this, file, text = toSentence(loaded.status())] {
+      emit languageModelClosed();
+      emit modelFailed(file, text);
+    });
+  engine_ = std::move(*loaded);
+  modelFile_ = file;
+  home([this, file, f = figures(nullptr)] { emit modelOpened(file, f); });
+}
+
+void EngineController::setMemoryLimit(quint64 bytes) {
+  thread_.post([this, bytes] {
+    if (bytes == memoryLimit_) return;
+    memoryLimit_ = bytes;
+    if (engine_ != nullptr) openLanguageModel(modelFile_);
+  });
+}
+
+void EngineController::setIdle(std::chrono::milliseconds idle) {
+  thread_.post([this, idle] { idle_ = idle; });
+  idle.count() > 0 ? idleTimer_.start(std::min(idle / 2, kLongestTick)) : idleTimer_.stop();
+}
+
+void EngineController::restIfIdle() {
+  if (engine_ == nullptr || engine_->is_resting() || Clock::now() - worked_ < idle_ || idle_.count() == 0) return;
+  engine_->rest();
+  home([this, f = figures(nullptr)] { emit figuresChanged(f); });
 }
 
 void EngineController::closeModel() {
@@ -136,6 +167,7 @@ void EngineController::stopAnswer() { answerStop_.request_stop(); }
 void EngineController::answer(quint64 id, qint64 document, const QString& question, const QString& evidence,
                               const QList<ui::PageItem>& pages, std::stop_token stop) {
   auto item = answerAndKeep(id, document, question, evidence, pages, std::move(stop));
+  worked_ = Clock::now();
   endReading();
   if (!item.ok()) return homeIfCurrent(id, [this, text = toSentence(item.status())] { emit answerFailed(text); });
   homeIfCurrent(id, [this, document, chatItem = std::move(*item)] { emit answered(document, chatItem); });
@@ -190,6 +222,7 @@ void EngineController::postEncode(qint64 document) {
   const quint64 id = ++encodeId_;
   thread_.post([this, document, id, stop = encodeStop_.get_token()] {
     const auto report = encodeNow(document, stop);
+    worked_ = Clock::now();
     home([this, report, id] {
       if (id != encodeId_) return;  // it made way for a question and is posted again
       encoding_ = 0;

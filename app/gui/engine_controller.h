@@ -4,6 +4,8 @@
 
 #include <QHash>
 #include <QObject>
+#include <QTimer>
+#include <chrono>
 #include <filesystem>
 #include <memory>
 #include <stop_token>
@@ -24,6 +26,10 @@ class EngineController final : public QObject {
   // A model that makes vectors of texts is kept beside the one that answers, and helps to find passages.
   void openModel(const QString& file);
   void closeModel();
+  // Of a card; the open model is opened again within it. 0: what is free.
+  void setMemoryLimit(quint64 bytes);
+  // After so long without work the model's memory is released until it is needed again. 0: never.
+  void setIdle(std::chrono::milliseconds idle);
   // Every question has an id; signals of others than the last are not sent.
   void ask(qint64 document, const QString& question, const QString& evidence, const QList<ui::PageItem>& pages);
   void stopAnswer();
@@ -60,6 +66,8 @@ class EngineController final : public QObject {
   Result<EncodeReport> encodeNow(qint64 document, std::stop_token stop);
   Result<Asking*> asking();
   void openEmbedder(const QString& file);
+  void openLanguageModel(const QString& file);
+  void restIfIdle();
   void showReading(size_t done, size_t leaves);
   void endReading();
   ui::Figures figures(const AnswerStats* stats) const;
@@ -81,6 +89,13 @@ class EngineController final : public QObject {
   bool encodePaused_ = false;
   ui::JobItem encodeJob_;  // as shown last
   std::stop_source answerStop_, encodeStop_;
+  // The thread's.
+  std::chrono::milliseconds idle_{0};
+  std::chrono::steady_clock::time_point worked_;  // when work ended last
+  size_t memoryLimit_ = 0;
+  QString modelFile_;
+
+  QTimer idleTimer_;
   TaskThread thread_;  // last: ends before the rest goes
 };
 

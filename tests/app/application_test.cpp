@@ -22,6 +22,7 @@
 #include "ui/figures_bar.h"
 #include "ui/job_bar.h"
 #include "ui/library_model.h"
+#include "ui/model_menu.h"
 #include "ui/page_view.h"
 #include "ui/section_model.h"
 
@@ -118,6 +119,28 @@ class ApplicationTest : public QObject {
                  !figures.contains(QStringLiteral("First token –")),
              qPrintable(figures));
     QVERIFY(window().chat()->transcript().contains(QStringLiteral("no source found")));
+  }
+
+  void anIdleModelGivesItsMemoryBackAndAnswersAgain() {
+    openEverything();
+    QVERIFY(!window().figures()->text().contains(QStringLiteral("Memory 0")));
+    engine()->setIdle(std::chrono::milliseconds(100));
+    QTRY_VERIFY_WITH_TIMEOUT(window().figures()->text().contains(QStringLiteral("Memory 0")), 120000);
+    QVERIFY(window().figures()->text().contains(QStringLiteral("random")));
+    engine()->setIdle(std::chrono::milliseconds(0));
+    ask(QStringLiteral("How many litres per minute does pump number 7 deliver?"));
+    QTRY_VERIFY_WITH_TIMEOUT(!window().chat()->isAnswering(), 120000);
+    QVERIFY2(!window().figures()->text().contains(QStringLiteral("Memory 0")), qPrintable(window().figures()->text()));
+  }
+
+  void choicesAboutMemoryAreThereAgainNextTime() {
+    application_->start({});
+    emit window().modelMenu()->idleMinutesChosen(15);
+    emit window().modelMenu()->memoryLimitChosen(3ull << 30);
+    application_ = std::make_unique<Application>(*folder_ / "lib");
+    application_->start({});
+    QTRY_COMPARE_WITH_TIMEOUT(window().modelMenu()->memoryLimit(), quint64{3ull << 30}, 120000);
+    QTRY_COMPARE_WITH_TIMEOUT(window().modelMenu()->idleMinutes(), 15, 120000);
   }
 
   void anEmbeddingModelIsKeptAndReadsADocumentOnce() {

@@ -47,10 +47,10 @@ class MainWindowTest : public QObject {
   void figuresAreShownAsTheyCome() {
     FiguresBar bar;
     QVERIFY(bar.text().contains(QStringLiteral("No model")));
-    bar.setFigures({QStringLiteral("CPU"), QStringLiteral("Tiny"), 300u << 20, 8ull << 30, 123.4, 456, 7.89,
+    bar.setFigures({QStringLiteral("CPU"), QStringLiteral("Tiny"), 300u << 20, 8ull << 30, 1ull << 30, 123.4, 456, 7.89,
                     QStringLiteral("exact"), QStringLiteral("No driver")});
     QCOMPARE(bar.findChildren<QLabel*>().constFirst()->toolTip(), QStringLiteral("No driver"));
-    for (const char* part : {"Tiny · CPU", "300 MiB of 8.0 GiB", "123 ms", "456 tok/s", "7.9 tok/s", "exact"})
+    for (const char* part : {"Tiny · CPU", "300 MiB of 8.0 GiB (others 1.0 GiB)", "123 ms", "456 tok/s", "7.9 tok/s", "exact"})
       QVERIFY2(bar.text().contains(QString::fromUtf8(part)), qPrintable(bar.text()));
   }
 

@@ -1,0 +1,64 @@
+#include "ui/model_menu.h"
+
+#include <QActionGroup>
+#include <QInputDialog>
+
+namespace longleaf::ui {
+namespace {
+
+constexpr int kIdleMinutes[] = {0, 5, 15, 60};
+constexpr double kGiB = 0x1p30, kMostGiB = 4096;
+
+}  // namespace
+
+ModelMenu::ModelMenu(QWidget* parent) : QMenu(tr("&Model"), parent), idle_(new QActionGroup(this)) {
+  addAction(tr("&Open model …"), QKeySequence(tr("Ctrl+M")), this, &ModelMenu::openRequested);
+  close_ = addAction(tr("&Close model"), this, &ModelMenu::closeRequested);
+  addSeparator();
+  addIdleChoices();
+  addAction(tr("&Limit memory of a graphics card …"), this, &ModelMenu::askLimit);
+}
+
+void ModelMenu::addIdleChoices() {
+  QMenu* menu = addMenu(tr("&Release memory when idle"));
+  menu->setToolTipsVisible(true);
+  for (int minutes : kIdleMinutes) {
+    QAction* action = menu->addAction(minutes == 0 ? tr("&Never") : tr("After %1 minutes").arg(minutes));
+    action->setToolTip(tr("The next question then has to load the model again"));
+    action->setCheckable(true);
+    action->setData(minutes);
+    idle_->addAction(action);
+    connect(action, &QAction::triggered, this, [this, minutes] { emit idleMinutesChosen(minutes); });
+  }
+  setIdleMinutes(0);
+}
+
+void ModelMenu::setIdleMinutes(int minutes) {
+  for (QAction* action : idle_->actions()) action->setChecked(action->data().toInt() == minutes);
+}
+
+int ModelMenu::idleMinutes() const { return idle_->checkedAction()->data().toInt(); }
+
+void ModelMenu::setMemoryLimit(quint64 bytes) { limit_ = bytes; }
+
+void ModelMenu::askLimit() {
+  auto* dialog = new QInputDialog(parentWidget());
+  dialog->setAttribute(Qt::WA_DeleteOnClose);
+  dialog->setWindowTitle(tr("Memory of a graphics card"));
+  dialog->setLabelText(
+      tr("GiB that a model may take of each card (0: what is free).\nThe layers that do not fit run on "
+         "the processor."));
+  dialog->setInputMode(QInputDialog::DoubleInput);
+  dialog->setDoubleRange(0, kMostGiB);
+  dialog->setDoubleDecimals(1);
+  dialog->setDoubleValue(static_cast<double>(limit_) / kGiB);
+  connect(dialog, &QInputDialog::doubleValueSelected, this, [this](double gib) {
+    const auto bytes = static_cast<quint64>(gib * kGiB);
+    if (bytes == limit_) return;
+    setMemoryLimit(bytes);
+    emit memoryLimitChosen(bytes);
+  });
+  dialog->open();
+}
+
+}  // namespace longleaf::ui
