@@ -66,6 +66,9 @@ struct Backend {
   Status (*embed)(void* self, const Weight& table, const int32_t* ids, int n_tokens, DevicePtr out);
   // out = x / sqrt(mean(x²) + eps) * weight, row by row; weight f32 (cols). In place allowed.
   Status (*rms_norm)(void* self, DevicePtr x, DevicePtr weight, float eps, int rows, int cols, DevicePtr out);
+  // x += scale * y, then out = rms_norm(x), with the bits of the two one after the other; `out` may be y.
+  Status (*add_rms_norm)(void* self, DevicePtr x, DevicePtr y, float scale, DevicePtr weight, float eps, int rows,
+                         int cols, DevicePtr out);
   // out = (x - mean) / sqrt(variance + eps) * weight + bias, row by row; weight and bias f32 (cols). In place allowed.
   // Layer normalisation: Ba et al., arXiv 1607.06450.
   Status (*layer_norm)(void* self, DevicePtr x, DevicePtr weight, DevicePtr bias, float eps, int rows, int cols,

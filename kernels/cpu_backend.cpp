@@ -126,6 +126,22 @@ Status rms_norm(void* self, DevicePtr x, DevicePtr weight, float eps, int rows, 
   return {};
 }
 
+Status add_rms_norm(void* self, DevicePtr x, DevicePtr y, float scale, DevicePtr weight, float eps, int rows, int cols,
+                    DevicePtr out) {
+  Cpu& c = cpu(self);
+  c.pool.parallel_for(rows, kRowsNormed, [&](int first, int last, int) {
+    const int64_t begin = int64_t{first} * cols, end = int64_t{last} * cols;
+    if (c.ops == nullptr) {
+      twin::add(floats(x) + begin, floats(y) + begin, scale, end - begin);
+      twin::rms_norm(floats(x) + begin, floats(weight), eps, last - first, cols, floats(out) + begin);
+    } else {
+      c.ops->add(floats(x), floats(y), scale, begin, end);
+      c.ops->rms_norm(floats(x) + begin, floats(weight), eps, last - first, cols, floats(out) + begin);
+    }
+  });
+  return {};
+}
+
 Status layer_norm(void* self, DevicePtr x, DevicePtr weight, DevicePtr bias, float eps, int rows, int cols,
                   DevicePtr out) {
   const auto norm = cpu(self).ops == nullptr ? twin::layer_norm : cpu(self).ops->layer_norm;
@@ -386,6 +402,7 @@ BackendPtr make(const CpuOptions& options, const FastOps* ops) {
   backend->finish = finish;
   backend->embed = embed;
   backend->rms_norm = rms_norm;
+  backend->add_rms_norm = add_rms_norm;
   backend->layer_norm = layer_norm;
   backend->packed_bytes = packed_bytes;
   backend->pack = pack;

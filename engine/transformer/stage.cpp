@@ -87,25 +87,26 @@ Status Stage::send(std::span<float> hidden) const {
 Status Stage::run(const Pass& pass, int depth) {
   const Backend& b = backend_;
   LL_RETURN_IF_ERROR(b.upload(b.self, positions_.data(), pass.positions.data(), pass.positions.size_bytes()));
-  for (int i = first_layer_; i < std::min(depth, end_layer_); ++i) {
+  const auto& layers = model_.layers();
+  const int end = std::min(depth, end_layer_);
+  LL_RETURN_IF_ERROR(norm_before(layers[static_cast<size_t>(first_layer_)].attn_norm, pass.n_tokens()));
+  for (int i = first_layer_; i < end; ++i) {
     if (pass.stop.stop_requested()) return Status(Code::Cancelled, "Stopped");
-    LL_RETURN_IF_ERROR(layer(i, pass));
+    LL_RETURN_IF_ERROR(layer(i, i + 1 < end ? &layers[static_cast<size_t>(i) + 1] : nullptr, pass));
     if (pass.tap) LL_RETURN_IF_ERROR(pass.tap(i, b, hidden_.data(), pass.n_tokens()));
   }
   return {};
 }
 
-Status Stage::layer(int index, const Pass& pass) {
+// normed → normed, which is the next layer's input where there is one, and hidden behind this one.
+Status Stage::layer(int index, const LayerWeights* next, const Pass& pass) {
   const LayerWeights& w = model_.layers()[static_cast<size_t>(index)];
   const int n = pass.n_tokens();
-  LL_RETURN_IF_ERROR(norm_before(w.attn_norm, n));
   LL_RETURN_IF_ERROR(attention(index, pass));
   LL_RETURN_IF_ERROR(multiply({{w.wo, nullptr, normed_.data()}}, heads_, n));
-  LL_RETURN_IF_ERROR(add_to_hidden(w.attn_post_norm, n));
-
-  LL_RETURN_IF_ERROR(norm_before(w.ffn_norm, n));
+  LL_RETURN_IF_ERROR(add_and_norm(w.attn_post_norm, w.ffn_norm, n));
   LL_RETURN_IF_ERROR(w.experts.empty() ? feed_forward(w, n) : experts(w, n));
-  return add_to_hidden(w.ffn_post_norm, n);
+  return next == nullptr ? add_to_hidden(w.ffn_post_norm, n) : add_and_norm(w.ffn_post_norm, next->attn_norm, n);
 }
 
 // hidden → normed, through the norm where there is one.
@@ -118,13 +119,32 @@ Status Stage::norm_before(DevicePtr weight, int n) {
   return b.add(b.self, normed_.data(), hidden_.data(), 1.0f, width);
 }
 
-// hidden += what the part of the layer left in normed, through the norm where there is one.
+// normed → normed, through the norm behind a part where there is one.
+Status Stage::norm_behind(DevicePtr weight, int n) {
+  if (weight == nullptr) return {};
+  const ModelConfig& c = model_.config();
+  return backend_.rms_norm(backend_.self, normed_.data(), weight, c.norm_eps, n, c.d_model, normed_.data());
+}
+
+// hidden += what the part of the layer left in normed.
 Status Stage::add_to_hidden(DevicePtr weight, int n) {
   const ModelConfig& c = model_.config();
   const Backend& b = backend_;
-  if (weight != nullptr)
-    LL_RETURN_IF_ERROR(b.rms_norm(b.self, normed_.data(), weight, c.norm_eps, n, c.d_model, normed_.data()));
+  LL_RETURN_IF_ERROR(norm_behind(weight, n));
   return b.add(b.self, hidden_.data(), normed_.data(), c.residual_scale, int64_t{n} * c.d_model);
+}
+
+// What a part left, added to hidden, and the input of the next in normed.
+Status Stage::add_and_norm(DevicePtr post_weight, DevicePtr next_weight, int n) {
+  if (next_weight == nullptr) {
+    LL_RETURN_IF_ERROR(add_to_hidden(post_weight, n));
+    return norm_before(nullptr, n);
+  }
+  const ModelConfig& c = model_.config();
+  const Backend& b = backend_;
+  LL_RETURN_IF_ERROR(norm_behind(post_weight, n));
+  return b.add_rms_norm(b.self, hidden_.data(), normed_.data(), c.residual_scale, next_weight, c.norm_eps, n, c.d_model,
+                        normed_.data());
 }
 
 // normed → normed.

@@ -55,9 +55,11 @@ class Stage {
  private:
   Stage(const Model& model, size_t share);
   Status allocate(int batch_tokens);
-  Status layer(int index, const Pass& pass);
+  Status layer(int index, const LayerWeights* next, const Pass& pass);
   Status norm_before(kernels::DevicePtr weight, int n_tokens);
+  Status norm_behind(kernels::DevicePtr weight, int n_tokens);
   Status add_to_hidden(kernels::DevicePtr weight, int n_tokens);
+  Status add_and_norm(kernels::DevicePtr post_weight, kernels::DevicePtr next_weight, int n_tokens);
   Status feed_forward(const LayerWeights& w, int n_tokens);
   Status experts(const LayerWeights& w, int n_tokens);
   Status finish_heads(kernels::Buffer& heads, kernels::DevicePtr weight, int n_heads, RopeKind kind, int n_tokens);

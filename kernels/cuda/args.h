@@ -16,6 +16,15 @@ struct NormArgs {  // rms_norm, layer_norm
   int cols;
 };
 
+struct AddNormArgs {
+  float* x;
+  const float* y;  // may be out
+  const float* weight;
+  float* out;
+  float scale, eps;
+  int cols;
+};
+
 struct GateArgs {
   float* gate;
   const float* up;  // may be nullptr

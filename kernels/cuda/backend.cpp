@@ -52,6 +52,14 @@ Status rms_norm(void* self, DevicePtr x, DevicePtr weight, float eps, int rows, 
   return norm(self, "rms_norm", {as<float>(x), as<float>(weight), nullptr, as<float>(out), eps, cols}, rows);
 }
 
+Status add_rms_norm(void* self, DevicePtr x, DevicePtr y, float scale, DevicePtr weight, float eps, int rows, int cols,
+                    DevicePtr out) {
+  if (rows == 0) return {};
+  return gpu(self).device->launch(
+      "add_rms_norm", {static_cast<unsigned>(rows)}, kThreads, 0,
+      AddNormArgs{as<float>(x), as<float>(y), as<float>(weight), as<float>(out), scale, eps, cols});
+}
+
 Status layer_norm(void* self, DevicePtr x, DevicePtr weight, DevicePtr bias, float eps, int rows, int cols,
                   DevicePtr out) {
   return norm(self, "layer_norm", {as<float>(x), as<float>(weight), as<float>(bias), as<float>(out), eps, cols}, rows);
@@ -150,6 +158,7 @@ Result<BackendPtr> make_cuda_backend(const cuda::DeviceOptions& options) {
   backend->finish = cuda::finish;
   backend->embed = cuda::embed;
   backend->rms_norm = cuda::rms_norm;
+  backend->add_rms_norm = cuda::add_rms_norm;
   backend->layer_norm = cuda::layer_norm;
   backend->packed_bytes = cuda::packed_bytes;
   backend->pack = cuda::pack;

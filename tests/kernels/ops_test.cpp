@@ -117,6 +117,26 @@ TEST(rms_norm_agrees_with_its_twin) {
   }
 }
 
+TEST(adding_and_normalising_at_once_gives_the_bits_of_both) {
+  for (auto& backend : backends()) {
+    for (int cols : {1, 15, 16, 17, 257, 576}) {
+      const int rows = 37;
+      const auto n = static_cast<size_t>(rows * cols);
+      auto x = random_floats(n), y = random_floats(n), weight = random_floats(static_cast<size_t>(cols));
+      const OnDevice sum(*backend, x), both(*backend, x), added(*backend, y), also(*backend, y), w(*backend, weight);
+      const OnDevice out(*backend, std::vector<float>(n, kNaN));
+      CHECK(backend->add(backend->self, sum.data(), added.data(), 0.3f, static_cast<int64_t>(n)).ok());
+      CHECK(backend->rms_norm(backend->self, sum.data(), w.data(), 1e-5f, rows, cols, out.data()).ok());
+      // In the place of what is added.
+      CHECK(
+          backend->add_rms_norm(backend->self, both.data(), also.data(), 0.3f, w.data(), 1e-5f, rows, cols, also.data())
+              .ok());
+      CHECK(both.read() == sum.read());
+      CHECK(also.read() == out.read());
+    }
+  }
+}
+
 TEST(rows_go_to_experts_and_come_back) {
   for (auto& backend : backends()) {
     auto x = random_floats(5 * 3), total = std::vector<float>(5 * 3, 0.0f);
