@@ -90,9 +90,9 @@ Status Asking::addVectors(const DocumentInput& input, const std::string& questio
     LL_ASSIGN_OR_RETURN(in.question, meaning_->question(question, *memory, stop));
     in.vectors = &memory->nodes;
   } else if (engine_ != nullptr) {
-    const NodeMemory& memory = engine_->node_memory(input, memoryFolder(library_.folder()));
-    LL_ASSIGN_OR_RETURN(in.question, engine_->question_vector(question, memory, stop));
-    in.vectors = &memory.nodes;
+    memory_ = engine_->node_memory(input, memoryFolder(library_.folder()));
+    LL_ASSIGN_OR_RETURN(in.question, engine_->question_vector(question, *memory_, stop));
+    in.vectors = &memory_->nodes;
   }
   // Vectors rank every leaf. Where no word is shared, only nearness of meaning is left, which a language model's
   // vectors do not show reliably: the question is then not answered from this document.

@@ -90,6 +90,7 @@ class Asking {
   Library& library_;
   Engine* engine_;
   std::optional<Meaning> meaning_;
+  std::shared_ptr<const NodeMemory> memory_;  // that the last route looked at
   Meaning::Progress on_reading_;
   DocumentInput input_;
   std::string state_;                  // of its text in the library, when it was read

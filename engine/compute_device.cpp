@@ -42,8 +42,7 @@ Result<OpenCard> open_card(const DeviceRequest& request, std::string_view name) 
   options.n_threads = request.n_threads;
   options.limit_bytes = request.limit_bytes;
   LL_ASSIGN_OR_RETURN(auto backend, kernels::make_cuda_backend(options));
-  const auto memory = backend->memory(backend->self);
-  const uint64_t free = memory.free_bytes != 0 ? memory.free_bytes : memory.total_bytes;
+  const uint64_t free = backend->memory(backend->self).free_bytes;
   return OpenCard{std::move(backend), free - std::min(kMostSpareBytes, free / kSpareShare)};
 }
 
@@ -60,8 +59,7 @@ ComputeDevices shared_out(const DeviceRequest& request, std::vector<OpenCard> ca
   for (const OpenCard& card : cards) rooms.push_back(card.room);
   const auto placed = place_layers(request.needs, rooms);
   const int left = layers_of(request) - std::accumulate(placed.begin(), placed.end(), 0);
-  if (left == layers_of(request) && left > 0)
-    return processor_alone(request, "The processor is used: " + too_large(request, cards.front()));
+  if (left == layers_of(request) && left > 0) return processor_alone(request, too_large(request, cards.front()));
   ComputeDevices devices;
   if (left > 0) {
     devices.note = std::to_string(left) + " of " + std::to_string(layers_of(request)) +
@@ -91,7 +89,9 @@ ComputeDevices whichever_has_room(const DeviceRequest& request) {
   }
   if (cards.empty()) return processor_alone(request, why);
   std::stable_sort(cards.begin(), cards.end(), [](const OpenCard& a, const OpenCard& b) { return a.room > b.room; });
-  return shared_out(request, std::move(cards));
+  ComputeDevices devices = shared_out(request, std::move(cards));
+  if (!devices.has_gpu()) devices.note = "The processor is used: " + devices.note;
+  return devices;
 }
 
 std::vector<std::string> split(const std::string& names) {
@@ -151,15 +151,16 @@ Result<ComputeDevices> open_devices(const DeviceRequest& request) {
   if (!std::all_of(names.begin(), names.end(), is_card))
     return Status(Code::Invalid, "There is no device " + request.name +
                                      "; --device takes auto, cpu, cuda or cuda:N (longleaf-cli doctor names cards)");
-  if (std::set<std::string>(names.begin(), names.end()).size() < names.size())
-    return Status(Code::Invalid, "A card is named twice in " + request.name);
   std::vector<OpenCard> cards;
+  std::set<std::string> uuids;
   for (const auto& name : names) {
     LL_ASSIGN_OR_RETURN(auto card, open_card(request, name));
+    if (!uuids.insert(card.backend->uuid).second)
+      return Status(Code::Invalid, "The card " + card.backend->name + " is named twice in " + request.name);
     cards.push_back(std::move(card));
   }
   ComputeDevices devices = shared_out(request, std::move(cards));
-  if (!devices.has_gpu()) return Status(Code::NoMemory, "No layer of the model fits on the card. " + devices.note);
+  if (!devices.has_gpu()) return Status(Code::NoMemory, "No layer of the model fits on the card: " + devices.note);
   return devices;
 }
 

@@ -277,19 +277,19 @@ size_t Engine::leaves_encoded(const DocumentInput& document, const std::filesyst
   return open.file == nullptr ? 0 : open.file->count_done() - (open.file->has(0) ? 1 : 0);
 }
 
-const NodeMemory& Engine::node_memory(const DocumentInput& document, const std::filesystem::path& folder) {
-  static const NodeMemory kNone;
-  if (!revive().ok()) return kNone;
+std::shared_ptr<const NodeMemory> Engine::node_memory(const DocumentInput& document,
+                                                      const std::filesystem::path& folder) {
+  if (!revive().ok()) return std::make_shared<NodeMemory>();
   OpenDocument& open = open_document(document, folder);
   const size_t done = open.file == nullptr ? 0 : open.file->count_done();
   if (done < open.plan.entries.size()) {
-    open.memory = {};
+    open.memory = std::make_shared<NodeMemory>();
     open.memory_of = 0;
   } else if (open.memory_of != done) {
     NodeVectors leaves;
     for (size_t i = 1; i < open.plan.entries.size(); ++i)
       if (auto vector = open.file->read_vector(i); vector.ok()) leaves[open.plan.entries[i].node] = std::move(*vector);
-    open.memory = make_node_memory(document.nodes, leaves);
+    open.memory = std::make_shared<NodeMemory>(make_node_memory(document.nodes, leaves));
     open.memory_of = done;
   }
   return open.memory;

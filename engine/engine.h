@@ -41,7 +41,8 @@ struct ModelFacts {
   // Weights, workspace and KV of 4,096 tokens, to load and answer here, and the whole table of embeddings, whose pages
   // the system may take back.
   uint64_t needed_bytes = 0;
-  // The same on a card, with KV of a whole window, and without the table, which stays in this machine's memory.
+  // The same of this model alone on a card, with KV of a whole window, and without the table, which stays in this
+  // machine's memory.
   uint64_t needed_card_bytes = 0;
 };
 
@@ -125,7 +126,7 @@ class Engine {
   size_t leaves_encoded(const DocumentInput& document, const std::filesystem::path& folder);
 
   // Node memories for routing; empty when the document is not encoded completely.
-  const NodeMemory& node_memory(const DocumentInput& document, const std::filesystem::path& folder);
+  std::shared_ptr<const NodeMemory> node_memory(const DocumentInput& document, const std::filesystem::path& folder);
   // The question's vector, comparable with them.
   Result<std::vector<float>> question_vector(const std::string& question, const NodeMemory& memory,
                                              std::stop_token stop);

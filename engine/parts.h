@@ -21,7 +21,7 @@ struct Engine::OpenDocument {
   std::filesystem::path folder;
   MemoryPlan plan;
   std::unique_ptr<MemoryFile> file;  // nullptr: none for this text and model
-  NodeMemory memory;
+  std::shared_ptr<const NodeMemory> memory = std::make_shared<NodeMemory>();
   size_t memory_of = 0;  // leaves that were encoded when `memory` was made
 };
 

@@ -18,8 +18,8 @@ struct MemoryInfo {
   size_t used_bytes = 0;  // what this process has allocated through the backend
   size_t peak_bytes = 0;
   size_t total_bytes = 0;  // of the device
-  size_t free_bytes = 0;   // of those, that may still be taken; 0: not known
-  size_t other_bytes = 0;  // of those, that other programs have, or the driver for this one; 0: not known
+  size_t free_bytes = 0;   // of a card's, that may still be taken, as far as the driver says
+  size_t other_bytes = 0;  // of a card's, that other programs have, or the driver for this one; 0: not known
 };
 
 struct Product {
@@ -50,6 +50,7 @@ struct Backend {
   void* self = nullptr;
   void (*destroy)(void* self) = nullptr;
   std::string name;      // for people: "CPU, 8 threads, AVX-512"
+  std::string uuid;      // of a card; empty for a processor
   int batch_tokens = 0;  // that are best computed at once
 
   // Memory. allocate returns NoMemory; contents are undefined. release accepts nullptr.

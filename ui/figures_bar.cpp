@@ -16,7 +16,8 @@ FiguresBar::FiguresBar(QWidget* parent)
   layout->setContentsMargins(4, 0, 4, 0);
   layout->setSpacing(18);
   for (QLabel* label : {device_, memory_, first_, prefill_, decode_}) layout->addWidget(label);
-  memory_->setToolTip(tr("Memory the model uses, what the device has, and what other programs use of it"));
+  memory_->setToolTip(
+      tr("Memory the model uses, what the device has, and what other programs and the driver use of it"));
   first_->setToolTip(tr("Time to first token: from sending the question to the first word"));
   prefill_->setToolTip(tr("Tokens read per second"));
   decode_->setToolTip(tr("Tokens written per second"));

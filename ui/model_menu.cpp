@@ -37,7 +37,9 @@ void ModelMenu::setIdleMinutes(int minutes) {
   for (QAction* action : idle_->actions()) action->setChecked(action->data().toInt() == minutes);
 }
 
-int ModelMenu::idleMinutes() const { return idle_->checkedAction()->data().toInt(); }
+int ModelMenu::idleMinutes() const {
+  return idle_->checkedAction() != nullptr ? idle_->checkedAction()->data().toInt() : 0;
+}
 
 void ModelMenu::setMemoryLimit(quint64 bytes) { limit_ = bytes; }
 
@@ -52,9 +54,9 @@ void ModelMenu::askLimit() {
   dialog->setDoubleRange(0, kMostGiB);
   dialog->setDoubleDecimals(1);
   dialog->setDoubleValue(static_cast<double>(limit_) / kGiB);
-  connect(dialog, &QInputDialog::doubleValueSelected, this, [this](double gib) {
+  connect(dialog, &QInputDialog::doubleValueSelected, this, [this, shown = dialog->doubleValue()](double gib) {
+    if (gib == shown) return;
     const auto bytes = static_cast<quint64>(gib * kGiB);
-    if (bytes == limit_) return;
     setMemoryLimit(bytes);
     emit memoryLimitChosen(bytes);
   });

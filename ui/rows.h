@@ -51,7 +51,7 @@ struct Figures {
   QString device;  // empty: no model is loaded
   QString model;
   quint64 memoryUsed = 0, memoryTotal = 0;  // bytes, of cards if there are
-  quint64 memoryOthers = 0;                 // that other programs have of them
+  quint64 memoryOthers = 0;                 // that other programs and the driver have of them
   double ttftMs = -1;                       // negative: not known yet
   double prefillPerSecond = -1;
   double decodePerSecond = -1;

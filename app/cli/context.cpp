@@ -32,7 +32,9 @@ void Context::addOptions(CLI::App& app) {
   app.add_option("--memory-limit", memory_limit_,
                  "Memory a model may take of each card, or with --device cpu of the processor: 6GB, 800MiB")
       ->type_name("SIZE")
-      ->transform(CLI::AsNumberWithUnit(kSizes, CLI::AsNumberWithUnit::UNIT_REQUIRED))
+      ->transform(
+          CLI::AsNumberWithUnit(kSizes, CLI::AsNumberWithUnit::Options(CLI::AsNumberWithUnit::UNIT_REQUIRED |
+                                                                       CLI::AsNumberWithUnit::CASE_INSENSITIVE)))
       ->check(CLI::Range(1.0, 1e15));
   app.add_option("--threads", threads_, "Threads to compute with (0: one per processor)")->check(CLI::Range(0, 1024));
   app.add_flag("--json", json_, "Print JSON for programs");

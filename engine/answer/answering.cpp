@@ -44,15 +44,9 @@ Result<AnswerResult> Answering::run(const std::function<void(std::string_view)>&
   LL_RETURN_IF_ERROR(choose_evidence(count(question)));
 
   const auto start = Clock::now();
-  const bool reuse = result_.stats.evidence == Evidence::LeafKv;
-  Status status = reuse ? prefill_leaf_kv(question) : prefill_exact(question);
-  if (reuse && status.code() == Code::Corrupt) {  // damaged on disk: the text is still there
-    parts_.store->truncate(0);
-    result_.stats.evidence = Evidence::Exact;
-    result_.stats.reason = "the document's memory is damaged and has to be encoded again";
-    status = prefill_exact(question);
-  }
+  Status status = prefill(std::move(question));
   if (status.code() == Code::Cancelled) {
+    if (!so_far_.tokens.empty()) result_ = so_far_.result;
     result_.stopped = true;
     parts_.store->truncate(0);
     return result_;
@@ -65,19 +59,30 @@ Result<AnswerResult> Answering::run(const std::function<void(std::string_view)>&
   return result_;
 }
 
-std::vector<TokenId> Answering::question_tokens(const std::vector<Turn>& history) const {
-  const auto prompt = engine_.facts_.chat.prompt("", "", history, request_.question);
-  auto tokens = encode_pieces(*parts_.tokenizer, prompt.after);
-  tokens.insert(tokens.end(), so_far_.tokens.begin(), so_far_.tokens.end());
-  return tokens;
+// Evidence, question, and what is answered already.
+Status Answering::prefill(std::vector<TokenId> question) {
+  question.insert(question.end(), so_far_.tokens.begin(), so_far_.tokens.end());
+  const bool reuse = result_.stats.evidence == Evidence::LeafKv;
+  Status status = reuse ? prefill_leaf_kv(question) : prefill_exact(question);
+  if (!reuse || status.code() != Code::Corrupt) return status;
+  parts_.store->truncate(0);  // damaged on disk: the text is still there
+  result_.stats.evidence = Evidence::Exact;
+  result_.stats.reason = "the document's memory is damaged and has to be encoded again";
+  return prefill_exact(question);
 }
 
-// The evidence and the question, as they are read.
+std::vector<TokenId> Answering::question_tokens(const std::vector<Turn>& history) const {
+  const auto prompt = engine_.facts_.chat.prompt("", "", history, request_.question);
+  return encode_pieces(*parts_.tokenizer, prompt.after);
+}
+
+// The evidence, the question and the answer so far, as they are read.
 std::vector<TokenId> Answering::known_tokens() const {
   std::vector<TokenId> known = entry(0).tokens;
   for (size_t i : chosen_) known.insert(known.end(), entry(i).tokens.begin(), entry(i).tokens.end());
   const auto question = question_tokens(request_.history);
   known.insert(known.end(), question.begin(), question.end());
+  known.insert(known.end(), so_far_.tokens.begin(), so_far_.tokens.end());
   return known;
 }
 
@@ -104,7 +109,8 @@ void Answering::choose_leaves(int question_tokens) {
 // None where the device has kept it from an earlier question.
 size_t Answering::bytes_to_load(size_t entry) const {
   const MemoryFile& file = *document_.file;
-  return parts_.store->keeps(run_key(file, entry)) ? 0 : file.kv_bytes(entry);
+  const bool is_there = request_.repair_tokens == 0 && parts_.store->keeps(run_key(file, entry));
+  return is_there ? 0 : file.kv_bytes(entry);
 }
 
 bool Answering::prefix_and_leaves_there() const {
@@ -120,6 +126,12 @@ Status Answering::choose_evidence(int question_tokens) {
     for (size_t i : chosen_) input.kv_bytes += bytes_to_load(i);
   }
   AnswerStats& stats = result_.stats;
+  if (request_.evidence == Evidence::Auto && so_far_.used) {
+    stats.evidence = *so_far_.used;
+    stats.predicted_ms = predicted_ms(stats.evidence, input, engine_.rates_);
+    stats.reason = "the answer was begun with it";
+    return {};
+  }
   if (request_.evidence == Evidence::Auto) {
     const auto plan = longleaf::choose_evidence(input, engine_.rates_);
     stats.evidence = plan.evidence;
@@ -242,6 +254,7 @@ Status Answering::generate(const std::function<void(std::string_view)>& on_text,
     said = std::max(said, end);
   };
   const auto start = Clock::now();
+  const double ms_before = so_far_.decode_ms;
   Lookahead ahead(*parts_.transformer, *parts_.store, *strategy_, known_tokens());
   if (parts_.draft != nullptr) ahead.use_draft(*parts_.draft, request_.gate);
   std::span<const float> logits = logits_;
@@ -257,16 +270,20 @@ Status Answering::generate(const std::function<void(std::string_view)>& on_text,
       so_far_.tokens.push_back(*chosen);
     }
     const TokenId next = so_far_.tokens[static_cast<size_t>(i)];
-    if (i == 0 && is_new) so_far_.ttft_ms = ms_since(request_.asked);
-    stats.ttft_ms = so_far_.ttft_ms;
+    if (i == 0) stats.ttft_ms = is_new ? ms_since(request_.asked) : so_far_.result.stats.ttft_ms;
     if (parts_.tokenizer->ends_answer(next)) break;
     result_.text += stream.push(parts_.tokenizer->decode(next));
     ++stats.decode_tokens;
     const size_t cut = stop_at.empty() || said == 0 ? std::string::npos : result_.text.find(stop_at);
     if (cut != std::string::npos) result_.text.erase(cut);
     say(cut != std::string::npos, is_new);
-    stats.decode_tokens_per_s = 1000.0 * stats.decode_tokens / std::max(ms_since(start), 1e-6);
-    if (on_progress && is_new) on_progress(result_);
+    if (is_new) {
+      so_far_.decode_ms = ms_before + ms_since(start);
+      stats.decode_tokens_per_s = 1000.0 * stats.decode_tokens / std::max(so_far_.decode_ms, 1e-6);
+      so_far_.used = stats.evidence;
+      so_far_.result = result_;
+      if (on_progress) on_progress(result_);
+    }
     if (cut != std::string::npos || i + 1 == request_.max_tokens) break;
     if (static_cast<size_t>(i) + 1 <= chosen_before) continue;  // read with the question
     const auto behind = ahead.next(next, stop_);

@@ -10,7 +10,9 @@ struct AnswerSoFar {
   explicit AnswerSoFar(const SamplerOptions& options) : sampler(options) {}
   Sampler sampler;
   std::vector<TokenId> tokens;
-  double ttft_ms = 0;
+  double decode_ms = 0;          // that they took
+  AnswerResult result;           // as told last
+  std::optional<Evidence> used;  // that it was begun with
 };
 
 class Answering {
@@ -33,9 +35,9 @@ class Answering {
     size_t entry;
     int position;
   };
-  // The question, and what is answered already.
   std::vector<TokenId> question_tokens(const std::vector<Turn>& history) const;
   std::vector<TokenId> known_tokens() const;
+  Status prefill(std::vector<TokenId> question);
   void choose_leaves(int question_tokens);
   Status choose_evidence(int question_tokens);
   Status prefill_exact(const std::vector<TokenId>& question);

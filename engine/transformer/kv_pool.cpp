@@ -8,9 +8,8 @@ KvPool::KvPool(std::vector<const kernels::Backend*> devices, std::vector<size_t>
     : devices_(std::move(devices)), page_bytes_(std::move(page_bytes)), most_pages_(most_pages) {}
 
 Status KvPool::reserve(size_t n) {
-  while (free_.size() < n && pages_.size() >= most_pages_ && forget_oldest()) {
-  }
   while (free_.size() < n) {
+    if (pages_.size() >= most_pages_ && forget_oldest()) continue;
     const Status status = allocate();
     if (status.ok()) continue;
     if (status.code() != Code::NoMemory || !forget_oldest()) return status;

@@ -148,6 +148,7 @@ Result<BackendPtr> make_cuda_backend(const cuda::DeviceOptions& options) {
   backend->destroy = [](void* self) { delete static_cast<cuda::Gpu*>(self); };
   const cuda::Card& card = device->card();
   backend->name = card.name + ", " + std::to_string((card.memory_bytes + (size_t{1} << 29)) >> 30) + " GiB";
+  backend->uuid = card.uuid;
   backend->batch_tokens = kCudaBatchTokens;
   backend->self = new cuda::Gpu(std::move(device), options.n_threads);
   backend->allocate = cuda::allocate;

@@ -179,6 +179,7 @@ Status Device::attach() { return driver_.status(driver_.set_context(context_), "
 
 MemoryInfo Device::memory() {
   MemoryInfo info = memory_;
+  info.free_bytes = info.total_bytes - std::min(info.total_bytes, info.used_bytes);
   size_t free = 0, total = 0;
   if (attach().ok() && driver_.free_memory(&free, &total) == kSuccess) {
     info.free_bytes = free;

@@ -197,6 +197,12 @@ TEST(a_card_without_room_for_a_layer_leaves_the_model_to_the_processor) {
   CHECK(contains(named.status().message(), "No layer of the model fits on the card"));
 }
 
+TEST(a_full_card_has_no_room) {
+  Emulator emulator;
+  emulator.settings.taken_bytes = emulator.settings.memory_bytes;
+  CHECK(layers(*open_devices(request_of_100_mib("auto"))) == std::vector<int>{-10});
+}
+
 TEST(a_limit_counts_like_a_smaller_card) {
   Emulator emulator;
   DeviceRequest r = request_of_100_mib("auto");
@@ -216,7 +222,8 @@ TEST(two_cards_share_what_is_too_large_for_one) {
     CHECK(devices->note.empty());
     CHECK(contains(devices->name(), "Emulated 1, 0 GiB (5 layers) + Emulated 0, 0 GiB (5 layers)"));
   }
-  CHECK(refusal("cuda:0,cuda:0") != "");
+  for (const char* twice : {"cuda:0,cuda:0", "cuda,cuda:0", "cuda:GPU-00010203-0405-0607-0809-0a0b0c0d0e0f,cuda:00"})
+    CHECK(contains(refusal(twice), "named twice"));
   CHECK(refusal("cuda:0,,cuda:1") != "");
 }
 
@@ -348,10 +355,16 @@ TEST(a_card_that_stops_between_questions_leaves_nothing_dangling) {
   CHECK(rig.engine->encode(rig.document, folder, nullptr, {}).ok());
   emulator.settings.launches_to_loss = 5;
   CHECK(!rig.ask(Evidence::LeafKv).ok());
-  const NodeMemory& memory = rig.engine->node_memory(rig.document, folder);
-  const auto vector = rig.engine->question_vector("Which leaf?", memory, {});
+  const auto memory = rig.engine->node_memory(rig.document, folder);
+  const auto vector = rig.engine->question_vector("Which leaf?", *memory, {});
   REQUIRE_OK(vector);
   CHECK(!vector->empty());
+  // Nor does one that fills up while it reads the question.
+  emulator.settings.allocations_to_full = 0;
+  const auto again = rig.engine->question_vector("Which leaf?", *memory, {});
+  REQUIRE_OK(again);
+  CHECK_EQ(again->size(), vector->size());
+  CHECK(contains(rig.engine->device(), "CPU"));
   CHECK_EQ(rig.engine->leaves_encoded(rig.document, folder), size_t{3});
 }
 

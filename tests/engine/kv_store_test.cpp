@@ -119,6 +119,18 @@ TEST(the_run_used_least_recently_makes_way_and_memory_stays_within_its_limit) {
   CHECK(!recalled(store, 1) && !recalled(store, 38));
 }
 
+TEST(what_is_kept_makes_way_before_the_limit_is_passed) {
+  const size_t page_bytes = 3 * kernels::kv_page_layer_bytes(DType::F32, 2, 8);
+  const auto backend = kernels::make_cpu_backend();
+  KvStore store(small_config(), Placement{{backend.get(), 3}}, DType::F32, 8 * kPageTokens);
+  for (size_t entry = 1; entry <= 7; ++entry) {
+    keep(store, entry, kPageTokens);
+    store.truncate(0);
+  }
+  REQUIRE_OK(store.append(counted(0, 8 * kPageTokens)));
+  CHECK(backend->memory(backend->self).used_bytes < 9 * page_bytes);  // with the table and the rows on their way
+}
+
 TEST(what_is_kept_makes_way_for_what_is_read_when_the_device_is_full) {
   const size_t page_bytes = 3 * kernels::kv_page_layer_bytes(DType::F32, 2, 8);
   const auto backend =
@@ -209,5 +221,5 @@ TEST(a_resting_engine_has_no_memory_and_answers_as_before) {
   rig.engine->rest();
   CHECK_EQ(rig.engine->leaves_encoded(d, rig.memory()), size_t{6});
   rig.engine->rest();
-  CHECK(!rig.engine->node_memory(d, rig.memory()).nodes.empty());
+  CHECK(!rig.engine->node_memory(d, rig.memory())->nodes.empty());
 }

@@ -172,7 +172,7 @@ TEST(documents_of_many_windows_are_encoded_and_answered) {
   REQUIRE_OK(rig.encode(d));
   CHECK_EQ(rig.engine->leaves_encoded(d, rig.memory()), size_t{20});
   CHECK(!rig.ask(d, Evidence::LeafKv, {10, 19, 28}).text.empty());
-  const auto& memory = rig.engine->node_memory(d, rig.memory());
+  const NodeMemory memory = *rig.engine->node_memory(d, rig.memory());
   CHECK_EQ(memory.nodes.size(), d.nodes.size());
 }
 
