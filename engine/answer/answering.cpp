@@ -126,7 +126,8 @@ Status Answering::choose_evidence(int question_tokens) {
     for (size_t i : chosen_) input.kv_bytes += bytes_to_load(i);
   }
   AnswerStats& stats = result_.stats;
-  if (request_.evidence == Evidence::Auto && so_far_.used) {
+  const bool goes_on = so_far_.used && (input.kv_there || *so_far_.used != Evidence::LeafKv);
+  if (request_.evidence == Evidence::Auto && goes_on) {
     stats.evidence = *so_far_.used;
     stats.predicted_ms = predicted_ms(stats.evidence, input, engine_.rates_);
     stats.reason = "the answer was begun with it";
