@@ -121,11 +121,12 @@ void LibraryController::loadSetting(const QString& name) {
 }
 
 void LibraryController::saveSetting(const QString& name, const QString& value) {
-  thread_.post([this, name, value] {
+  const auto save = [this, name, value] {
     Library* library = this->library();
     if (library == nullptr) return;
     if (const Status status = library->set_setting(name.toStdString(), value.toStdString()); !status.ok()) fail(status);
-  });
+  };
+  thread_.post(save, true);
 }
 
 }  // namespace longleaf
