@@ -25,9 +25,9 @@ struct ModelNeeds {
 //   batch_tokens        computed at once
 ModelNeeds needs_of(const ModelConfig& config, uint64_t kv_bytes_per_token, int n_tokens, int batch_tokens);
 
-// Layers for devices with so much room, best first: the first takes the last layers, and as many as it can; the next
-// those in front of them. What is left over is in the sum's difference to all layers. A device that cannot have the
-// output gets none, and the next is the first.
+// How many layers each device gets, given the room of each, best first: the first takes the last layers, as many as it
+// can, the next those in front of them. The sum may be less than all. A device that has no room for the output gets
+// none, and the next one has the last layers.
 std::vector<int> place_layers(const ModelNeeds& needs, std::span<const uint64_t> rooms);
 
 }  // namespace longleaf

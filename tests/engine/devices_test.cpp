@@ -69,20 +69,30 @@ struct Rig {
     }
   }
   // With `on_text`, more than a page of tokens, at a temperature.
-  Result<AnswerResult> ask(Evidence evidence, const std::function<void(std::string_view)>& on_text = nullptr) {
+  Result<AnswerResult> ask(Evidence evidence, const std::function<void(std::string_view)>& on_text = nullptr,
+                           std::stop_token stop = {}) {
     AnswerRequest question;
     question.question = "Which leaf?";
     question.leaves = {10, 12};
     question.evidence = evidence;
     question.max_tokens = on_text ? 80 : 12;
     question.sampler.temperature = on_text ? 1.0f : 0.0f;
-    return engine->answer(document, folder / "memory", question,
-                          [&](std::string_view text) {
-                            if (on_text) on_text(text);
-                          },
-                          nullptr, {});
+    return engine->answer(
+        document, folder / "memory", question,
+        [&](std::string_view text) {
+          if (on_text) on_text(text);
+        },
+        nullptr, std::move(stop));
   }
 };
+
+void check_same_answer(Rig& a, Rig& b, Evidence evidence) {
+  const auto here = a.ask(evidence), there = b.ask(evidence);
+  REQUIRE_OK(here);
+  REQUIRE_OK(there);
+  CHECK(!here->text.empty());
+  CHECK_EQ(here->text, there->text);
+}
 
 }  // namespace
 
@@ -234,13 +244,7 @@ TEST(a_card_and_the_processor_give_the_same_answers) {
   CHECK_EQ(card.engine->device(), "Emulated 0, 16 GiB");
   CHECK(card.engine->encode(card.document, card.folder / "memory", nullptr, {}).ok());
   CHECK(processor.engine->encode(processor.document, processor.folder / "memory", nullptr, {}).ok());
-  for (Evidence evidence : {Evidence::Exact, Evidence::LeafKv}) {
-    const auto here = card.ask(evidence), there = processor.ask(evidence);
-    REQUIRE_OK(here);
-    REQUIRE_OK(there);
-    CHECK(!here->text.empty());
-    CHECK_EQ(here->text, there->text);
-  }
+  for (Evidence evidence : {Evidence::Exact, Evidence::LeafKv}) check_same_answer(card, processor, evidence);
   CHECK(card.engine->memory_use().device_bytes > 0);
 }
 
@@ -254,10 +258,7 @@ TEST(a_model_on_card_and_processor_gives_the_answers_of_one) {
   CHECK(contains(split.engine->device_note(), "1 of 2 layers run on the processor: the model needs"));
   for (Rig* rig : {&processor, &split})
     CHECK(rig->engine->encode(rig->document, rig->folder / "memory", nullptr, {}).ok());
-  const auto here = split.ask(Evidence::LeafKv), there = processor.ask(Evidence::LeafKv);
-  REQUIRE_OK(here);
-  REQUIRE_OK(there);
-  CHECK_EQ(here->text, there->text);
+  check_same_answer(split, processor, Evidence::LeafKv);
 }
 
 TEST(a_model_on_two_cards_gives_the_answers_of_one) {
@@ -269,10 +270,7 @@ TEST(a_model_on_two_cards_gives_the_answers_of_one) {
   REQUIRE(processor.engine != nullptr && cards.engine != nullptr);
   CHECK_EQ(cards.engine->device(), "Emulated 0, 0 GiB (1 layer) + Emulated 1, 0 GiB (1 layer)");
   CHECK(cards.engine->device_note().empty());
-  const auto here = cards.ask(Evidence::Exact), there = processor.ask(Evidence::Exact);
-  REQUIRE_OK(here);
-  REQUIRE_OK(there);
-  CHECK_EQ(here->text, there->text);
+  check_same_answer(cards, processor, Evidence::Exact);
 }
 
 TEST(a_card_holds_what_was_stated_before_loading) {
@@ -296,19 +294,48 @@ TEST(an_answer_that_fills_the_card_goes_on_on_the_processor) {
   std::string expected, said;
   REQUIRE_OK(processor.ask(Evidence::Exact, [&](std::string_view text) { expected += text; }));
   CHECK(expected.size() > 60);
-  size_t before = 0;
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point first, last;  // text of the card
+  size_t of_card = 0;
   const auto answer = rig.ask(Evidence::Exact, [&](std::string_view text) {
     said += text;
-    if (said.size() < 5 || before > 0) return;
-    before = said.size();
     emulator.settings.taken_bytes = emulator.settings.memory_bytes;
+    if (!contains(rig.engine->device(), "Emulated")) return;
+    last = Clock::now();
+    if (of_card == 0) first = last;
+    of_card = said.size();
   });
   REQUIRE_OK(answer);
   CHECK_EQ(said, expected);
   CHECK_EQ(answer->text, expected);
-  CHECK(before > 0 && before < said.size());
+  CHECK(of_card > 0 && of_card < said.size());
   CHECK(contains(rig.engine->device(), "CPU"));
   CHECK(contains(rig.engine->device_note(), "not enough memory on the GPU"));
+  // The rate is of the whole answer, on both devices.
+  const AnswerStats& stats = answer->stats;
+  CHECK(stats.ttft_ms > 0);
+  CHECK(stats.decode_tokens / stats.decode_tokens_per_s >= std::chrono::duration<double>(last - first).count());
+
+  // Stopped while the processor reads what was said: it is not lost.
+  emulator.settings = {};
+  Rig again("auto");
+  REQUIRE(again.engine != nullptr);
+  std::stop_source stop;
+  std::string begun;
+  const auto stopped = again.ask(
+      Evidence::Exact,
+      [&](std::string_view text) {
+        begun += text;
+        emulator.settings.taken_bytes = emulator.settings.memory_bytes;
+        if (begun.size() == of_card) stop.request_stop();
+      },
+      stop.get_token());
+  REQUIRE_OK(stopped);
+  CHECK(stopped->stopped);
+  CHECK(contains(again.engine->device(), "CPU"));
+  CHECK_EQ(begun.size(), of_card);
+  CHECK_EQ(stopped->text, begun);
+  CHECK(stopped->stats.ttft_ms > 0 && stopped->leaves == answer->leaves);
 }
 
 TEST(a_card_that_stops_ends_one_request_and_is_replaced_by_the_processor_the_second_time) {
