@@ -30,7 +30,7 @@ static inline Vf load(const float* p) {
   return v;
 }
 static inline void store(float* p, Vf v) { std::memcpy(p, &v, sizeof v); }
-static inline Vf splat(float x) { return Vf{} + x; }
+static inline Vf splat(float x) { return x - Vf{}; }  // not 0 + x, which is no copy: -0 becomes 0
 
 static inline Vb load_bytes(const uint8_t* p) {
   Vb v;
