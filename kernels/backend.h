@@ -10,6 +10,7 @@
 
 #include "engine/base/status.h"
 #include "kernels/span_attention.h"
+#include "kernels/training.h"
 #include "kernels/types.h"
 
 namespace longleaf::kernels {
@@ -104,6 +105,8 @@ struct Backend {
   Status (*scatter_add)(void* self, DevicePtr rows, DevicePtr ids, DevicePtr weights, int n, int cols, DevicePtr x);
   // out (cols) = mean of rows [0, rows) of x (rows, cols). REQUIRES: rows > 0.
   Status (*mean_rows)(void* self, DevicePtr x, int rows, int cols, DevicePtr out);
+
+  const TrainingOps* training = nullptr;  // nullptr: this device cannot train
 };
 
 struct BackendDeleter {

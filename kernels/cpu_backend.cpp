@@ -10,16 +10,10 @@
 #include <sys/auxv.h>
 #endif
 
-#include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <new>
-#include <span>
-#include <unordered_map>
-#include <vector>
 
-#include "engine/base/thread_pool.h"
-#include "kernels/fast_cpu.h"
+#include "kernels/cpu_device.h"
 #include "kernels/ops_cpu.h"
 #include "kernels/panels.h"
 
@@ -32,36 +26,6 @@ constexpr int kPanelsPacked = 8;     // at a time, by one thread
 constexpr int kPiecesPerThread = 8;  // of a matrix product: what the fastest thread may take over from the slowest
 constexpr int kTokensWritten = 16;   // to a KV store at a time, by one thread
 constexpr int kRowsNormed = 16;
-constexpr int64_t kElementTile = 1 << 14;
-
-struct Cpu {
-  explicit Cpu(const CpuOptions& options)
-      : pool(options.n_threads), scratch(static_cast<size_t>(pool.n_threads())), limit_bytes(options.limit_bytes) {}
-  ThreadPool pool;
-  std::vector<std::vector<float>> scratch;  // one per thread
-  std::unordered_map<DevicePtr, size_t> sizes;
-  MemoryInfo memory;
-  std::vector<float> codes, plain, rounded;  // activations of the product under way: see Activations
-  size_t limit_bytes;
-  const FastOps* ops = nullptr;  // nullptr: the twins
-
-  // Makes every thread's scratch at least this large. Before a loop: nothing may fail inside one.
-  Status reserve_scratch(size_t floats) { return grow(scratch, floats); }
-  Status grow(std::span<std::vector<float>> vectors, size_t floats) {
-    try {
-      for (auto& one : vectors)
-        if (one.size() < floats) one.resize(floats);
-    } catch (const std::bad_alloc&) {
-      return Status(Code::NoMemory,
-                    "There is not enough memory to compute; close other programs or choose a smaller model");
-    }
-    return {};
-  }
-  float* scratch_for(int thread) { return scratch[static_cast<size_t>(thread)].data(); }
-};
-
-Cpu& cpu(void* self) { return *static_cast<Cpu*>(self); }
-float* floats(DevicePtr p) { return reinterpret_cast<float*>(p); }
 
 void* allocate_aligned(size_t alignment, size_t bytes) {
   void* memory = nullptr;
@@ -287,14 +251,6 @@ Status span_attention(void* self, const SpanAttentionArgs& args) {
   return {};
 }
 
-// Calls run(first, last) for pieces of [0, n).
-template <typename Run>
-void over_elements(Cpu& c, int64_t n, const Run& run) {
-  const auto tiles = static_cast<int>((n + kElementTile - 1) / kElementTile);
-  c.pool.parallel_for(tiles, 1,
-                      [&](int begin, int end, int) { run(begin * kElementTile, std::min(n, end * kElementTile)); });
-}
-
 Status gate(void* self, Activation activation, DevicePtr gate, DevicePtr up, int64_t n) {
   Cpu& c = cpu(self);
   if (c.ops == nullptr)
@@ -417,6 +373,7 @@ BackendPtr make(const CpuOptions& options, const FastOps* ops) {
   backend->gather_rows = gather_rows;
   backend->scatter_add = scatter_add;
   backend->mean_rows = mean_rows;
+  backend->training = &cpu_training();
   return backend;
 }
 

@@ -1,5 +1,6 @@
 // Operations on rows. Compiled once per instruction set; see simd.h for what may not stand here.
 #include "kernels/fast_cpu.h"
+#include "kernels/fast_training.h"
 
 #include "kernels/simd.h"
 
@@ -112,7 +113,8 @@ const FastOps& fast_ops() {
                            rms_norm,
                            layer_norm,
                            gate,
-                           add};
+                           add,
+                           &fast_training()};
   return ops;
 }
 

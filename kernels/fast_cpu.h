@@ -20,6 +20,8 @@ struct Activations {
   uint32_t* bfloats = nullptr;  // likewise, rounded: floats, or pairs of bfloat16 (fast_bfloat.cpp)
 };
 
+struct FastTraining;  // fast_training.h
+
 struct FastOps {
   const char* isa;  // for people
   // Turns tokens [first, last) of x (n_tokens, cols) into `to`. REQUIRES: first is a multiple of tile_tokens, and
@@ -41,6 +43,7 @@ struct FastOps {
   void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int rows, int cols, float* out);
   void (*gate)(Activation activation, float* gate, const float* up, int64_t first, int64_t last);
   void (*add)(float* x, const float* y, float scale, int64_t first, int64_t last);
+  const FastTraining* training;
 };
 
 // Two panels of one matrix, unpacked: 32 columns take a byte per code, and two scales and two minima per row.

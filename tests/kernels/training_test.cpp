@@ -1,0 +1,436 @@
+// The operations of training: the twins against differences of the functions they differentiate, in double, and every
+// CPU version against the twins.
+#include "kernels/training_cpu.h"
+
+#include <functional>
+
+#include "tests/support/check.h"
+#include "tests/support/kernels.h"
+
+using namespace longleaf;
+using namespace longleaf::kernels;
+using namespace longleaf::test;
+
+namespace {
+
+using Numbers = std::vector<double>;
+
+Numbers wide(const std::vector<float>& v) { return Numbers(v.begin(), v.end()); }
+
+// Checks `gradient`, which was added to `before`, against central differences of f at x.
+// Bound: the differences' own error (h² times a third derivative below a few units, and rounding over h), and rounding
+// of the gradient to f32.
+void check_gradient(const std::function<double(const Numbers&)>& f, const std::vector<float>& x,
+                    const std::vector<float>& before, const std::vector<float>& gradient) {
+  constexpr double kStep = 1e-5;
+  Numbers at = wide(x);
+  double top = 0;
+  for (const float g : gradient) top = std::max(top, std::abs(double{g}));
+  for (size_t i = 0; i < x.size(); ++i) {
+    const double middle = at[i];
+    at[i] = middle + kStep;
+    const double above = f(at);
+    at[i] = middle - kStep;
+    const double slope = (above - f(at)) / (2 * kStep);
+    at[i] = middle;
+    const double error = std::abs(double{gradient[i]} - double{before[i]} - slope);
+    CHECK(error <= 1e-6 * (1 + top));
+  }
+}
+
+double weighted(const Numbers& y, const std::vector<float>& weights) {
+  double sum = 0;
+  for (size_t i = 0; i < y.size(); ++i) sum += y[i] * double{weights[i]};
+  return sum;
+}
+
+Numbers norm_rows(const Numbers& x, const Numbers& weight, double eps) {
+  Numbers y(x.size());
+  const size_t cols = weight.size();
+  for (size_t row = 0; row < x.size(); row += cols) {
+    double squares = 0;
+    for (size_t c = 0; c < cols; ++c) squares += x[row + c] * x[row + c];
+    const double root = std::sqrt(squares / static_cast<double>(cols) + eps);
+    for (size_t c = 0; c < cols; ++c) y[row + c] = x[row + c] / root * weight[c];
+  }
+  return y;
+}
+
+// The shapes of one attention: two sequences, of which one has keys before its queries.
+struct Attending {
+  int heads = 4, kv_heads = 2, head_dim = 6;
+  std::vector<Sequence> sequences = {{0, 5, 0, 5}, {5, 3, 5, 7}};
+  int queries = 8, keys = 12;
+  double scale = 0.4, soft_cap = 0;
+  int window = 0;
+
+  size_t query_size() const { return static_cast<size_t>(queries * heads * head_dim); }
+  size_t key_size() const { return static_cast<size_t>(keys * kv_heads * head_dim); }
+  SequenceAttention args() const {
+    SequenceAttention a;
+    a.sequences = sequences;
+    a.n_heads = heads, a.n_kv_heads = kv_heads, a.head_dim = head_dim;
+    a.scale = static_cast<float>(scale), a.soft_cap = static_cast<float>(soft_cap), a.window = window;
+    return a;
+  }
+};
+
+Numbers attend(const Attending& a, const Numbers& q, const Numbers& k, const Numbers& v) {
+  Numbers out(a.query_size());
+  const auto d = static_cast<size_t>(a.head_dim);
+  for (const Sequence& s : a.sequences)
+    for (int i = 0; i < s.n_queries; ++i)
+      for (int h = 0; h < a.heads; ++h) {
+        const size_t row = static_cast<size_t>((s.query_begin + i) * a.heads + h) * d;
+        const int own = s.n_keys - s.n_queries + i;
+        Numbers sum(d);
+        double total = 0;
+        for (int key = 0; key <= own; ++key) {
+          if (a.window > 0 && own - key >= a.window) continue;
+          const size_t at = static_cast<size_t>((s.key_begin + key) * a.kv_heads + h / (a.heads / a.kv_heads)) * d;
+          double score = 0;
+          for (size_t c = 0; c < d; ++c) score += a.scale * q[row + c] * k[at + c];
+          if (a.soft_cap > 0) score = a.soft_cap * std::tanh(score / a.soft_cap);
+          total += std::exp(score);
+          for (size_t c = 0; c < d; ++c) sum[c] += std::exp(score) * v[at + c];
+        }
+        for (size_t c = 0; c < d; ++c) out[row + c] = sum[c] / total;
+      }
+  return out;
+}
+
+}  // namespace
+
+TEST(the_norms_twin_agrees_with_differences) {
+  const auto x = random_floats(3 * 7), weight = random_floats(7), dy = random_floats(3 * 7);
+  const auto before_x = random_floats(3 * 7), before_weight = random_floats(7);
+  auto dx = before_x, dweight = before_weight, xs = x, weights = weight, dys = dy;
+  twin::rms_norm_back({ptr(xs), ptr(weights), ptr(dys), ptr(dx), ptr(dweight), 3, 7, 0.01f});
+  const double eps = double{0.01f};
+  check_gradient([&](const Numbers& at) { return weighted(norm_rows(at, wide(weight), eps), dy); }, x, before_x, dx);
+  check_gradient([&](const Numbers& at) { return weighted(norm_rows(wide(x), at, eps), dy); }, weight, before_weight,
+                 dweight);
+}
+
+TEST(the_gates_twin_agrees_with_differences) {
+  for (Activation activation : {Activation::Silu, Activation::Gelu, Activation::GeluErf}) {
+    auto gate = random_floats(40, 2), up = random_floats(40), dy = random_floats(40);
+    const auto before = random_floats(40);
+    auto dgate = before, dup = before;
+    twin::gate_back({activation, ptr(gate), ptr(up), ptr(dy), ptr(dgate), ptr(dup), 40});
+    const auto value = [&](const Numbers& g, const Numbers& u) {
+      Numbers y(g.size());
+      for (size_t i = 0; i < y.size(); ++i) {
+        const double x = g[i], bent = std::sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x);
+        y[i] = u[i] * (activation == Activation::Silu   ? x / (1 + std::exp(-x))
+                       : activation == Activation::Gelu ? x * (1 + std::tanh(bent)) / 2
+                                                        : x * (1 + std::erf(x / std::sqrt(2.0))) / 2);
+      }
+      return weighted(y, dy);
+    };
+    check_gradient([&](const Numbers& at) { return value(at, wide(up)); }, gate, before, dgate);
+    check_gradient([&](const Numbers& at) { return value(wide(gate), at); }, up, before, dup);
+    auto alone = before;
+    twin::gate_back({activation, ptr(gate), nullptr, ptr(dy), ptr(alone), nullptr, 40});
+    check_gradient([&](const Numbers& at) { return value(at, Numbers(40, 1.0)); }, gate, before, alone);
+  }
+}
+
+TEST(attentions_twin_agrees_with_differences_with_caps_and_windows) {
+  for (double cap : {0.0, 0.8}) {
+    for (int window : {0, 1, 3}) {
+      Attending shape;
+      shape.soft_cap = cap > 0 ? double{static_cast<float>(cap)} : 0, shape.window = window;
+      shape.scale = double{static_cast<float>(shape.scale)};
+      auto q = random_floats(shape.query_size()), k = random_floats(shape.key_size());
+      auto v = random_floats(shape.key_size()), dout = random_floats(shape.query_size());
+      std::vector<float> out(q.size(), kNaN), norms(static_cast<size_t>(shape.queries * shape.heads), kNaN);
+      SequenceAttention args = shape.args();
+      args.q = ptr(q), args.k = ptr(k), args.v = ptr(v), args.out = ptr(out), args.norms = ptr(norms);
+      twin::attention(args);
+      const Numbers expected = attend(shape, wide(q), wide(k), wide(v));
+      for (size_t i = 0; i < out.size(); ++i) CHECK(std::abs(double{out[i]} - expected[i]) < 1e-6);
+      const auto before_q = random_floats(q.size()), before_k = random_floats(k.size());
+      auto dq = before_q, dk = before_k, dv = before_k;
+      twin::attention_back({args, ptr(dout), ptr(dq), ptr(dk), ptr(dv)});
+      check_gradient([&](const Numbers& at) { return weighted(attend(shape, at, wide(k), wide(v)), dout); }, q,
+                     before_q, dq);
+      check_gradient([&](const Numbers& at) { return weighted(attend(shape, wide(q), at, wide(v)), dout); }, k,
+                     before_k, dk);
+      check_gradient([&](const Numbers& at) { return weighted(attend(shape, wide(q), wide(k), at), dout); }, v,
+                     before_k, dv);
+    }
+  }
+}
+
+TEST(the_losses_twin_agrees_with_differences) {
+  constexpr size_t kRows = 3, kCols = 9;
+  for (double cap : {0.0, 1.5}) {
+    const auto logits = random_floats(kRows * kCols), weights = random_floats(kRows);
+    std::vector<int32_t> targets = {4, 0, 8};
+    std::vector<float> losses(kRows, kNaN);
+    auto back = logits, share = weights;
+    twin::cross_entropy({ptr(back), ptr(targets), ptr(share), ptr(losses), 3, 9, 0.7f, static_cast<float>(cap)});
+    const auto values = [&](const Numbers& x) {
+      Numbers all(kRows);
+      for (size_t row = 0; row < kRows; ++row) {
+        double total = 0, target = 0;
+        for (size_t c = 0; c < kCols; ++c) {
+          double z = double{0.7f} * x[row * kCols + c];
+          if (cap > 0) z = cap * std::tanh(z / cap);
+          total += std::exp(z);
+          if (static_cast<int32_t>(c) == targets[row]) target = z;
+        }
+        all[row] = std::log(total) - target;
+      }
+      return all;
+    };
+    const Numbers expected = values(wide(logits));
+    for (size_t i = 0; i < kRows; ++i) CHECK(std::abs(double{losses[i]} - expected[i]) < 1e-6);
+    check_gradient([&](const Numbers& at) { return weighted(values(at), weights); }, logits,
+                   std::vector<float>(logits.size()), back);
+  }
+}
+
+TEST(softmax_twins_agree_with_differences) {
+  constexpr size_t kCols = 5;
+  auto x = random_floats(2 * kCols), dy = random_floats(2 * kCols);
+  const auto before = random_floats(2 * kCols);
+  std::vector<float> y(x.size(), kNaN);
+  auto dx = before;
+  twin::softmax({ptr(x), ptr(y), nullptr, nullptr, 2, 5});
+  twin::softmax_back({nullptr, ptr(y), ptr(dy), ptr(dx), 2, 5});
+  const auto shares = [&](const Numbers& at) {
+    Numbers all(at.size());
+    for (size_t row = 0; row < at.size(); row += kCols) {
+      double total = 0;
+      for (size_t c = 0; c < kCols; ++c) total += std::exp(at[row + c]);
+      for (size_t c = 0; c < kCols; ++c) all[row + c] = std::exp(at[row + c]) / total;
+    }
+    return all;
+  };
+  const Numbers expected = shares(wide(x));
+  for (size_t i = 0; i < y.size(); ++i) CHECK(std::abs(double{y[i]} - expected[i]) < 1e-6);
+  check_gradient([&](const Numbers& at) { return weighted(shares(at), dy); }, x, before, dx);
+}
+
+TEST(adam_follows_steps_worked_out_by_hand) {
+  // Step 1 of AdamW moves by the rate against the gradient's sign, whatever its size, and shrinks by rate * decay.
+  for (auto& backend : backends()) {
+    if (backend->training == nullptr) continue;
+    const OnDevice value(*backend, std::vector<float>{1.0f, -2.0f}), m(*backend, std::vector<float>{0, 0});
+    const OnDevice v(*backend, std::vector<float>{0, 0}), gradient(*backend, std::vector<float>{10.0f, -0.5f});
+    AdamStep step{value.data(), gradient.data(), m.data(), v.data(), 2};
+    step.rate = 0.1f, step.decay = 0.5f;
+    CHECK(backend->training->adam(backend->self, step).ok());
+    CHECK(std::abs(value.read()[0] - (1.0f - 0.1f - 0.05f)) < 1e-6f);
+    CHECK(std::abs(value.read()[1] - (-2.0f + 0.1f + 0.1f)) < 1e-6f);
+    // Step 2 with a gradient of zero: m = 0.9 * 0.1 g, v = 0.999 * 0.001 g²; corrected, m / sqrt(v) is
+    // (0.09 / 0.19) / sqrt(0.000999 / 0.001999) = 0.670059…
+    const OnDevice none(*backend, std::vector<float>{0, 0});
+    step.gradient = none.data(), step.step = 2, step.decay = 0;
+    const auto before = value.read();
+    CHECK(backend->training->adam(backend->self, step).ok());
+    CHECK(std::abs(value.read()[0] - (before[0] - 0.1f * 0.670059f)) < 2e-6f);
+  }
+}
+
+namespace {
+
+// Every CPU version against the twin: args are built twice, by `build`, over device memory.
+template <typename Run>
+void on_devices(const Run& run) {
+  for (auto& backend : backends())
+    if (backend->training != nullptr) run(*backend, *backend->training);
+}
+
+std::vector<double> bounds(size_t n, double bound) { return std::vector<double>(n, bound); }
+
+float largest(const std::vector<float>& v) {
+  float top = 0;
+  for (const float x : v) top = std::max(top, std::abs(x));
+  return top;
+}
+
+}  // namespace
+
+TEST(products_agree_with_the_twin_at_every_size_and_every_transpose) {
+  struct Size {
+    int m, n, k;
+  };
+  on_devices([&](const Backend& backend, const TrainingOps& ops) {
+    for (const Size& s : {Size{1, 1, 1},
+                          {3, 5, 0},
+                          {11, 31, 7},
+                          {12, 32, 16},
+                          {13, 33, 255},
+                          {121, 17, 256},
+                          {25, 513, 257},
+                          {240, 70, 600}}) {
+      for (int kind = 0; kind < 8; ++kind) {
+        const bool left = (kind & 1) != 0, right = (kind & 2) != 0, add = (kind & 4) != 0;
+        auto a = random_floats(static_cast<size_t>(s.m * s.k)), b = random_floats(static_cast<size_t>(s.k * s.n));
+        auto expected = add ? random_floats(static_cast<size_t>(s.m * s.n))
+                            : std::vector<float>(static_cast<size_t>(s.m * s.n), kNaN);
+        const OnDevice da(backend, a), db(backend, b), dc(backend, expected);
+        GemmArgs g{{ptr(a), left ? 1 : s.k, left ? s.m : 1},
+                   {ptr(b), right ? 1 : s.n, right ? s.k : 1},
+                   ptr(expected),
+                   s.n,
+                   s.m,
+                   s.n,
+                   s.k,
+                   0.5f,
+                   add};
+        const float bound = static_cast<float>(s.k + 2) * largest(a) * largest(b) + largest(expected);
+        twin::gemm(g);
+        g.a.data = da.data(), g.b.data = db.data(), g.c = dc.data();
+        CHECK(ops.gemm(backend.self, g).ok());
+        // k products and sums, each rounded once, of numbers below the bound's.
+        CHECK(worst(expected, dc.read(), bounds(expected.size(), (s.k + 2) * kUnit * double{bound} + 1e-30)) <= 1.0);
+      }
+    }
+  });
+}
+
+TEST(attention_agrees_with_the_twin_and_so_does_what_flows_back) {
+  on_devices([&](const Backend& backend, const TrainingOps& ops) {
+    for (int kind = 0; kind < 4; ++kind) {
+      Attending shape;
+      shape.heads = 4, shape.kv_heads = kind % 2 == 0 ? 2 : 1, shape.head_dim = kind < 2 ? 16 : 33;
+      shape.sequences = {{0, 1, 0, 1}, {1, 61, 1, 61}, {62, 130, 62, 150}, {192, 3, 212, 40}};
+      shape.queries = 195, shape.keys = 252;
+      shape.soft_cap = kind == 1 ? 2 : 0, shape.window = kind == 2 ? 17 : kind == 3 ? 70 : 0;
+      auto q = random_floats(shape.query_size()), k = random_floats(shape.key_size());
+      auto v = random_floats(shape.key_size()), dout = random_floats(shape.query_size());
+      std::vector<float> out(q.size(), kNaN), norms(static_cast<size_t>(shape.queries * shape.heads), kNaN);
+      auto dq = random_floats(q.size()), dk = random_floats(k.size()), dv = random_floats(k.size());
+      const OnDevice on_q(backend, q), on_k(backend, k), on_v(backend, v), on_dout(backend, dout);
+      const OnDevice on_out(backend, out), on_norms(backend, norms), on_dq(backend, dq), on_dk(backend, dk);
+      const OnDevice on_dv(backend, dv);
+      SequenceAttention args = shape.args(), device = args;
+      args.q = ptr(q), args.k = ptr(k), args.v = ptr(v), args.out = ptr(out), args.norms = ptr(norms);
+      device.q = on_q.data(), device.k = on_k.data(), device.v = on_v.data();
+      device.out = on_out.data(), device.norms = on_norms.data();
+      twin::attention(args);
+      twin::attention_back({args, ptr(dout), ptr(dq), ptr(dk), ptr(dv)});
+      CHECK(ops.attention(backend.self, device).ok());
+      CHECK(ops.attention_back(backend.self, {device, on_dout.data(), on_dq.data(), on_dk.data(), on_dv.data()}).ok());
+      // A score is a sum of head_dim products: its error, and with it a share's relative error, is below
+      // (head_dim + 2) units of scale * head_dim * |q||k|. Everything else is a sum of at most 150 keys (or 4 heads
+      // times 130 queries) of such shares with numbers below the largest.
+      const double d = shape.head_dim, score = shape.scale * d * double{largest(q)} * double{largest(k)};
+      const double share = (d + 8) * kUnit * (1 + score);
+      CHECK(worst(out, on_out.read(), bounds(out.size(), (share + 150 * kUnit) * double{largest(v)})) <= 1.0);
+      CHECK(worst(norms, on_norms.read(), bounds(norms.size(), share + 150 * kUnit)) <= 1.0);
+      const double flow = 2 * shape.scale * d * double{largest(dout)} * double{largest(v)};
+      const double back = 3 * (share + (d + 150) * kUnit) * flow;
+      CHECK(worst(dq, on_dq.read(), bounds(dq.size(), back * double{largest(k)})) <= 1.0);
+      CHECK(worst(dk, on_dk.read(), bounds(dk.size(), 4 * back * double{largest(q)})) <= 1.0);
+      CHECK(worst(dv, on_dv.read(), bounds(dv.size(), 4 * 3 * (share + 520 * kUnit) * double{largest(dout)})) <= 1.0);
+    }
+  });
+}
+
+TEST(norms_gates_and_losses_agree_with_their_twins) {
+  on_devices([&](const Backend& backend, const TrainingOps& ops) {
+    for (int cols : {1, 15, 16, 17, 100}) {
+      const int rows = 35;
+      const auto n = static_cast<size_t>(rows * cols);
+      auto x = random_floats(n), weight = random_floats(static_cast<size_t>(cols)), dy = random_floats(n);
+      auto dx = random_floats(n), dweight = random_floats(static_cast<size_t>(cols));
+      const OnDevice on_x(backend, x), on_weight(backend, weight), on_dy(backend, dy), on_dx(backend, dx);
+      const OnDevice on_dweight(backend, dweight);
+      twin::rms_norm_back({ptr(x), ptr(weight), ptr(dy), ptr(dx), ptr(dweight), rows, cols, 0.01f});
+      CHECK(ops.rms_norm_back(backend.self, {on_x.data(), on_weight.data(), on_dy.data(), on_dx.data(),
+                                             on_dweight.data(), rows, cols, 0.01f})
+                .ok());
+      // 1/root is below 10 (eps = 0.01); sums of cols products.
+      const double bound = (cols + 8) * kUnit * double{largest(weight)} * double{largest(dy)} * 10 *
+                           (1 + 100 * double{largest(x)} * double{largest(x)});
+      CHECK(worst(dx, on_dx.read(), bounds(n, bound)) <= 1.0);
+      CHECK(worst(dweight, on_dweight.read(), bounds(dweight.size(), rows * bound)) <= 1.0);
+
+      for (Activation activation : {Activation::Silu, Activation::Gelu, Activation::GeluErf}) {
+        auto dgate = random_floats(n), dup = random_floats(n), gate = x;
+        gate[0] = -100, gate[n - 1] = 100;
+        const OnDevice on_gate(backend, gate), on_dgate(backend, dgate), on_dup(backend, dup);
+        const auto count = static_cast<int64_t>(n);
+        twin::gate_back({activation, ptr(gate), ptr(dy), ptr(dy), ptr(dgate), ptr(dup), count});
+        CHECK(ops.gate_back(backend.self, {activation, on_gate.data(), on_dy.data(), on_dy.data(), on_dgate.data(),
+                                           on_dup.data(), count})
+                  .ok());
+        // Slopes are below 1.2; the exponent's error counts times |x| (largest 8 of those that are not flat).
+        const double slope = 200 * kUnit * double{largest(dy)} * (1 + double{largest(dy)});
+        CHECK(worst(dgate, on_dgate.read(), bounds(n, slope)) <= 1.0);
+        CHECK(worst(dup, on_dup.read(), bounds(n, slope * 100)) <= 1.0);
+      }
+
+      for (float cap : {0.0f, 1.5f}) {
+        auto logits = x, losses = std::vector<float>(static_cast<size_t>(rows), kNaN), shares = random_floats(35);
+        std::vector<int32_t> targets;
+        for (int row = 0; row < rows; ++row) targets.push_back(row % cols);
+        const OnDevice on_logits(backend, logits), on_losses(backend, losses), on_shares(backend, shares);
+        const OnDevice on_targets(backend, targets);
+        twin::cross_entropy({ptr(logits), ptr(targets), ptr(shares), ptr(losses), rows, cols, 0.7f, cap});
+        CHECK(ops.cross_entropy(backend.self, {on_logits.data(), on_targets.data(), on_shares.data(), on_losses.data(),
+                                               rows, cols, 0.7f, cap})
+                  .ok());
+        const double unit = (cols + 16) * kUnit * (1 + double{largest(x)});
+        CHECK(worst(losses, on_losses.read(), bounds(losses.size(), unit)) <= 1.0);
+        CHECK(worst(logits, on_logits.read(), bounds(n, unit * (1 + double{largest(shares)}))) <= 1.0);
+      }
+    }
+  });
+}
+
+TEST(smaller_operations_do_what_they_say) {
+  on_devices([&](const Backend& backend, const TrainingOps& ops) {
+    const OnDevice x(backend, std::vector<float>{1, 2, 3, 4, -5, 6}), factors(backend, std::vector<float>{10, -1});
+    const OnDevice out(backend, std::vector<float>(6, kNaN)), dots(backend, std::vector<float>{100, 200});
+    CHECK(ops.scale_rows(backend.self, x.data(), factors.data(), 2, 3, out.data(), false).ok());
+    CHECK(out.read() == (std::vector<float>{10, 20, 30, -4, 5, -6}));
+    CHECK(ops.scale_rows(backend.self, x.data(), factors.data(), 2, 3, out.data(), true).ok());
+    CHECK(out.read() == (std::vector<float>{20, 40, 60, -8, 10, -12}));
+    CHECK(ops.dot_rows(backend.self, x.data(), x.data(), 2, 3, dots.data()).ok());
+    CHECK(dots.read() == (std::vector<float>{114, 277}));
+    const OnDevice ids(backend, std::vector<int32_t>{1, 1});
+    const OnDevice sums(backend, std::vector<float>{1, 1, 1, 2, 2, 2});
+    CHECK(ops.add_rows(backend.self, x.data(), ids.data(), 2, 3, sums.data()).ok());
+    CHECK(sums.read() == (std::vector<float>{1, 1, 1, 7, -1, 11}));
+    const OnDevice leaky(backend, std::vector<float>(6, kNaN));
+    CHECK(ops.leaky(backend.self, x.data(), 0.5f, 6, leaky.data()).ok());
+    CHECK(leaky.read() == (std::vector<float>{1, 2, 3, 4, -2.5f, 6}));
+    CHECK(ops.leaky_back(backend.self, x.data(), x.data(), 0.5f, 6, leaky.data()).ok());
+    CHECK(leaky.read() == (std::vector<float>{2, 4, 6, 8, -5, 12}));
+    const auto many = random_floats(50000);
+    const OnDevice on_many(backend, many);
+    double sum = 0;
+    for (const float one : many) sum += double{one} * double{one};
+    auto squares = ops.squares(backend.self, on_many.data(), 50000);
+    CHECK(squares.ok() && std::abs(*squares - sum) < 1e-9 * sum);
+  });
+}
+
+TEST(no_result_depends_on_the_number_of_threads) {
+  if (test_gpu() != nullptr) return;
+  auto one = make_cpu_backend({.isa = Isa::Best, .n_threads = 1, .limit_bytes = 0});
+  auto three = make_cpu_backend({.isa = Isa::Best, .n_threads = 3, .limit_bytes = 0});
+  const auto a = random_floats(300 * 700), b = random_floats(700 * 90);
+  std::vector<std::vector<float>> products, norms;
+  std::vector<double> squares;
+  for (const Backend* backend : {one.get(), three.get()}) {
+    const OnDevice on_a(*backend, a), on_b(*backend, b), c(*backend, std::vector<float>(300 * 90, kNaN));
+    const GemmArgs g{{on_a.data(), 700, 1}, {on_b.data(), 90, 1}, c.data(), 90, 300, 90, 700, 1, false};
+    CHECK(backend->training->gemm(backend->self, g).ok());
+    products.push_back(c.read());
+    const OnDevice dx(*backend, std::vector<float>(300 * 700)), dweight(*backend, std::vector<float>(700));
+    const NormBack norm{on_a.data(), on_b.data(), on_a.data(), dx.data(), dweight.data(), 300, 700, 1e-5f};
+    CHECK(backend->training->rms_norm_back(backend->self, norm).ok());
+    norms.push_back(dweight.read());
+    squares.push_back(*backend->training->squares(backend->self, on_a.data(), 300 * 700));
+  }
+  CHECK(products[0] == products[1]);
+  CHECK(norms[0] == norms[1]);
+  CHECK(squares[0] == squares[1]);
+}
