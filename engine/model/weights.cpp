@@ -47,7 +47,7 @@ Result<PackedWeight> Weights::matrix(const std::string& name, int n_rows, int co
   return packed(w);
 }
 
-Result<DevicePtr> Weights::vector(const std::string& name, int n, float offset) {
+Result<std::vector<float>> Weights::values(const std::string& name, int n, float offset) {
   const auto it = file_.tensors().find(name);
   const Tensor* tensor = it == file_.tensors().end() ? nullptr : &it->second;
   const bool whole = tensor != nullptr && tensor->type && kernels::format_of(*tensor->type).values == 1 &&
@@ -57,6 +57,16 @@ Result<DevicePtr> Weights::vector(const std::string& name, int n, float offset) 
   std::vector<float> values(static_cast<size_t>(n));
   kernels::dequantize_row(*tensor->type, tensor->data.data(), n, values.data());
   for (float& value : values) value += offset;
+  return values;
+}
+
+Result<DevicePtr> Weights::vector(const std::string& name, int n, float offset) {
+  LL_ASSIGN_OR_RETURN(const std::vector<float> all, values(name, n, offset));
+  return kept(all);
+}
+
+Result<DevicePtr> Weights::kept(const std::vector<float>& values) {
+  if (values.empty()) return DevicePtr{nullptr};
   LL_ASSIGN_OR_RETURN(Buffer buffer, numbers(values));
   memory_.push_back(std::move(buffer));
   return memory_.back().data();

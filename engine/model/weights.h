@@ -26,11 +26,15 @@ class Weights {
   // … in the layout the device multiplies with; lets go of the file's pages.
   Result<kernels::PackedWeight> packed(const kernels::Weight& w);
   Result<kernels::PackedWeight> matrix(const std::string& name, int n_rows, int cols);
-  // A vector in f32, `offset` added to every number.
+  // The numbers of a vector, `offset` added to each.
+  Result<std::vector<float>> values(const std::string& name, int n, float offset = 0);
+  // … on the device.
   Result<kernels::DevicePtr> vector(const std::string& name, int n, float offset = 0);
   // nullptr when there is none.
   Result<kernels::DevicePtr> optional_vector(const std::string& name, int n);
   Result<kernels::Buffer> numbers(const std::vector<float>& values) const;
+  // … kept with the weights; nullptr where there are none.
+  Result<kernels::DevicePtr> kept(const std::vector<float>& values);
   // Unsupported when the file has a bias that nobody asked for: it would be left out silently.
   Status check_biases() const;
 
