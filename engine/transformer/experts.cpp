@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "engine/transformer/experts.h"
 #include "engine/transformer/stage.h"
 
 namespace longleaf {
@@ -20,26 +21,34 @@ struct Share {  // of one expert
 // Which tokens go to which expert. scores: (n_tokens, n_experts).
 std::vector<Share> distribute(const std::vector<float>& scores, int n_tokens, int n_experts, int n_used) {
   std::vector<Share> shares(static_cast<size_t>(n_experts));
-  std::vector<int> order(static_cast<size_t>(n_experts));
+  const std::vector<int32_t> best = best_experts(scores, n_tokens, n_experts, n_used);
   for (int t = 0; t < n_tokens; ++t) {
     const float* row = scores.data() + int64_t{t} * n_experts;
-    std::iota(order.begin(), order.end(), 0);
-    std::partial_sort(order.begin(), order.begin() + n_used, order.end(),
-                      [&](int a, int b) { return row[a] != row[b] ? row[a] > row[b] : a < b; });
+    const std::span chosen = std::span(best).subspan(static_cast<size_t>(t * n_used), static_cast<size_t>(n_used));
+    const auto weight = [&](int32_t expert) { return std::exp(double{row[expert]} - double{row[chosen[0]]}); };
     double total = 0;  // of the chosen: what the others would add to the softmax cancels out
-    for (int i = 0; i < n_used; ++i)
-      total += std::exp(double{row[order[static_cast<size_t>(i)]]} - double{row[order[0]]});
-    for (int i = 0; i < n_used; ++i) {
-      const int expert = order[static_cast<size_t>(i)];
+    for (const int32_t expert : chosen) total += weight(expert);
+    for (const int32_t expert : chosen) {
       shares[static_cast<size_t>(expert)].rows.push_back(t);
-      shares[static_cast<size_t>(expert)].weights.push_back(
-          static_cast<float>(std::exp(double{row[expert]} - double{row[order[0]]}) / total));
+      shares[static_cast<size_t>(expert)].weights.push_back(static_cast<float>(weight(expert) / total));
     }
   }
   return shares;
 }
 
 }  // namespace
+
+std::vector<int32_t> best_experts(std::span<const float> scores, int n_tokens, int n_experts, int n_used) {
+  std::vector<int32_t> best, order(static_cast<size_t>(n_experts));
+  for (int t = 0; t < n_tokens; ++t) {
+    const float* row = scores.data() + int64_t{t} * n_experts;
+    std::iota(order.begin(), order.end(), 0);
+    std::partial_sort(order.begin(), order.begin() + n_used, order.end(),
+                      [&](int a, int b) { return row[a] != row[b] ? row[a] > row[b] : a < b; });
+    best.insert(best.end(), order.begin(), order.begin() + n_used);
+  }
+  return best;
+}
 
 // normed → normed. Experts run in order of their number, so a token's sum does not depend on the batch.
 Status Stage::experts(const LayerWeights& w, int n) {

@@ -1,0 +1,313 @@
+// Training: gradients of whole models against PyTorch's (tests/data/make_gradients.py), and what a step promises.
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <limits>
+#include <map>
+#include <sstream>
+
+#include "engine/train/decoder.h"
+#include "kernels/cpu_backend.h"
+#include "tests/support/check.h"
+#include "tests/support/random_model.h"
+
+using namespace longleaf;
+using namespace longleaf::train;
+
+namespace {
+
+const std::filesystem::path kModels = std::filesystem::path(LONGLEAF_TEST_DATA) / "models";
+
+struct Golden {
+  double norm = 0, first = 0, second = 0;
+};
+using Goldens = std::map<std::string, Golden>;
+
+// Of all models, by name.
+const std::map<std::string, Goldens>& goldens() {
+  static const auto all = [] {
+    std::map<std::string, Goldens> models;
+    std::ifstream file(kModels / "gradients.txt");
+    for (std::string line; std::getline(file, line);) {
+      std::istringstream words(line);
+      std::string model, name;
+      Golden golden;
+      words >> model >> name >> golden.norm >> golden.first >> golden.second;
+      models[model][name] = golden;
+    }
+    return models;
+  }();
+  return all;
+}
+
+std::vector<TokenId> golden_tokens() {
+  std::vector<TokenId> ids;
+  for (int i = 0; i < 40; ++i) ids.push_back((7 * i * i + 3 * i + 1) % 64);
+  return ids;
+}
+
+kernels::BackendPtr cpu(int n_threads = 2) {
+  return kernels::make_cpu_backend({.isa = kernels::Isa::Best, .n_threads = n_threads, .limit_bytes = 0});
+}
+
+struct Rig {
+  kernels::BackendPtr backend;
+  Parameters parameters;
+  Tape tape;
+  std::unique_ptr<Decoder> decoder;
+
+  Rig(const std::string& name, const DecoderSettings& settings, kernels::BackendPtr on = cpu())
+      : backend(std::move(on)), parameters(*backend), tape(*backend) {
+    auto file = ModelFile::open(kModels / (name + ".gguf"));
+    CHECK(file.ok());
+    auto made = Decoder::create(*file, *backend, parameters, settings);
+    if (made.ok())
+      decoder = std::move(*made);
+    else
+      test::fail(__FILE__, __LINE__, made.status().message());
+  }
+
+  // The mean loss of the golden tokens, in sequences of the given lengths; gradients are left in the parameters.
+  double run(const std::vector<size_t>& lengths) {
+    tape.clear();
+    const auto ids = golden_tokens();
+    const Var hidden = decoder->embed(tape, ids);
+    Batch batch;
+    for (const size_t n : lengths) batch.add(static_cast<int>(n));
+    const Var rows = decoder->run(tape, hidden, batch);
+    std::vector<int32_t> targets(ids.begin() + 1, ids.end());
+    targets.push_back(0);
+    std::vector<float> weights(ids.size(), 1.0f / 39);
+    weights.back() = 0;
+    const double loss = decoder->loss(tape, rows, targets, weights);
+    const Status status = tape.backward();
+    if (!status.ok()) test::fail(__FILE__, __LINE__, status.message());
+    return loss;
+  }
+  std::vector<float> gradient(const Parameter& p) const {
+    std::vector<float> values(static_cast<size_t>(p.size()));
+    CHECK(backend->download(backend->self, values.data(), p.gradient.data(), values.size() * 4).ok());
+    return values;
+  }
+};
+
+Golden measures(const std::vector<float>& gradient) {
+  Golden g;
+  for (size_t i = 0; i < gradient.size(); ++i) {
+    const double x = double{gradient[i]}, angle = 0.7391 * static_cast<double>(i + 1);
+    g.norm += x * x;
+    g.first += x * std::cos(angle);
+    g.second += x * std::cos(2 * angle);
+  }
+  g.norm = std::sqrt(g.norm);
+  return g;
+}
+
+void check_gradients(const std::string& name, const Rig& rig) {
+  const auto model = goldens().find(name);
+  REQUIRE(model != goldens().end());
+  CHECK_EQ(rig.parameters.all().size() + 1, model->second.size());
+  double worst = 0;
+  std::string where;
+  for (const Parameter& p : rig.parameters.all()) {
+    const auto golden = model->second.find(p.name);
+    if (golden == model->second.end()) {
+      test::fail(__FILE__, __LINE__, name + " knows no " + p.name);
+      continue;
+    }
+    const Golden ours = measures(rig.gradient(p)), &theirs = golden->second;
+    const double error = std::max({std::abs(ours.norm - theirs.norm), std::abs(ours.first - theirs.first),
+                                   std::abs(ours.second - theirs.second)}) /
+                         (theirs.norm + 1e-6);
+    if (!(error <= worst)) worst = error, where = p.name;
+  }
+  // A gradient passes forward and back through (7 * layers + 1) products of at most 64 terms in f32, each rounded to
+  // 2^-24 of what passes: errors of either sign, which add up like the root of their number. Norms and softmaxes
+  // amplify them by a few times.
+  const int layers = rig.decoder->config().n_layers;
+  const double bound = 8 * std::sqrt(2.0 * (7 * layers + 1) * 66) * 0x1p-24;
+  std::printf("  %s: %.2g of %.2g allowed (%s)\n", name.c_str(), worst, bound, where.c_str());
+  CHECK(worst <= bound);
+}
+
+const std::vector<std::string> kModelNames = {"llama",    "llama_tied", "llama_rope_scaling",
+                                              "mistral",  "qwen2",      "qwen3",
+                                              "qwen3moe", "gemma2",     "gemma3",
+                                              "phi3",     "smollm3",    "granite",
+                                              "olmo2"};
+
+// The numbers of make_gradients.py.
+std::vector<float> factor(const Parameter& p) {
+  const double pitch = p.name.ends_with("lora_a") ? 0.37 : 0.53;
+  std::vector<float> values(static_cast<size_t>(p.size()));
+  for (size_t i = 0; i < values.size(); ++i)
+    values[i] = static_cast<float>(0.1 * std::cos(pitch * static_cast<double>(i + 1)));
+  return values;
+}
+
+}  // namespace
+
+TEST(gradients_of_every_architecture_agree_with_an_independent_implementation) {
+  for (const std::string& name : kModelNames) {
+    Rig rig(name, {.all_weights = true, .lora = {}});
+    REQUIRE(rig.decoder != nullptr);
+    const double loss = rig.run({40});
+    CHECK(std::abs(loss - goldens().at(name).at("loss").norm) < 1e-5);
+    check_gradients(name, rig);
+  }
+}
+
+TEST(gradients_of_low_rank_additions_agree_with_an_independent_implementation) {
+  for (const char* name : {"qwen2", "qwen3", "gemma2", "gemma3", "olmo2"}) {
+    DecoderSettings settings;
+    settings.lora.rank = 2, settings.lora.alpha = 3;
+    Rig rig(name, settings);
+    REQUIRE(rig.decoder != nullptr);
+    for (const Parameter& p : rig.parameters.all())
+      CHECK(rig.parameters.set_values(*rig.parameters.find(p.name), factor(p)).ok());
+    const double loss = rig.run({40});
+    CHECK(std::abs(loss - goldens().at(std::string(name) + "+lora").at("loss").norm) < 1e-5);
+    check_gradients(std::string(name) + "+lora", rig);
+  }
+}
+
+TEST(sequences_that_are_computed_together_do_not_see_each_other) {
+  const DecoderSettings all{.all_weights = true, .lora = {}};
+  Rig together("mistral", all), apart("mistral", all);
+  const double loss = together.run({25, 15});
+  // The same sequences, one behind the other: the gradients add up in the parameters.
+  const auto ids = golden_tokens();
+  double sum = 0;
+  size_t first = 0;
+  for (const size_t n : {size_t{25}, size_t{15}}) {
+    Tape tape(*apart.backend);
+    Batch batch;
+    batch.add(static_cast<int>(n));
+    const Var rows = apart.decoder->run(tape, apart.decoder->embed(tape, std::span(ids).subspan(first, n)), batch);
+    std::vector<int32_t> targets;
+    std::vector<float> weights;
+    for (size_t i = first; i < first + n; ++i) {
+      targets.push_back(i + 1 < ids.size() ? ids[i + 1] : 0);
+      weights.push_back(i + 1 < ids.size() ? 1.0f / 39 : 0.0f);
+    }
+    sum += apart.decoder->loss(tape, rows, targets, weights);
+    CHECK(tape.backward().ok());
+    first += n;
+  }
+  CHECK(std::abs(loss - sum) < 1e-6);
+  for (const Parameter& p : together.parameters.all()) {
+    const auto a = together.gradient(p), b = apart.gradient(*apart.parameters.find(p.name));
+    const double size = measures(a).norm;
+    for (size_t i = 0; i < a.size(); ++i) CHECK(std::abs(double{a[i]} - double{b[i]}) <= 1e-5 * (size + 1e-6));
+  }
+}
+
+namespace {
+
+OptimizerSettings quick() {
+  OptimizerSettings settings;
+  settings.rate = 1e-2f, settings.warm_up_steps = 2, settings.total_steps = 12, settings.decay = 0.1f;
+  return settings;
+}
+
+double take_steps(Rig& rig, int steps) {
+  double loss = 0;
+  for (int i = 0; i < steps; ++i) {
+    loss = rig.run({40});
+    auto norm = rig.parameters.step(quick());
+    if (!norm.ok()) test::fail(__FILE__, __LINE__, norm.status().message());
+  }
+  return loss;
+}
+
+}  // namespace
+
+TEST(training_that_is_taken_up_again_goes_on_to_the_same_bits_on_any_number_of_threads) {
+  const DecoderSettings all{.all_weights = true, .lora = {}};
+  Rig whole("qwen3", all), begun("qwen3", all), resumed("qwen3", all, cpu(1));
+  take_steps(whole, 12);
+  take_steps(begun, 5);
+  auto saved = begun.parameters.state();
+  REQUIRE_OK(saved);
+  take_steps(resumed, 3);  // something else, which must not be left of
+  REQUIRE_OK(resumed.parameters.restore(*saved));
+  CHECK_EQ(resumed.parameters.steps(), 5);
+  take_steps(resumed, 7);
+  CHECK(*whole.parameters.state() == *resumed.parameters.state());
+}
+
+TEST(a_state_that_is_damaged_or_of_another_training_is_refused_and_changes_nothing) {
+  const DecoderSettings all{.all_weights = true, .lora = {}};
+  Rig rig("llama", all), other("qwen2", all);
+  auto saved = rig.parameters.state();
+  REQUIRE_OK(saved);
+  const std::string before = *saved;
+  for (size_t n : {size_t{0}, size_t{7}, size_t{20}, before.size() - 1})
+    CHECK(rig.parameters.restore(std::string_view(before).substr(0, n)).code() == Code::Corrupt);
+  std::string damaged = before;
+  damaged[before.size() / 2] = static_cast<char>(damaged[before.size() / 2] ^ 1);
+  CHECK(rig.parameters.restore(damaged).code() == Code::Corrupt);
+  CHECK(rig.parameters.restore(*other.parameters.state()).code() == Code::Corrupt);
+  CHECK(*rig.parameters.state() == before);
+}
+
+TEST(a_step_whose_gradients_are_not_numbers_changes_nothing) {
+  Rig rig("llama", {.all_weights = true, .lora = {}});
+  rig.run({40});
+  const Parameter& p = rig.parameters.all().front();
+  const float bad = std::numeric_limits<float>::quiet_NaN();
+  CHECK(rig.backend->upload(rig.backend->self, p.gradient.data(), &bad, 4).ok());
+  const std::string before = *rig.parameters.state();
+  CHECK(rig.parameters.step(quick()).status().code() == Code::Invalid);
+  CHECK(*rig.parameters.state() == before);
+  rig.run({40});
+  CHECK(rig.parameters.step(quick()).ok());
+}
+
+TEST(a_model_is_trained_to_know_a_text_by_heart) {
+  Rig rig("llama", {.all_weights = true, .lora = {}});
+  OptimizerSettings settings;
+  settings.rate = 1e-2f;
+  const double first = rig.run({40});
+  for (int i = 0; i < 150; ++i) {
+    REQUIRE(rig.parameters.step(settings).ok());
+    rig.run({40});
+  }
+  const double last = rig.run({40});
+  std::printf("  loss %.3f, then %.3f\n", first, last);
+  CHECK(last < 0.1);
+}
+
+TEST(memory_grows_with_the_rows_between_layers_and_not_with_what_a_layer_computes) {
+  // Two models that differ in their number of layers alone: what the deeper one takes more is a matrix of rows per
+  // layer. Of a layer's own matrices there are at least twelve times as many.
+  std::vector<size_t> bytes;
+  constexpr size_t kTokens = 4000;
+  for (int layers : {2, 12}) {
+    test::RandomModel shape;
+    shape.layers = layers, shape.d_model = 64, shape.heads = 4, shape.kv_heads = 4, shape.d_ff = 256;
+    const std::string gguf = test::random_model_gguf(shape);
+    auto file = ModelFile::parse({reinterpret_cast<const uint8_t*>(gguf.data()), gguf.size()}, "random");
+    REQUIRE_OK(file);
+    auto backend = cpu();
+    Parameters parameters(*backend);
+    DecoderSettings settings;
+    settings.lora.rank = 2;
+    auto decoder = Decoder::create(*file, *backend, parameters, settings);
+    REQUIRE_OK(decoder);
+    Tape tape(*backend);
+    Batch batch;
+    for (size_t i = 0; i < kTokens / 100; ++i) batch.add(100);
+    const std::vector<TokenId> ids(kTokens, 7);
+    const Var rows = (*decoder)->run(tape, (*decoder)->embed(tape, ids), batch);
+    (*decoder)->loss(tape, rows, std::vector<int32_t>(kTokens, 8), std::vector<float>(kTokens, 1.0f));
+    CHECK(tape.backward().ok());
+    bytes.push_back(tape.bytes());
+  }
+  const size_t between = kTokens * 64 * 4;
+  std::printf("  %zu KiB with 2 layers, %zu KiB with 12; rows between two take %zu KiB\n", bytes[0] >> 10,
+              bytes[1] >> 10, between >> 10);
+  // A row's value and its gradient, and what the chunks leave unused.
+  CHECK(bytes[1] - bytes[0] <= 10 * 2 * between + (size_t{32} << 20));
+  CHECK(bytes[1] - bytes[0] <= bytes[0]);
+}
