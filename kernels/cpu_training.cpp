@@ -1,5 +1,6 @@
 // The operations of training on the CPU: what is cut how for threads. The twins where the backend has no others.
 #include <cstring>
+#include <limits>
 
 #include "kernels/blocks.h"
 #include "kernels/cpu_device.h"
@@ -13,7 +14,7 @@ namespace {
 constexpr int kRowsAtOnce = 16;  // by one thread
 constexpr int kColsAtOnce = 64;
 constexpr int kPiecesPerThread = 4;  // of a product: what the fastest thread may take over from the slowest
-constexpr int kGemmGrain = 12;       // rows and columns of pieces are multiples: whole tiles
+constexpr int kTileRowsGrain = 12, kTileColsGrain = 32;  // whole tiles of every instruction set
 
 const FastTraining* fast(void* self) { return cpu(self).ops == nullptr ? nullptr : cpu(self).ops->training; }
 
@@ -34,10 +35,21 @@ Status unpack(void* self, const Weight& rows, DevicePtr out) {
 
 int pieces_of(int n, int size) { return (n + size - 1) / size; }
 
-// Pieces are blocks, but smaller where there would be too few for all threads.
-int piece_size(int n, int block, int pieces_wanted) {
-  const int size = (n + pieces_wanted - 1) / pieces_wanted;
-  return std::min(block, std::max(kGemmGrain, (size + kGemmGrain - 1) / kGemmGrain * kGemmGrain));
+// A product cut in pieces of whole tiles, about as many as wanted. A piece copies its rows of a and its columns of b:
+// of all ways to cut, the one that copies least.
+struct Cut {
+  int rows, cols;  // of a piece
+};
+Cut cut(const GemmArgs& g, int wanted) {
+  const auto size = [](int n, int pieces, int grain) { return pieces_of(pieces_of(n, pieces), grain) * grain; };
+  Cut best{g.m, g.n};
+  int64_t least = std::numeric_limits<int64_t>::max();
+  for (int down = 1; down <= wanted; ++down) {
+    const int across = pieces_of(wanted, down);
+    const int64_t copied = int64_t{down} * g.n + int64_t{across} * g.m;
+    if (copied < least) least = copied, best = {size(g.m, down, kTileRowsGrain), size(g.n, across, kTileColsGrain)};
+  }
+  return best;
 }
 
 Status gemm(void* self, const GemmArgs& args) {
@@ -48,12 +60,12 @@ Status gemm(void* self, const GemmArgs& args) {
     return {};
   }
   LL_RETURN_IF_ERROR(c.reserve_scratch(kGemmScratch));
-  const int cols = kGemmCols, across = pieces_of(args.n, cols);
-  const int rows = piece_size(args.m, kGemmRows, (kPiecesPerThread * c.pool.n_threads() + across - 1) / across);
-  c.pool.parallel_for(across * pieces_of(args.m, rows), 1, [&](int begin, int end, int thread) {
+  const Cut piece = cut(args, kPiecesPerThread * c.pool.n_threads());
+  const int across = pieces_of(args.n, piece.cols);
+  c.pool.parallel_for(across * pieces_of(args.m, piece.rows), 1, [&](int begin, int end, int thread) {
     for (int i = begin; i < end; ++i) {
-      const int row = i / across * rows, col = i % across * cols;
-      fast(self)->gemm(args, row, std::min(args.m, row + rows), col, std::min(args.n, col + cols),
+      const int row = i / across * piece.rows, col = i % across * piece.cols;
+      fast(self)->gemm(args, row, std::min(args.m, row + piece.rows), col, std::min(args.n, col + piece.cols),
                        c.scratch_for(thread));
     }
   });

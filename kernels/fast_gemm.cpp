@@ -83,33 +83,40 @@ void multiply_tile(const float* a, const float* b, int depth, const TileOut& out
   }
 }
 
-// One block: rows and columns that fit the scratch, all of k.
-void multiply_block(const GemmArgs& g, int row, int rows, int col, int cols, float* scratch) {
-  float* strips_a = scratch;
-  float* strips_b = scratch + int64_t{kGemmRows} * kGemmDepth;
-  const auto* a = reinterpret_cast<const float*>(g.a.data) + row * g.a.row_stride;
-  const auto* b = reinterpret_cast<const float*>(g.b.data) + col * g.b.col_stride;
+// c (rows, cols) = or += alpha * a · b, for rows and columns that fit the scratch, with b's strips ready.
+void multiply_block(const GemmArgs& g, int row, int rows, int col, int cols, int k, int depth, float* strips_a,
+                    const float* strips_b) {
+  const auto* a = reinterpret_cast<const float*>(g.a.data) + row * g.a.row_stride + k * g.a.col_stride;
   float* c = reinterpret_cast<float*>(g.c) + row * g.c_stride + col;
-  for (int k = 0; k < g.k; k += kGemmDepth) {
-    const int depth = smaller(kGemmDepth, g.k - k);
-    pack<kTileRows>(a + k * g.a.col_stride, g.a.row_stride, g.a.col_stride, rows, depth, strips_a);
-    pack<kTileCols>(b + k * g.b.row_stride, g.b.col_stride, g.b.row_stride, cols, depth, strips_b);
-    for (int j = 0; j < cols; j += kTileCols)
-      for (int i = 0; i < rows; i += kTileRows)
-        multiply_tile(strips_a + int64_t{i} * depth, strips_b + int64_t{j} * depth, depth,
-                      {c + i * g.c_stride + j, g.c_stride, smaller(kTileRows, rows - i), smaller(kTileCols, cols - j),
-                       g.alpha, g.add || k > 0});
-  }
-  if (g.k == 0 && !g.add)
-    for (int i = 0; i < rows; ++i) std::memset(c + i * g.c_stride, 0, static_cast<size_t>(cols) * 4);
+  pack<kTileRows>(a, g.a.row_stride, g.a.col_stride, rows, depth, strips_a);
+  for (int j = 0; j < cols; j += kTileCols)
+    for (int i = 0; i < rows; i += kTileRows)
+      multiply_tile(strips_a + int64_t{i} * depth, strips_b + int64_t{j} * depth, depth,
+                    {c + i * g.c_stride + j, g.c_stride, smaller(kTileRows, rows - i), smaller(kTileCols, cols - j),
+                     g.alpha, g.add || k > 0});
+}
+
+void clear(const GemmArgs& g, int row, int end_row, int col, int end_col) {
+  for (int i = row; i < end_row; ++i)
+    std::memset(reinterpret_cast<float*>(g.c) + i * g.c_stride + col, 0, static_cast<size_t>(end_col - col) * 4);
 }
 
 }  // namespace
 
 void gemm(const GemmArgs& g, int row, int end_row, int col, int end_col, float* scratch) {
-  for (int j = col; j < end_col; j += kGemmCols)
-    for (int i = row; i < end_row; i += kGemmRows)
-      multiply_block(g, i, smaller(kGemmRows, end_row - i), j, smaller(kGemmCols, end_col - j), scratch);
+  float* strips_a = scratch;
+  float* strips_b = scratch + int64_t{kGemmRows} * kGemmDepth;
+  if (g.k == 0 && !g.add) clear(g, row, end_row, col, end_col);
+  for (int j = col; j < end_col; j += kGemmCols) {
+    const int cols = smaller(kGemmCols, end_col - j);
+    for (int k = 0; k < g.k; k += kGemmDepth) {
+      const int depth = smaller(kGemmDepth, g.k - k);
+      const auto* b = reinterpret_cast<const float*>(g.b.data) + k * g.b.row_stride + j * g.b.col_stride;
+      pack<kTileCols>(b, g.b.col_stride, g.b.row_stride, cols, depth, strips_b);
+      for (int i = row; i < end_row; i += kGemmRows)
+        multiply_block(g, i, smaller(kGemmRows, end_row - i), j, cols, k, depth, strips_a, strips_b);
+    }
+  }
 }
 
 }  // namespace longleaf::kernels::LONGLEAF_ISA
