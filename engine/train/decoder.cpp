@@ -1,5 +1,6 @@
 #include "engine/train/decoder.h"
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 
@@ -154,6 +155,16 @@ Var Decoder::run(Tape& tape, Var hidden, const Batch& batch) const {
 double Decoder::loss(Tape& tape, Var rows, std::vector<int32_t> targets, std::vector<float> weights) const {
   return tape.cross_entropy(rows, on(tape, tied_ ? embedding_ : output_), std::move(targets), std::move(weights),
                             config_.logit_scale, config_.logit_soft_cap);
+}
+
+std::vector<TokenId> Decoder::likeliest(Tape& tape, Var rows) const {
+  const Var logits = tape.product(rows, false, on(tape, tied_ ? embedding_ : output_), true);
+  const std::vector<float> values = tape.read(logits);
+  std::vector<TokenId> tokens;
+  const auto width = static_cast<std::ptrdiff_t>(config_.n_vocab);
+  for (auto row = values.begin(); row != values.end(); row += width)
+    tokens.push_back(static_cast<TokenId>(std::max_element(row, row + width) - row));
+  return tokens;
 }
 
 Var Decoder::layer(Tape& tape, int index, Var hidden, const Batch& batch) const {

@@ -49,6 +49,8 @@ Parameter* Parameters::find(const std::string& name) {
   return nullptr;
 }
 
+const Parameter* Parameters::find(const std::string& name) const { return const_cast<Parameters*>(this)->find(name); }
+
 int64_t Parameters::size() const {
   int64_t sum = 0;
   for (const Parameter& p : parameters_) sum += p.size();

@@ -37,7 +37,8 @@ class Parameters {
 
   // The parameter is the object's; its address stays. Returns NoMemory. REQUIRES: the name is new.
   Result<Parameter*> add(const std::string& name, int rows, int cols, std::span<const float> values);
-  Parameter* find(const std::string& name);
+  Parameter* find(const std::string& name);  // nullptr when there is none
+  const Parameter* find(const std::string& name) const;
   const std::deque<Parameter>& all() const { return parameters_; }
   int64_t size() const;
 

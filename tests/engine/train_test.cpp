@@ -251,6 +251,50 @@ TEST(a_state_that_is_damaged_or_of_another_training_is_refused_and_changes_nothi
   CHECK(*rig.parameters.state() == before);
 }
 
+TEST(a_state_of_other_shapes_and_the_same_size_is_refused) {
+  const auto backend = cpu();
+  Parameters one(*backend), other(*backend);
+  const std::vector<float> values = {1, 2, 3, 4, 5, 6};
+  REQUIRE_OK(one.add("w", 2, 3, values));
+  REQUIRE_OK(other.add("w", 3, 2, values));
+  for (Parameters* parameters : {&one, &other}) REQUIRE_OK(parameters->add("same", 1, 6, values));
+  CHECK(other.restore(*one.state()).code() == Code::Corrupt);
+}
+
+TEST(decay_shrinks_matrices_and_leaves_norms_alone) {
+  Rig rig("llama", {.all_weights = true, .lora = {}});
+  OptimizerSettings settings;
+  settings.rate = 0.5f, settings.decay = 0.1f;
+  const Parameter &norm = *rig.parameters.find("output_norm.weight"),
+                  &table = *rig.parameters.find("token_embd.weight");
+  const auto norm_before = *rig.parameters.values(norm), table_before = *rig.parameters.values(table);
+  REQUIRE_OK(rig.parameters.step(settings));  // with gradients of zero
+  CHECK(*rig.parameters.values(norm) == norm_before);
+  const auto after = *rig.parameters.values(table);
+  for (size_t i = 0; i < after.size(); ++i) CHECK(std::abs(after[i] - 0.95f * table_before[i]) < 1e-6f);
+}
+
+TEST(gradients_are_divided_and_clipped_together) {
+  // Plain AdamW hardly sees the size of a gradient; its epsilon does, where it is large.
+  const auto backend = cpu();
+  OptimizerSettings settings;
+  settings.rate = 1, settings.decay = 0, settings.epsilon = 1e6f, settings.clip = 1, settings.beta1 = 0;
+  const auto moved = [&](float clip, int parts) {
+    Parameters parameters(*backend);
+    Parameter& p = **parameters.add("w", 1, 2, std::vector<float>{0, 0});
+    const float gradient[] = {6, 8};
+    CHECK(backend->upload(backend->self, p.gradient.data(), gradient, 8).ok());
+    settings.clip = clip;
+    auto norm = parameters.step(settings, parts);
+    CHECK(norm.ok() && std::abs(*norm - 10.0 / parts) < 1e-6);
+    return -1e6f * (*parameters.values(p))[0];
+  };
+  CHECK(std::abs(moved(0, 1) - 6) < 1e-3f);
+  CHECK(std::abs(moved(0, 2) - 3) < 1e-3f);
+  CHECK(std::abs(moved(1, 2) - 0.6f) < 1e-3f);
+  CHECK(std::abs(moved(100, 1) - 6) < 1e-3f);
+}
+
 TEST(a_step_whose_gradients_are_not_numbers_changes_nothing) {
   Rig rig("llama", {.all_weights = true, .lora = {}});
   rig.run({40});
