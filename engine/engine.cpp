@@ -16,8 +16,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int kStatedTokens = 4096;  // KV counted in "memory it will need"
-constexpr const char* kInstructions =
-    "Answer the question from the document below, in one or two sentences. If the document does not answer it, say so.";
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -223,7 +221,7 @@ Status Engine::finish() {
 }
 
 std::vector<TokenId> Engine::prefix_of(const DocumentInput& document) const {
-  const auto prompt = facts_.chat.prompt(kInstructions, "Document: " + document.title, {}, "");
+  const auto prompt = document_prompt(facts_.chat, document.title, {}, "");
   std::vector<TokenId> ids;
   if (parts_->tokenizer->adds_bos()) ids.push_back(parts_->tokenizer->bos());
   const auto pieces = encode_pieces(*parts_->tokenizer, prompt.before);

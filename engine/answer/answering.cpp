@@ -72,7 +72,7 @@ Status Answering::prefill(std::vector<TokenId> question) {
 }
 
 std::vector<TokenId> Answering::question_tokens(const std::vector<Turn>& history) const {
-  const auto prompt = engine_.facts_.chat.prompt("", "", history, request_.question);
+  const auto prompt = document_prompt(engine_.facts_.chat, "", history, request_.question);
   return encode_pieces(*parts_.tokenizer, prompt.after);
 }
 

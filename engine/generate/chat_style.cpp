@@ -143,4 +143,12 @@ ChatPrompt ChatStyle::prompt(std::string_view instructions, std::string_view doc
   return make_prompt(form_, instructions, document, history, question);
 }
 
+ChatPrompt document_prompt(const ChatStyle& style, std::string_view title, const std::vector<Turn>& history,
+                           std::string_view question) {
+  constexpr std::string_view kAsked =
+      "Answer the question from the document below, in one or two sentences. If the document does not answer it, say "
+      "so.";
+  return style.prompt(kAsked, "Document: " + std::string(title), history, question);
+}
+
 }  // namespace longleaf

@@ -64,4 +64,8 @@ class ChatStyle {
   bool system_turn_ = true;
 };
 
+// As every question about a document is put.
+ChatPrompt document_prompt(const ChatStyle& style, std::string_view title, const std::vector<Turn>& history,
+                           std::string_view question);
+
 }  // namespace longleaf
