@@ -109,6 +109,7 @@ Result<std::unique_ptr<Decoder>> Decoder::create(std::shared_ptr<const ModelFile
                                                  Parameters& parameters, const DecoderSettings& settings) {
   std::unique_ptr<Decoder> decoder(new Decoder(std::move(file), parameters));
   LL_ASSIGN_OR_RETURN(decoder->config_, read_model_config(*decoder->file_));
+  decoder->keeps_layers_ = settings.keeps_layers;
   if (settings.lora.rank > 0) decoder->lora_scale_ = settings.lora.alpha / static_cast<float>(settings.lora.rank);
   LL_RETURN_IF_ERROR(DecoderReader(*decoder, backend, settings).read());
   return decoder;
@@ -145,10 +146,25 @@ Var Decoder::embed(Tape& tape, std::span<const TokenId> tokens) const {
   return tape.scaled(rows, config_.embedding_scale);
 }
 
+float Decoder::embedding_size() const {
+  const Weight& table = embedding_.stored;
+  const int step = std::max(1, table.rows / 4096);  // a sample says it well enough
+  const size_t stride = kernels::row_bytes(table.type, table.cols);
+  std::vector<float> row(static_cast<size_t>(table.cols));
+  double squares = 0, n = 0;
+  for (int i = 0; i < table.rows; i += step, n += table.cols) {
+    kernels::dequantize_row(table.type, table.data + static_cast<size_t>(i) * stride, table.cols, row.data());
+    for (const float x : row) squares += double{x} * double{x};
+  }
+  return static_cast<float>(std::sqrt(squares / n)) * config_.embedding_scale;
+}
+
 Var Decoder::run(Tape& tape, Var hidden, const Batch& batch) const {
   const auto shared = std::make_shared<const Batch>(batch);
-  for (int i = 0; i < config_.n_layers; ++i)
-    hidden = tape.checkpoint(hidden, [this, &tape, i, shared](Var x) { return layer(tape, i, x, *shared); });
+  for (int i = 0; i < config_.n_layers; ++i) {
+    const auto run_layer = [this, &tape, i, shared](Var x) { return layer(tape, i, x, *shared); };
+    hidden = keeps_layers_ ? run_layer(hidden) : tape.checkpoint(hidden, run_layer);
+  }
   return normed(tape, hidden, output_norm_);
 }
 

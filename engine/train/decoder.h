@@ -23,7 +23,8 @@ struct LoraSettings {
 };
 
 struct DecoderSettings {
-  bool all_weights = false;  // train every weight of the file, not only the additions
+  bool all_weights = false;   // train every weight of the file, not only the additions
+  bool keeps_layers = false;  // what layers compute is kept, not computed twice: faster, for models that are small
   LoraSettings lora;
 };
 
@@ -36,6 +37,8 @@ class Decoder {
 
   const ModelConfig& config() const { return config_; }
 
+  // Root of the mean square of the numbers of embeddings, as layers take them.
+  float embedding_size() const;
   // Embeddings as layers take them: (n, d_model).
   Var embed(Tape& tape, std::span<const TokenId> tokens) const;
   // All layers and the last norm, over sequences of rows like those of embed: (n, d_model).
@@ -87,6 +90,7 @@ class Decoder {
   Vector output_norm_;
   bool tied_ = false;
   float lora_scale_ = 0;
+  bool keeps_layers_ = false;
 };
 
 }  // namespace longleaf::train

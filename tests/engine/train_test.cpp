@@ -149,7 +149,7 @@ std::vector<float> factor(const Parameter& p) {
 
 TEST(gradients_of_every_architecture_agree_with_an_independent_implementation) {
   for (const std::string& name : kModelNames) {
-    Rig rig(name, {.all_weights = true, .lora = {}});
+    Rig rig(name, {.all_weights = true, .keeps_layers = false, .lora = {}});
     REQUIRE(rig.decoder != nullptr);
     const double loss = rig.run({40});
     CHECK(std::abs(loss - goldens().at(name).at("loss").norm) < 1e-5);
@@ -172,7 +172,7 @@ TEST(gradients_of_low_rank_additions_agree_with_an_independent_implementation) {
 }
 
 TEST(sequences_that_are_computed_together_do_not_see_each_other) {
-  const DecoderSettings all{.all_weights = true, .lora = {}};
+  const DecoderSettings all{.all_weights = true, .keeps_layers = false, .lora = {}};
   Rig together("mistral", all), apart("mistral", all);
   const double loss = together.run({25, 15});
   // The same sequences, one behind the other: the gradients add up in the parameters.
@@ -223,7 +223,7 @@ double take_steps(Rig& rig, int steps) {
 }  // namespace
 
 TEST(training_that_is_taken_up_again_goes_on_to_the_same_bits_on_any_number_of_threads) {
-  const DecoderSettings all{.all_weights = true, .lora = {}};
+  const DecoderSettings all{.all_weights = true, .keeps_layers = false, .lora = {}};
   Rig whole("qwen3", all), begun("qwen3", all), resumed("qwen3", all, cpu(1));
   take_steps(whole, 12);
   take_steps(begun, 5);
@@ -237,7 +237,7 @@ TEST(training_that_is_taken_up_again_goes_on_to_the_same_bits_on_any_number_of_t
 }
 
 TEST(a_state_that_is_damaged_or_of_another_training_is_refused_and_changes_nothing) {
-  const DecoderSettings all{.all_weights = true, .lora = {}};
+  const DecoderSettings all{.all_weights = true, .keeps_layers = false, .lora = {}};
   Rig rig("llama", all), other("qwen2", all);
   auto saved = rig.parameters.state();
   REQUIRE_OK(saved);
@@ -262,7 +262,7 @@ TEST(a_state_of_other_shapes_and_the_same_size_is_refused) {
 }
 
 TEST(decay_shrinks_matrices_and_leaves_norms_alone) {
-  Rig rig("llama", {.all_weights = true, .lora = {}});
+  Rig rig("llama", {.all_weights = true, .keeps_layers = false, .lora = {}});
   OptimizerSettings settings;
   settings.rate = 0.5f, settings.decay = 0.1f;
   const Parameter &norm = *rig.parameters.find("output_norm.weight"),
@@ -296,7 +296,7 @@ TEST(gradients_are_divided_and_clipped_together) {
 }
 
 TEST(a_step_whose_gradients_are_not_numbers_changes_nothing) {
-  Rig rig("llama", {.all_weights = true, .lora = {}});
+  Rig rig("llama", {.all_weights = true, .keeps_layers = false, .lora = {}});
   rig.run({40});
   const Parameter& p = rig.parameters.all().front();
   const float bad = std::numeric_limits<float>::quiet_NaN();
@@ -309,7 +309,7 @@ TEST(a_step_whose_gradients_are_not_numbers_changes_nothing) {
 }
 
 TEST(a_model_is_trained_to_know_a_text_by_heart) {
-  Rig rig("llama", {.all_weights = true, .lora = {}});
+  Rig rig("llama", {.all_weights = true, .keeps_layers = false, .lora = {}});
   OptimizerSettings settings;
   settings.rate = 1e-2f;
   const double first = rig.run({40});

@@ -21,9 +21,9 @@ namespace {
 
 volatile std::sig_atomic_t stopped = 0;
 
-constexpr float kTextWeight = 0.3f;  // of a token of the manual, beside one of an answer
-constexpr int kTokensPerStep = 8192;
-constexpr int kSaveEvery = 100, kTestEvery = 100;
+constexpr float kTextWeight = 0.1f;  // of a token of the manual, beside one of an answer
+constexpr int kTokensPerStep = 4096;
+constexpr int kSaveEvery = 200, kTestEvery = 200;
 
 // A sequence, and how much the loss of every token behind its first counts.
 struct Example {
@@ -60,11 +60,11 @@ struct Reader {
 // Manuals grow while the reader learns.
 ManualShape shape_at(int64_t step, Random& random) {
   ManualShape shape;
-  const int most = step < 300 ? 2 : step < 800 ? 4 : 10;
+  const int most = step < 1500 ? 2 : step < 2500 ? 4 : 10;
   shape.leaves = 1 + random.below(most);
-  shape.facts = 2 + random.below(step < 300 ? 3 : 6);
-  shape.questions = 6 + random.below(6);
-  shape.two_hop_percent = step < 800 ? 5 : 20;
+  shape.facts = 2 + random.below(step < 1500 ? 2 : 6);
+  shape.questions = 8 + random.below(6);
+  shape.two_hop_percent = step < 2000 ? 0 : 20;
   return shape;
 }
 
@@ -131,7 +131,7 @@ int fail(const Status& status) {
 int main(int argc, char** argv) {
   if (argc < 3) return fail(Status(Code::Invalid, "train_reader OUT.gguf STATE [steps]"));
   const std::filesystem::path out = argv[1], state = argv[2];
-  const int64_t steps = argc > 3 ? std::atoll(argv[3]) : 3000;
+  const int64_t steps = argc > 3 ? std::atoll(argv[3]) : 6000;
   std::signal(SIGINT, [](int) { stopped = 1; });
   std::signal(SIGTERM, [](int) { stopped = 1; });
 
@@ -148,7 +148,8 @@ int main(int argc, char** argv) {
 
   const auto backend = kernels::make_cpu_backend();
   train::Parameters parameters(*backend);
-  auto decoder = train::Decoder::create(reader.file, *backend, parameters, {.all_weights = true, .lora = {}});
+  auto decoder = train::Decoder::create(reader.file, *backend, parameters,
+                                        {.all_weights = true, .keeps_layers = true, .lora = {}});
   if (!decoder.ok()) return fail(decoder.status());
   std::printf("%.2f million weights, %d tokens in the vocabulary, template: %s\n",
               static_cast<double>(parameters.size()) * 1e-6, reader.tokenizer->size(), reader.chat.name().c_str());
@@ -158,7 +159,7 @@ int main(int argc, char** argv) {
   }
 
   train::OptimizerSettings settings;
-  settings.rate = 2e-3f, settings.warm_up_steps = 100, settings.total_steps = steps, settings.last_rate = 0.02f;
+  settings.rate = 2e-3f, settings.warm_up_steps = 200, settings.total_steps = steps, settings.last_rate = 0.02f;
   settings.decay = 0.05f;
   train::Tape tape(*backend);
   const auto begin = std::chrono::steady_clock::now();
@@ -174,7 +175,7 @@ int main(int argc, char** argv) {
     if (!norm.ok()) return fail(norm.status());
     tokens += static_cast<int64_t>(p.tokens.size());
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    if (step % 20 == 0)
+    if (step % 50 == 0)
       std::printf("step %lld: loss %.4f, gradient %.3f, %.0f tokens/s\n", static_cast<long long>(step), loss, *norm,
                   static_cast<double>(tokens) / seconds);
     if (step % kTestEvery == 0 || step == steps) {

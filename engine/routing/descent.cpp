@@ -1,0 +1,99 @@
+#include "engine/routing/descent.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+
+namespace longleaf {
+namespace {
+
+struct Reached {
+  int node;
+  double share;  // log of the product of the shares of its path
+};
+
+// log of the shares that a softmax over the scores of siblings gives them.
+std::vector<double> log_shares(const std::vector<int>& siblings, std::span<const float> scores) {
+  std::vector<double> shares;
+  double top = -INFINITY, total = 0;
+  for (const int node : siblings) top = std::max(top, double{scores[static_cast<size_t>(node)]});
+  for (const int node : siblings) total += std::exp(double{scores[static_cast<size_t>(node)]} - top);
+  for (const int node : siblings) shares.push_back(double{scores[static_cast<size_t>(node)]} - top - std::log(total));
+  return shares;
+}
+
+// The nodes that must be reached: those that are wanted, and their ancestors.
+std::vector<bool> with_ancestors(std::span<const int> parents, std::span<const int> wanted) {
+  std::vector<bool> all(parents.size(), false);
+  for (int node : wanted)
+    for (; node >= 0 && !all[static_cast<size_t>(node)]; node = parents[static_cast<size_t>(node)])
+      all[static_cast<size_t>(node)] = true;
+  return all;
+}
+
+// Of the children of one node, the best, and those that are wanted.
+void take_best(const Reached& parent, const std::vector<int>& children, std::span<const float> scores,
+               const DescentOptions& options, const std::vector<bool>& wanted, std::vector<Reached>& next) {
+  const std::vector<double> shares = log_shares(children, scores);
+  std::vector<size_t> order(children.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return shares[a] > shares[b]; });
+  std::vector<bool> taken(children.size(), false);
+  for (size_t i = 0; i < order.size(); ++i)
+    taken[order[i]] = static_cast<int>(i) < options.children || wanted[static_cast<size_t>(children[order[i]])];
+  for (size_t i = 0; i < children.size(); ++i)
+    if (taken[i]) next.push_back({children[i], parent.share + shares[i]});
+}
+
+// An ancestor's share is never below its descendants', so what is left is still a tree.
+void leave_out_unlikeliest(std::vector<Reached>& reached, const DescentOptions& options,
+                           const std::vector<bool>& wanted) {
+  const auto most = static_cast<size_t>(std::max(1, options.most_nodes));
+  if (reached.size() <= most) return;
+  std::vector<size_t> order(reached.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+  const auto must = [&](size_t i) { return wanted[static_cast<size_t>(reached[i].node)]; };
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    return must(a) != must(b) ? must(a) : reached[a].share > reached[b].share;
+  });
+  std::vector<bool> kept(reached.size(), false);
+  for (size_t i = 0; i < order.size(); ++i) kept[order[i]] = i < most || must(order[i]);
+  std::vector<Reached> left;
+  for (size_t i = 0; i < reached.size(); ++i)
+    if (kept[i]) left.push_back(reached[i]);
+  reached = std::move(left);
+}
+
+}  // namespace
+
+std::vector<std::vector<int>> children_of(std::span<const int> parents) {
+  std::vector<std::vector<int>> children(parents.size());
+  for (size_t i = 0; i < parents.size(); ++i)
+    if (parents[i] >= 0) children[static_cast<size_t>(parents[i])].push_back(static_cast<int>(i));
+  return children;
+}
+
+std::vector<int> descend(std::span<const int> parents, std::span<const float> scores, const DescentOptions& options,
+                         std::span<const int> wanted) {
+  assert(!parents.empty() && parents[0] == -1 && scores.size() == parents.size());
+  const auto children = children_of(parents);
+  const std::vector<bool> must = with_ancestors(parents, wanted);
+  std::vector<Reached> reached = {{0, 0.0}}, level = reached;
+  for (int depth = 1; !level.empty() && (options.most_depth == 0 || depth <= options.most_depth); ++depth) {
+    std::vector<Reached> next;
+    for (const Reached& parent : level) {
+      const auto& own = children[static_cast<size_t>(parent.node)];
+      if (!own.empty()) take_best(parent, own, scores, options, must, next);
+    }
+    std::sort(next.begin(), next.end(), [](const Reached& a, const Reached& b) { return a.node < b.node; });
+    reached.insert(reached.end(), next.begin(), next.end());
+    level = std::move(next);
+  }
+  leave_out_unlikeliest(reached, options, must);
+  std::vector<int> nodes;
+  for (const Reached& r : reached)
+    if (!options.leaves_only || children[static_cast<size_t>(r.node)].empty()) nodes.push_back(r.node);
+  return nodes;
+}
+
+}  // namespace longleaf

@@ -1,0 +1,28 @@
+// Routing by learned scores, as H²MT does it (arXiv 2605.24930, section 3.3): from the root, the best few children of
+// every node that was reached. Pure functions: any thread.
+#pragma once
+
+#include <span>
+#include <vector>
+
+namespace longleaf {
+
+struct DescentOptions {
+  int children = 4;      // kept per parent
+  int most_depth = 0;    // levels below the root; 0: all
+  int most_nodes = 256;  // that are reached; the unlikeliest are left out, by the product of their path's shares
+  bool leaves_only = false;
+};
+
+// Nodes that are reached: level by level, in reading order within a level, the root first.
+//   parents  of every node, -1 for the root, which is node 0; parents before children, in reading order
+//   scores   of every node for the question, comparable among the children of one parent
+//   wanted   nodes that are reached whatever their score, with their ancestors (in training, the gold ones); may be
+//   empty
+std::vector<int> descend(std::span<const int> parents, std::span<const float> scores, const DescentOptions& options,
+                         std::span<const int> wanted = {});
+
+// Children of every node, in reading order.
+std::vector<std::vector<int>> children_of(std::span<const int> parents);
+
+}  // namespace longleaf

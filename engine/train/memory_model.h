@@ -1,0 +1,92 @@
+// The learned memory of H²MT (arXiv 2605.24930) on a tape: a vector per node of a document's tree, written and read by
+// the language model itself, and what a question is routed by. Sections below are the paper's.
+// Not thread-safe: one thread owns it.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine/train/decoder.h"
+
+namespace longleaf::train {
+
+// How a parent's memory is made of its children's (appendix B). None depends on their order.
+enum class Aggregation {
+  Mean,
+  SelfWeights,     // how much attention each gets from the others
+  CrossAttention,  // … from the parent
+  Graph,           // graph attention with a value projection; begins as the mean
+  ParentToken,     // a learned token attends to them
+};
+
+struct MemorySettings {
+  Aggregation aggregation = Aggregation::Graph;
+  int d_routing = 0;         // width of projections; 0: d_model, 1024 at most
+  float query_fraction = 1;  // of a question's tokens that its vector is made of, from the first; the paper's is 0.5
+  bool scales = false;       // memories enter the model in the size of its embeddings
+  uint64_t seed = 1;
+};
+
+// A document as memory is made of it.
+struct TextTree {
+  std::vector<int> parents;                  // of every node, -1 for the root; parents before children, reading order
+  std::vector<std::vector<TokenId>> tokens;  // of a node's own text; may be empty
+  size_t size() const { return parents.size(); }
+};
+
+class MemoryModel {
+ public:
+  // `parameters` gets what is trained. All outlive the object. Returns NoMemory.
+  static Result<std::unique_ptr<MemoryModel>> create(const Decoder& decoder, Parameters& parameters,
+                                                     const MemorySettings& settings);
+  const MemorySettings& settings() const { return settings_; }
+
+  // A vector per text (section 3.2.1): (n, d_model), the state of e_read in [e_write; inner; text; e_read].
+  struct Text {
+    std::span<const TokenId> tokens;
+    int inner = -1;  // a row of `inner` in front of the text; -1: none
+  };
+  Var read(Tape& tape, std::span<const Text> texts, Var inner = {}) const;
+
+  // Memories of all nodes, children first, all nodes of a depth at once (section 3.2.2): (n_nodes, d_model).
+  Var build(Tape& tape, const TextTree& tree) const;
+
+  // One vector of those of children (c, d_model). parent: what the parent's text says, (1, d_model).
+  Var aggregate(Tape& tape, Var children, Var parent) const;
+
+  // A question's vector (section 3.3): (1, d_model).
+  Var query(Tape& tape, std::span<const TokenId> question) const;
+  // How well each memory answers it: (1, n).
+  Var scores(Tape& tape, Var query, Var memories) const;
+
+  // Memories as they stand among embeddings.
+  Var entered(Tape& tape, Var memories) const;
+
+  // -log of the share that the gold ones among siblings have of the softmax of their scores (1, c), times `weight`:
+  // L_route for one, L_sel for several (appendix E). Returns its value.
+  static double route_loss(Tape& tape, Var scores, std::vector<int> gold, float temperature, float weight);
+
+ private:
+  MemoryModel(const Decoder& decoder, Parameters& parameters, const MemorySettings& settings)
+      : decoder_(decoder), parameters_(parameters), settings_(settings) {}
+  Status make_parameters();
+  Var on(Tape& tape, const Parameter* parameter) const { return parameters_.on(tape, *parameter); }
+  Var graph(Tape& tape, Var children, Var parent) const;
+  Var parent_token(Tape& tape, Var children) const;
+  Var attention(Tape& tape, Var queries, Var keys) const;  // softmax of projected products: (n_queries, n_keys)
+  void build_level(Tape& tape, const TextTree& tree, std::span<const int> level,
+                   const std::vector<std::vector<int>>& children, std::vector<Var>& memories) const;
+
+  const Decoder& decoder_;
+  Parameters& parameters_;
+  MemorySettings settings_;
+  int d_routing_ = 0;
+  float embedding_size_ = 0;  // root of the mean square of an embedding's numbers
+  Parameter *e_write_ = nullptr, *e_read_ = nullptr, *w_q_ = nullptr, *w_k_ = nullptr;
+  // Of aggregation; nullptr where it has none.
+  Parameter *parent_q_ = nullptr, *child_k_ = nullptr, *child_v_ = nullptr;
+  Parameter *slope_parent_ = nullptr, *slope_child_ = nullptr, *parent_token_ = nullptr;
+};
+
+}  // namespace longleaf::train
