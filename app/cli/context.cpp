@@ -165,9 +165,13 @@ void Context::print(const Json& value) {
   std::printf("%s\n", value.dump(2, ' ', false, Json::error_handler_t::replace).c_str());
 }
 
-int Context::failed(const Status& status) {
+void Context::warn(const std::string& sentence) {
   if (line_open_) progress("");
-  std::fprintf(stderr, "longleaf-cli: %s.\n", status.message().c_str());
+  std::fprintf(stderr, "longleaf-cli: %s.\n", sentence.c_str());
+}
+
+int Context::failed(const Status& status) {
+  warn(status.message());
   return status.code() == Code::Invalid ? kUsage : kFailed;
 }
 

@@ -31,6 +31,8 @@ class Context {
   // Device and model of the options; Invalid without --model.
   Result<Engine*> engine();
   bool hasModel() const { return !model_.empty(); }
+  const std::string& modelFile() const { return model_; }
+  int threads() const { return threads_; }
   bool hasDraft() const { return !draft_.empty(); }
   // The embedding model of the options; nullptr without one.
   Result<Embedder*> embedder();
@@ -51,6 +53,8 @@ class Context {
   static void print(const Json& value);
   // Prints the reason; returns the exit status for it.
   int failed(const Status& status);
+  // Prints what should be known, and goes on.
+  void warn(const std::string& sentence);
 
  private:
   std::string data_option_, model_, draft_, embedder_file_, device_ = "auto";
@@ -72,6 +76,7 @@ void addUpkeepCommands(CLI::App& app, Context& context, Run& run);
 void addQuestionCommands(CLI::App& app, Context& context, Run& run);
 void addModelCommands(CLI::App& app, Context& context, Run& run);
 void addEvalCommand(CLI::App& app, Context& context, Run& run);
+void addTrainCommand(CLI::App& app, Context& context, Run& run);
 
 Json boxesJson(const std::vector<Box>& boxes);
 std::string shortId(const DocumentRow& document);

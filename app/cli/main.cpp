@@ -17,6 +17,7 @@ int main(int argc, char** argv) {
   addQuestionCommands(app, context, run);
   addModelCommands(app, context, run);
   addEvalCommand(app, context, run);
+  addTrainCommand(app, context, run);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -16,8 +16,8 @@ Status failed(const char* what, const std::filesystem::path& path, int error) {
 }
 
 // 0, or the error. A descriptor that cannot be closed has not written all.
-int write_all(const char* path, std::string_view bytes) {
-  const int file = ::open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+int write_all(const char* path, int how, std::string_view bytes) {
+  const int file = ::open(path, O_WRONLY | O_CREAT | O_CLOEXEC | how, 0644);
   if (file < 0) return errno;
   int error = 0;
   while (!bytes.empty() && error == 0) {
@@ -27,7 +27,7 @@ int write_all(const char* path, std::string_view bytes) {
     else if (errno != EINTR)
       error = errno;
   }
-  if (error == 0 && ::fsync(file) != 0) error = errno;
+  if (error == 0 && how != O_APPEND && ::fsync(file) != 0) error = errno;
   if (::close(file) != 0 && error == 0) error = errno;
   return error;
 }
@@ -37,7 +37,7 @@ int write_all(const char* path, std::string_view bytes) {
 Status write_file(const std::filesystem::path& path, std::string_view bytes) {
   const std::filesystem::path part = path.string() + ".part";
   std::error_code ignored;
-  if (const int error = write_all(part.c_str(), bytes); error != 0) {
+  if (const int error = write_all(part.c_str(), O_TRUNC, bytes); error != 0) {
     std::filesystem::remove(part, ignored);
     return failed("written", path, error);
   }
@@ -46,6 +46,11 @@ Status write_file(const std::filesystem::path& path, std::string_view bytes) {
   if (!error) return {};
   std::filesystem::remove(part, ignored);
   return failed("written", path, error.value());
+}
+
+Status append_to_file(const std::filesystem::path& path, std::string_view bytes) {
+  const int error = write_all(path.c_str(), O_APPEND, bytes);
+  return error == 0 ? Status() : failed("written", path, error);
 }
 
 Result<std::string> read_file(const std::filesystem::path& path) {

@@ -55,6 +55,7 @@ class Tokenizer {
   int size() const { return static_cast<int>(parts_->vocabulary.size()); }
   TokenId bos() const { return parts_->bos; }  // -1 when there is none
   bool adds_bos() const;
+  TokenId end() const { return parts_->enders.empty() ? -1 : parts_->enders.front(); }  // of an answer; -1: none
   // True for tokens that end an answer.
   bool ends_answer(TokenId id) const;
   std::string_view text(TokenId id) const { return parts_->vocabulary.text(id); }

@@ -84,8 +84,8 @@ class DecoderReader {
     std::vector<float> a(static_cast<size_t>(lora.rank * from.cols));
     for (float& x : a) x = uniform(random_);
     const std::vector<float> b(static_cast<size_t>(from.rows * lora.rank));
-    LL_ASSIGN_OR_RETURN(to.lora_a, d_.parameters_.add(name + ".lora_a", lora.rank, from.cols, a));
-    LL_ASSIGN_OR_RETURN(to.lora_b, d_.parameters_.add(name + ".lora_b", from.rows, lora.rank, b));
+    LL_ASSIGN_OR_RETURN(to.lora_a, d_.parameters_.add(name + ".weight.lora_a", lora.rank, from.cols, a));
+    LL_ASSIGN_OR_RETURN(to.lora_b, d_.parameters_.add(name + ".weight.lora_b", from.rows, lora.rank, b));
     return {};
   }
 

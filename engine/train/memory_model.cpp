@@ -53,7 +53,8 @@ Result<std::unique_ptr<MemoryModel>> MemoryModel::create(const Decoder& decoder,
 
 Status MemoryModel::make_parameters() {
   const int d = decoder_.config().d_model;
-  const int h = d_routing_ = settings_.d_routing > 0 ? settings_.d_routing : std::min(d, kMostRouting);
+  if (settings_.d_routing == 0) settings_.d_routing = std::min(d, kMostRouting);
+  const int h = settings_.d_routing;
   embedding_size_ = decoder_.embedding_size();
   Start start(settings_.seed);
   const auto vector = [&](const char* name, int n, std::vector<float> values, Parameter*& to) -> Status {
@@ -169,7 +170,7 @@ void MemoryModel::build_level(Tape& tape, const TextTree& tree, std::span<const 
 Var MemoryModel::attention(Tape& tape, Var queries, Var keys) const {
   const Var q = tape.product(queries, false, on(tape, parent_q_), true);
   const Var k = tape.product(keys, false, on(tape, child_k_), true);
-  return tape.softmax(tape.product(q, false, k, true, 1 / std::sqrt(static_cast<float>(d_routing_))));
+  return tape.softmax(tape.product(q, false, k, true, 1 / std::sqrt(static_cast<float>(settings_.d_routing))));
 }
 
 Var MemoryModel::aggregate(Tape& tape, Var children, Var parent) const {
@@ -206,17 +207,19 @@ Var MemoryModel::parent_token(Tape& tape, Var children) const {
   return tape.product(tape.product(attention(tape, token, all), false, all, false), false, on(tape, child_v_), true);
 }
 
-Var MemoryModel::query(Tape& tape, std::span<const TokenId> question) const {
-  const auto share =
-      static_cast<size_t>(std::ceil(double{settings_.query_fraction} * static_cast<double>(question.size())));
-  const Text text{question.first(std::min(share, question.size())), -1};
-  return read(tape, {&text, 1});
+Var MemoryModel::queries(Tape& tape, std::span<const std::span<const TokenId>> questions) const {
+  std::vector<Text> texts;
+  for (const auto question : questions) {
+    const double share = double{settings_.query_fraction} * static_cast<double>(question.size());
+    texts.push_back({question.first(std::min(static_cast<size_t>(std::ceil(share)), question.size())), -1});
+  }
+  return read(tape, texts);
 }
 
-Var MemoryModel::scores(Tape& tape, Var query, Var memories) const {
-  const Var q = tape.product(query, false, on(tape, w_q_), true);
+Var MemoryModel::scores(Tape& tape, Var queries, Var memories) const {
+  const Var q = tape.product(queries, false, on(tape, w_q_), true);
   const Var k = tape.product(memories, false, on(tape, w_k_), true);
-  return tape.product(q, false, k, true, 1 / std::sqrt(static_cast<float>(d_routing_)));
+  return tape.product(q, false, k, true, 1 / std::sqrt(static_cast<float>(settings_.d_routing)));
 }
 
 Var MemoryModel::entered(Tape& tape, Var memories) const {

@@ -7,26 +7,10 @@
 #include <span>
 #include <vector>
 
+#include "engine/adapter/adapter_file.h"
 #include "engine/train/decoder.h"
 
 namespace longleaf::train {
-
-// How a parent's memory is made of its children's (appendix B). None depends on their order.
-enum class Aggregation {
-  Mean,
-  SelfWeights,     // how much attention each gets from the others
-  CrossAttention,  // … from the parent
-  Graph,           // graph attention with a value projection; begins as the mean
-  ParentToken,     // a learned token attends to them
-};
-
-struct MemorySettings {
-  Aggregation aggregation = Aggregation::Graph;
-  int d_routing = 0;         // width of projections; 0: d_model, 1024 at most
-  float query_fraction = 1;  // of a question's tokens that its vector is made of, from the first; the paper's is 0.5
-  bool scales = false;       // memories enter the model in the size of its embeddings
-  uint64_t seed = 1;
-};
 
 // A document as memory is made of it.
 struct TextTree {
@@ -55,10 +39,10 @@ class MemoryModel {
   // One vector of those of children (c, d_model). parent: what the parent's text says, (1, d_model).
   Var aggregate(Tape& tape, Var children, Var parent) const;
 
-  // A question's vector (section 3.3): (1, d_model).
-  Var query(Tape& tape, std::span<const TokenId> question) const;
-  // How well each memory answers it: (1, n).
-  Var scores(Tape& tape, Var query, Var memories) const;
+  // Vectors of questions (section 3.3): (n, d_model).
+  Var queries(Tape& tape, std::span<const std::span<const TokenId>> questions) const;
+  // How well each memory answers each: (n_questions, n_memories).
+  Var scores(Tape& tape, Var queries, Var memories) const;
 
   // Memories as they stand among embeddings.
   Var entered(Tape& tape, Var memories) const;
@@ -81,7 +65,6 @@ class MemoryModel {
   const Decoder& decoder_;
   Parameters& parameters_;
   MemorySettings settings_;
-  int d_routing_ = 0;
   float embedding_size_ = 0;  // root of the mean square of an embedding's numbers
   Parameter *e_write_ = nullptr, *e_read_ = nullptr, *w_q_ = nullptr, *w_k_ = nullptr;
   // Of aggregation; nullptr where it has none.

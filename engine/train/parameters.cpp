@@ -86,8 +86,9 @@ Result<double> Parameters::step(const OptimizerSettings& s, int parts) {
   const double norm = std::sqrt(squares) / parts;
   if (!std::isfinite(norm)) {
     LL_RETURN_IF_ERROR(clear_gradients());
-    return Status(Code::Invalid,
-                  "The gradients of this step are not numbers; a lower learning rate, or more steps of warm-up, helps");
+    return Status(
+        Code::Invalid,
+        "Training has lost its way: the gradients of this step are not numbers; begin anew with a lower learning rate");
   }
   ++steps_;
   const double clip = double{s.clip} > 0 && norm > double{s.clip} ? double{s.clip} / norm : 1.0;

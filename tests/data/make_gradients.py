@@ -110,6 +110,6 @@ for name in MODELS:
     loss.backward()
     lines.append(f"{name}+lora loss {loss.item():.9e} 0 0")
     for our, (a, b) in added.items():
-        lines.append(line(f"{name}+lora", our + ".lora_a", a.grad.numpy()))
-        lines.append(line(f"{name}+lora", our + ".lora_b", b.grad.numpy()))
+        lines.append(line(f"{name}+lora", our + ".weight.lora_a", a.grad.numpy()))
+        lines.append(line(f"{name}+lora", our + ".weight.lora_b", b.grad.numpy()))
 (FOLDER / "gradients.txt").write_text("\n".join(lines) + "\n")

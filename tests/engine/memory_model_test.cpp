@@ -58,6 +58,10 @@ struct Rig {
   std::vector<float> aggregate(int n, const std::vector<float>& children, const std::vector<float>& parent) {
     return tape.read(memory->aggregate(tape, tape.constant(n, kWidth, children), tape.constant(1, kWidth, parent)));
   }
+  Var query(const std::vector<TokenId>& question) {
+    const std::span<const TokenId> one = question;
+    return memory->queries(tape, {&one, 1});
+  }
   std::vector<float> build(const TextTree& tree) { return tape.read(memory->build(tape, tree)); }
 };
 
@@ -223,9 +227,7 @@ TEST(half_of_a_question_is_what_its_vector_is_made_of_where_the_paper_says_so) {
   Rig whole({.query_fraction = 1}), half({.query_fraction = 0.5f});
   auto question = text(4, 9), other = question;
   other[5] = 200;  // behind the first half, rounded up
-  const auto vector = [](Rig& rig, const std::vector<TokenId>& q) {
-    return rig.tape.read(rig.memory->query(rig.tape, q));
-  };
+  const auto vector = [](Rig& rig, const std::vector<TokenId>& q) { return rig.tape.read(rig.query(q)); };
   CHECK(difference(vector(half, question), vector(half, other)) == 0);
   CHECK(difference(vector(whole, question), vector(whole, other)) > 1e-5f);
   other = question, other[4] = 200;
@@ -257,7 +259,7 @@ TEST(every_part_of_a_memory_gets_a_gradient_and_every_gradient_is_right) {
       Tape& tape = rig.tape;
       tape.clear();
       const Var memories = rig.memory->build(tape, t);
-      const Var scores = rig.memory->scores(tape, rig.memory->query(tape, question), memories);
+      const Var scores = rig.memory->scores(tape, rig.query(question), memories);
       const Var siblings = tape.reshaped(tape.gathered(tape.reshaped(scores, 9, 1), {1, 4}), 1, 2);
       double loss = MemoryModel::route_loss(tape, siblings, {0}, 1, 1);
       std::vector<TokenId> words = question;

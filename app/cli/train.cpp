@@ -1,0 +1,275 @@
+// train: a memory for a model, from documents and questions about them.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <fstream>
+#include <map>
+
+#include "app/cli/context.h"
+#include "engine/train/training_run.h"
+
+namespace longleaf::cli {
+namespace {
+
+using train::TrainingInput;
+using train::TrainingOptions;
+using train::TrainingProgress;
+
+struct Arguments {
+  std::string corpus, questions, out, aggregation = "graph", targets = "q,k,v,o,gate,up,down";
+  int64_t steps = 1000;
+  double corpus_share = 0.5;
+  int rank = 8, score_every = 50;
+  float alpha = 32, rate = 1e-4f;
+  TrainingOptions options;
+};
+
+// A question of the file, with what names its document and where its answer stands.
+struct Line {
+  std::string document, question, answer;
+  std::vector<int> pages;  // from 1
+};
+
+Result<std::vector<Line>> readLines(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) return Status(Code::NotFound, "The questions file " + path + " cannot be opened");
+  std::vector<Line> lines;
+  int number = 0;
+  for (std::string text; std::getline(file, text);) {
+    ++number;
+    if (text.find_first_not_of(" \t\r") == std::string::npos) continue;
+    try {
+      const Json sample = Json::parse(text);
+      Line line{sample.at("document"), sample.at("question"), "", {}};
+      const Json& answers = sample.at("answers");
+      line.answer = answers.is_array() ? answers.at(0) : answers;
+      if (const auto pages = sample.find("pages"); pages != sample.end()) line.pages = pages->get<std::vector<int>>();
+      lines.push_back(std::move(line));
+    } catch (const Json::exception&) {
+      return Status(Code::Corrupt, "Line " + std::to_string(number) + " of " + path +
+                                       " is not {\"document\", \"question\", \"answers\", \"pages\"} as JSON");
+    }
+  }
+  if (lines.empty()) return Status(Code::Invalid, "The questions file " + path + " has no questions");
+  return lines;
+}
+
+// Documents of the library, or of a folder or file, which is imported where it has to be.
+Result<std::vector<DocumentRow>> corpusOf(Context& context, const std::string& corpus) {
+  LL_ASSIGN_OR_RETURN(Library * library, context.library());
+  if (corpus == "library") return library->documents();
+  std::vector<std::filesystem::path> files;
+  std::error_code error;
+  if (std::filesystem::is_directory(corpus, error)) {
+    for (const auto& entry : std::filesystem::directory_iterator(corpus, error))
+      if (entry.is_regular_file(error)) files.push_back(entry.path());
+    std::sort(files.begin(), files.end());
+  } else {
+    files.push_back(corpus);
+  }
+  std::vector<DocumentRow> documents;
+  for (const auto& file : files) {
+    const auto document = context.document(file.string());
+    if (document.ok())
+      documents.push_back(*document);
+    else if (files.size() == 1 || document.status().code() == Code::Cancelled)
+      return document.status();
+    else
+      context.failed(document.status());  // one bad file does not stop a folder
+  }
+  if (documents.empty())
+    return Status(Code::Invalid,
+                  "There is no document to train on in " + corpus + "; name a folder with some, a file, or “library”");
+  return documents;
+}
+
+// Leaves on the pages that have the answer's words; all of those pages where none has.
+Result<std::vector<int64_t>> evidenceOf(Library& library, const DocumentRow& document, const Line& line) {
+  LL_ASSIGN_OR_RETURN(const auto nodes, library.tree(document.key));
+  std::vector<int64_t> on_pages, with_answer;
+  for (const NodeRow& node : nodes) {
+    if (node.kind != NodeKind::Leaf) continue;
+    const auto touches = [&](int page) { return node.page_first <= page - 1 && page - 1 <= node.page_last; };
+    if (!line.pages.empty() && std::none_of(line.pages.begin(), line.pages.end(), touches)) continue;
+    LL_ASSIGN_OR_RETURN(const std::string text, library.leaf_text(node.key));
+    on_pages.push_back(node.key);
+    if (text.find(line.answer) != std::string::npos) with_answer.push_back(node.key);
+  }
+  return !with_answer.empty() ? with_answer : line.pages.empty() ? std::vector<int64_t>() : on_pages;
+}
+
+Result<TrainingInput> readInput(Context& context, const Arguments& args) {
+  LL_ASSIGN_OR_RETURN(Library * library, context.library());
+  LL_ASSIGN_OR_RETURN(const auto rows, corpusOf(context, args.corpus));
+  TrainingInput input;
+  std::map<std::string, size_t> by_name;
+  Asking asking(*library, nullptr);
+  for (const DocumentRow& row : rows) {
+    LL_ASSIGN_OR_RETURN(const DocumentInput* document, asking.input(row));
+    for (const std::string& name : {row.id, row.title, row.path.filename().string(), row.path.string()})
+      by_name.emplace(name, input.documents.size());
+    input.documents.push_back(*document);
+  }
+  if (args.questions.empty()) return input;
+  LL_ASSIGN_OR_RETURN(const std::vector<Line> lines, readLines(args.questions));
+  size_t unknown = 0, without_evidence = 0;
+  for (const Line& line : lines) {
+    const auto it = by_name.find(line.document);
+    if (it == by_name.end()) {
+      ++unknown;
+      continue;
+    }
+    LL_ASSIGN_OR_RETURN(auto leaves, evidenceOf(*library, rows[it->second], line));
+    without_evidence += leaves.empty() ? 1 : 0;
+    input.questions.push_back({it->second, line.question, line.answer, std::move(leaves)});
+  }
+  if (input.questions.empty())
+    return Status(Code::Invalid, "None of the questions in " + args.questions +
+                                     " is about a document of the corpus; name documents by file name, title or id");
+  if (unknown > 0)
+    context.warn("Of the questions, " + std::to_string(unknown) +
+                 " are left out: their documents are not in the corpus");
+  if (without_evidence > 0)
+    context.warn("Of the questions, " + std::to_string(without_evidence) +
+                 " have no evidence that could be found: they train answering, not routing");
+  return input;
+}
+
+std::string duration(double seconds) {
+  const auto minutes = static_cast<int>(std::ceil(seconds / 60));
+  return minutes < 120 ? std::to_string(minutes) + " min" : std::to_string((minutes + 30) / 60) + " h";
+}
+
+void tellProgress(Context& context, const TrainingProgress& p) {
+  char line[200];
+  std::snprintf(line, sizeof line, "Step %lld of %lld (%s): loss %.3f, about %s left",
+                static_cast<long long>(p.step.step), static_cast<long long>(p.total_steps),
+                p.step.corpus ? "text" : "questions", p.step.answer_loss, duration(p.seconds_left).c_str());
+  context.progress(line);
+  if (!p.scores || context.json()) return;
+  context.progress("");
+  std::printf("step %lld: held-out loss %.4f, %.1f %% of answers right, %.1f %% of evidence reached\n",
+              static_cast<long long>(p.step.step), p.scores->answer_loss, 100 * p.scores->right,
+              100 * p.scores->gold_leaves_survive);
+  std::fflush(stdout);
+}
+
+Json scoresJson(const std::optional<train::MemoryScores>& scores) {
+  if (!scores) return nullptr;
+  return {{"questions", scores->questions},
+          {"answer_loss", scores->answer_loss},
+          {"right", scores->right},
+          {"gold_survives", scores->gold_survives},
+          {"gold_leaves_survive", scores->gold_leaves_survive},
+          {"memory_tokens", scores->memory_tokens}};
+}
+
+Status readOptions(const Context& context, Arguments& args) {
+  TrainingOptions& o = args.options;
+  if (!context.hasModel()) return Status(Code::Invalid, "Training needs a model: name its file with --model FILE");
+  o.model = context.modelFile();
+  o.out = args.out;
+  o.n_threads = context.threads();
+  o.lora.rank = args.rank;
+  o.lora.alpha = args.alpha;
+  o.lora.targets.clear();
+  for (size_t at = 0; at <= args.targets.size();) {
+    const size_t end = std::min(args.targets.find(',', at), args.targets.size());
+    o.lora.targets.insert(args.targets.substr(at, end - at));
+    at = end + 1;
+  }
+  for (const std::string& target : o.lora.targets)
+    if (train::LoraSettings().targets.count(target) == 0)
+      return Status(Code::Invalid, "There is no matrix “" + target + "”; choose among q, k, v, o, gate, up and down");
+  LL_ASSIGN_OR_RETURN(o.memory.aggregation, aggregation_named(args.aggregation));
+  o.score_every = args.score_every;
+  o.steps.optimizer.rate = args.rate;
+  o.steps.optimizer.total_steps = args.steps;
+  o.steps.optimizer.warm_up_steps = std::min<int64_t>(100, args.steps / 10);
+  o.steps.corpus_steps =
+      args.questions.empty() ? args.steps : std::llround(args.corpus_share * static_cast<double>(args.steps));
+  return {};
+}
+
+int runTrain(Context& context, Arguments& args) {
+  if (const Status status = readOptions(context, args); !status.ok()) return context.failed(status);
+  LL_TRY(const TrainingInput input, readInput(context, args));
+  context.progress("Preparing …");
+  LL_TRY(const auto run, train::TrainingRun::prepare(args.options, input));
+  context.progress("");
+  const train::TrainingPlan& plan = run->plan();
+  if (!context.json()) {
+    std::printf("%zu documents, %zu passages, %lld tokens; %zu questions, and %zu held out\n", plan.documents,
+                plan.leaves, static_cast<long long>(plan.tokens), plan.questions, plan.held_out);
+    std::printf("%.2f million numbers are trained; this takes about %.0f MiB of memory\n",
+                static_cast<double>(plan.parameters) * 1e-6, static_cast<double>(plan.bytes) / (1 << 20));
+    if (run->steps_done() > 0) std::printf("Going on behind step %lld\n", static_cast<long long>(run->steps_done()));
+    std::fflush(stdout);
+  }
+  LL_TRY(const train::TrainingResult result,
+         run->run([&](const TrainingProgress& p) { tellProgress(context, p); }, context.stop()));
+  context.progress("");
+  if (context.json())
+    Context::print({{"steps", result.steps},
+                    {"stopped", result.stopped},
+                    {"early", result.early},
+                    {"scores", scoresJson(result.best)},
+                    {"stated_bytes", plan.bytes},
+                    {"peak_bytes", result.peak_bytes},
+                    {"adapter", args.out}});
+  else if (result.stopped)
+    std::printf("Stopped behind step %lld; the same command goes on from there\n",
+                static_cast<long long>(result.steps));
+  else
+    std::printf("%s %lld steps; the memory is in %s\n",
+                result.early ? "Held-out scores stopped to get better: done after" : "Done after",
+                static_cast<long long>(result.steps), args.out.c_str());
+  return kDone;
+}
+
+}  // namespace
+
+void addTrainCommand(CLI::App& app, Context& context, Run& run) {
+  static Arguments args;
+  train::MemoryTrainingSettings& steps = args.options.steps;
+  auto* command = app.add_subcommand("train", "Train a memory for a model, on documents and questions about them");
+  command->add_option("--corpus", args.corpus, "Folder or file of documents, or “library”")->required();
+  command->add_option("--out", args.out, "The adapter that is made; beside it FILE.state and FILE.csv")->required();
+  command->add_option("--qa", args.questions, "JSON lines of {document, question, answers, pages}");
+  command->add_option("--steps", args.steps, "Steps in all")->check(CLI::Range(1, 10'000'000));
+  command
+      ->add_option("--corpus-share", args.corpus_share,
+                   "Of the steps, that are on text alone, when there are questions")
+      ->check(CLI::Range(0.0, 1.0));
+  command->add_option("--rank", args.rank, "Of the low-rank additions to the model; 0: none")
+      ->check(CLI::Range(0, 1024));
+  command->add_option("--alpha", args.alpha, "Their scale times their rank")->check(CLI::PositiveNumber);
+  command->add_option("--targets", args.targets, "Matrices that get them, of q,k,v,o,gate,up,down");
+  command->add_option("--rate", args.rate, "Learning rate at its highest")->check(CLI::PositiveNumber);
+  command->add_option("--aggregation", args.aggregation, "mean, self_weights, cross_attention, graph or parent_token");
+  command->add_option("--query-fraction", args.options.memory.query_fraction, "Of the question, that routes it")
+      ->check(CLI::Range(0.01f, 1.0f));
+  command->add_flag("--scale-memories", args.options.memory.scales,
+                    "Bring memories to the size of embeddings; for small models");
+  command->add_option("--children", steps.descent.children, "Kept per section when a question is routed")
+      ->check(CLI::Range(1, 1000));
+  command->add_option("--step-tokens", steps.tokens_per_corpus_step, "Tokens of a step on text")
+      ->check(CLI::Range(16, 1 << 20));
+  command->add_option("--step-questions", steps.questions_per_step, "Questions of a step")->check(CLI::Range(1, 1024));
+  command->add_option("--step-nodes", steps.most_nodes, "Most nodes of a document that a step reads")
+      ->check(CLI::Range(2, 1 << 20));
+  command->add_option("--reconstruction", steps.reconstruction_weight, "Weight of telling a text back from its memory")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--route-weight", steps.route_weight, "Weight of routing beside answering")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--held-out", args.options.held_out, "Share of the questions for scores; 0: none")
+      ->check(CLI::Range(0.0, 0.5));
+  command->add_option("--score-every", args.score_every, "Steps from score to score, and from save to save")
+      ->check(CLI::Range(1, 1'000'000));
+  command->add_option("--patience", args.options.patience, "Scores that may be no better before training ends")
+      ->check(CLI::Range(1, 1'000'000));
+  command->add_option("--train-seed", steps.seed, "Of what steps look at");
+  command->callback([&] { run = [&] { return runTrain(context, args); }; });
+}
+
+}  // namespace longleaf::cli

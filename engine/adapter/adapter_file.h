@@ -1,0 +1,59 @@
+// An adapter: what was trained beside a model, in one GGUF file that says which model it belongs to. Low-rank additions
+// have the names that llama.cpp gives them; the parts of the learned memory begin with "h2mt.".
+// Immutable; const methods: any thread.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/model/model_file.h"
+
+namespace longleaf {
+
+// How a parent's memory is made of its children's (H²MT, arXiv 2605.24930, appendix B). None depends on their order.
+enum class Aggregation {
+  Mean,
+  SelfWeights,     // how much attention each gets from the others
+  CrossAttention,  // … from the parent
+  Graph,           // graph attention with a value projection; begins as the mean
+  ParentToken,     // a learned token attends to them
+};
+const char* name_of(Aggregation aggregation);
+Result<Aggregation> aggregation_named(std::string_view name);
+
+struct MemorySettings {
+  Aggregation aggregation = Aggregation::Graph;
+  int d_routing = 0;         // width of projections; 0: d_model, 1024 at most
+  float query_fraction = 1;  // of a question's tokens that its vector is made of, from the first; the paper's is 0.5
+  bool scales = false;       // memories enter the model in the size of its embeddings
+  uint64_t seed = 1;         // of what training begins with
+};
+
+// A matrix of an adapter; vectors have one row.
+struct AdapterTensor {
+  std::string name;
+  int rows = 0, cols = 0;
+  std::vector<float> values;
+};
+
+struct AdapterContents {
+  std::string model_title;         // of the model it belongs to, for people
+  std::string architecture;        // … general.architecture
+  uint64_t model_fingerprint = 0;  // … as fingerprint_of its file
+  float lora_alpha = 0;
+  int lora_rank = 0;  // 0: no low-rank additions
+  MemorySettings memory;
+  std::vector<AdapterTensor> tensors;
+};
+
+// Returns Io.
+Status save_adapter(const std::filesystem::path& path, const AdapterContents& contents);
+
+// Reads an adapter and checks that it belongs to `model`, whose fingerprint is given.
+// Returns NotFound, Io, Corrupt; Unsupported for a file that is no adapter of ours; Invalid when it belongs to another
+// model.
+Result<AdapterContents> load_adapter(const std::filesystem::path& path, const ModelFile& model, uint64_t fingerprint);
+
+}  // namespace longleaf

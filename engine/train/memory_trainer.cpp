@@ -1,0 +1,314 @@
+#include "engine/train/memory_trainer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <random>
+
+namespace longleaf::train {
+namespace {
+
+using Random = std::mt19937_64;
+
+// The standard library's distributions differ between its makers; a remainder is even enough here.
+size_t below(Random& random, size_t n) { return static_cast<size_t>(random() % n); }
+
+template <typename T>
+void shuffle(std::vector<T>& values, Random& random) {
+  for (size_t i = values.size(); i > 1; --i) std::swap(values[i - 1], values[below(random, i)]);
+}
+
+uint64_t seed_of(uint64_t seed, int64_t step) {
+  std::seed_seq sequence = {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32),
+                            static_cast<uint32_t>(step)};
+  uint32_t words[2];
+  sequence.generate(words, words + 2);
+  return words[0] | uint64_t{words[1]} << 32;
+}
+
+std::vector<int> with_numbers(const std::vector<int>& nodes, const std::vector<int>& numbers) {
+  std::vector<int> mapped;
+  for (const int node : nodes) mapped.push_back(numbers[static_cast<size_t>(node)]);
+  return mapped;
+}
+
+bool contains(const std::vector<int>& values, int value) {
+  return std::find(values.begin(), values.end(), value) != values.end();
+}
+
+}  // namespace
+
+TextTree part_of(const TextTree& tree, std::span<const int> wanted, int most, uint64_t seed,
+                 std::vector<int>& numbers) {
+  std::vector<bool> taken(tree.size(), false);
+  int n = 0;
+  const auto take = [&](int node) {
+    for (; node >= 0 && !taken[static_cast<size_t>(node)]; node = tree.parents[static_cast<size_t>(node)])
+      taken[static_cast<size_t>(node)] = true, ++n;
+  };
+  take(0);
+  for (const int node : wanted) take(node);
+  std::vector<int> others(tree.size());
+  std::iota(others.begin(), others.end(), 0);
+  Random random(seed);
+  if (static_cast<int>(tree.size()) > most) shuffle(others, random);
+  for (const int node : others)
+    if (n < most) take(node);
+  TextTree part;
+  numbers.assign(tree.size(), -1);
+  for (size_t i = 0; i < tree.size(); ++i) {
+    if (!taken[i]) continue;
+    numbers[i] = static_cast<int>(part.size());
+    part.parents.push_back(tree.parents[i] < 0 ? -1 : numbers[static_cast<size_t>(tree.parents[i])]);
+    part.tokens.push_back(tree.tokens[i]);
+  }
+  return part;
+}
+
+Result<StepReport> MemoryTrainer::step(std::span<const TrainingDocument> documents,
+                                       std::span<const TrainingQuestion> questions) {
+  StepReport report;
+  report.step = parameters_.steps() + 1;
+  report.corpus = report.step <= settings_.corpus_steps || questions.empty();
+  const uint64_t seed = seed_of(settings_.seed, report.step);
+  Random random(seed);
+  tape_.clear();
+  if (report.corpus) {
+    report.loss = corpus_loss(documents[below(random, documents.size())], random(), report);
+  } else {
+    const TrainingQuestion& first = questions[below(random, questions.size())];
+    std::vector<const TrainingQuestion*> same;
+    for (const TrainingQuestion& question : questions)
+      if (question.document == first.document && &question != &first) same.push_back(&question);
+    shuffle(same, random);
+    same.insert(same.begin(), &first);
+    same.resize(std::min(same.size(), static_cast<size_t>(settings_.questions_per_step)));
+    report.loss = question_loss(documents[first.document], same, random(), report);
+  }
+  LL_RETURN_IF_ERROR(tape_.backward());
+  LL_ASSIGN_OR_RETURN(report.gradient, parameters_.step(settings_.optimizer));
+  return report;
+}
+
+// L_LM and L_AE: texts are told behind their own memories.
+double MemoryTrainer::corpus_loss(const TrainingDocument& document, uint64_t seed, StepReport& report) {
+  const TextTree& tree = document.tree;
+  Random random(seed);
+  std::vector<int> nodes;
+  for (size_t i = 0; i < tree.size(); ++i)
+    if (!tree.tokens[i].empty()) nodes.push_back(static_cast<int>(i));
+  if (nodes.empty()) return 0;
+  shuffle(nodes, random);
+  std::vector<int> chosen;
+  int n_tokens = 0;
+  for (const int node : nodes) {
+    const auto n = static_cast<int>(tree.tokens[static_cast<size_t>(node)].size());
+    if (!chosen.empty() && n_tokens + n > settings_.tokens_per_corpus_step) continue;
+    chosen.push_back(node), n_tokens += n;
+  }
+  std::vector<int> numbers;
+  const TextTree part = part_of(tree, chosen, 0, seed, numbers);
+  const Var memories = memory_.entered(tape_, memory_.build(tape_, part));
+  const bool asks_back = settings_.reconstruction_weight > 0;
+  std::vector<Var> rows;
+  std::vector<int32_t> targets;
+  std::vector<float> weights;
+  Batch batch;
+  const auto tell = [&](int node, std::span<const TokenId> between, float weight) {
+    const auto& text = tree.tokens[static_cast<size_t>(node)];
+    std::vector<TokenId> tokens(between.begin(), between.end());
+    tokens.insert(tokens.end(), text.begin(), text.end() - 1);
+    rows.push_back(tape_.gathered(memories, {numbers[static_cast<size_t>(node)]}));
+    if (!tokens.empty()) rows.push_back(decoder_.embed(tape_, tokens));
+    batch.add(static_cast<int>(tokens.size()) + 1);
+    targets.insert(targets.end(), between.size(), 0);
+    weights.insert(weights.end(), between.size(), 0.0f);
+    targets.insert(targets.end(), text.begin(), text.end());
+    weights.insert(weights.end(), text.size(), weight / static_cast<float>(n_tokens));
+  };
+  for (const int node : chosen) {
+    tell(node, {}, 1);
+    if (asks_back) tell(node, settings_.reconstruct, settings_.reconstruction_weight);
+  }
+  const Var hidden = decoder_.run(tape_, tape_.stacked(rows), batch);
+  report.tokens = batch.n_tokens() + n_tokens + 2 * static_cast<int64_t>(chosen.size());
+  const double loss = decoder_.loss(tape_, hidden, std::move(targets), std::move(weights));
+  report.answer_loss = loss / (1 + (asks_back ? double{settings_.reconstruction_weight} : 0.0));
+  return loss;
+}
+
+// L_gen, and L_route or L_sel.
+double MemoryTrainer::question_loss(const TrainingDocument& document,
+                                    std::span<const TrainingQuestion* const> questions, uint64_t seed,
+                                    StepReport& report) {
+  Random random(seed);
+  std::vector<int> wanted;
+  std::vector<std::span<const TokenId>> words;
+  for (const TrainingQuestion* question : questions) {
+    wanted.insert(wanted.end(), question->gold.begin(), question->gold.end());
+    words.push_back(question->words);
+  }
+  std::vector<int> numbers;
+  const TextTree tree = part_of(document.tree, wanted, settings_.most_nodes, seed, numbers);
+  const Var memories = memory_.build(tape_, tree);
+  const Var scores = memory_.scores(tape_, memory_.queries(tape_, words), memories);
+  const std::vector<float> values = tape_.read(scores);
+  if (!tape_.status().ok()) return 0;
+
+  double loss = 0;
+  std::vector<Reached> reached;
+  for (size_t i = 0; i < questions.size(); ++i) {
+    const std::vector<int> gold = with_numbers(questions[i]->gold, numbers);
+    const bool hands_gold = static_cast<double>(random() % 1000) >= 1000 * settings_.drop_gold;
+    const std::span<const float> own = std::span(values).subspan(i * tree.size(), tree.size());
+    reached.push_back(
+        {descend(tree.parents, own, settings_.descent, hands_gold ? gold : std::vector<int>()), questions[i]});
+    if (!gold.empty())
+      loss += routing_loss(tree, scores, static_cast<int>(i), gold,
+                           settings_.route_weight / static_cast<float>(questions.size()), report);
+  }
+  std::vector<int32_t> targets;
+  tokens_ = 0;
+  const Var rows = answer_rows(document, memories, reached, targets);
+  report.tokens = tokens_;
+  for (const auto& text : tree.tokens) report.tokens += static_cast<int64_t>(text.size());
+  const std::vector<float> weights(targets.size(), 1.0f / static_cast<float>(targets.size()));
+  report.answer_loss = decoder_.loss(tape_, rows, targets, weights);
+  return loss + report.answer_loss;
+}
+
+// Over the parents on the gold paths of one question, their mean.
+double MemoryTrainer::routing_loss(const TextTree& tree, Var scores, int row, const std::vector<int>& gold,
+                                   float weight, StepReport& report) {
+  const auto children = children_of(tree.parents);
+  std::vector<bool> on_path(tree.size(), false);
+  for (int node : gold)
+    for (; node >= 0; node = tree.parents[static_cast<size_t>(node)]) on_path[static_cast<size_t>(node)] = true;
+  std::vector<size_t> parents;
+  for (size_t i = 0; i < tree.size(); ++i)
+    if (on_path[i] && children[i].size() > 1) parents.push_back(i);
+  const auto n = static_cast<int>(tree.size());
+  const Var flat = tape_.reshaped(scores, tape_.rows(scores) * n, 1);
+  double loss = 0;
+  for (const size_t parent : parents) {
+    std::vector<int32_t> places;
+    std::vector<int> golden;
+    for (const int child : children[parent]) {
+      if (on_path[static_cast<size_t>(child)]) golden.push_back(static_cast<int>(places.size()));
+      places.push_back(row * n + child);
+    }
+    if (golden.empty()) continue;  // the parent itself is gold
+    const auto width = static_cast<int>(places.size());
+    const Var siblings = tape_.reshaped(tape_.gathered(flat, std::move(places)), 1, width);
+    loss += MemoryModel::route_loss(tape_, siblings, golden, settings_.temperature,
+                                    weight / static_cast<float>(parents.size()));
+  }
+  report.route_loss += weight > 0 ? loss / double{settings_.route_weight} : 0;
+  return loss;
+}
+
+Var MemoryTrainer::answer_rows(const TrainingDocument& document, Var memories, std::span<const Reached> reached,
+                               std::vector<int32_t>& targets) {
+  const Var entered = memory_.entered(tape_, memories);
+  const Var opening = document.opening.empty() ? Var{} : decoder_.embed(tape_, document.opening);
+  std::vector<Var> parts;
+  std::vector<int32_t> places;
+  Batch batch;
+  for (const Reached& r : reached) {
+    const TrainingQuestion& q = *r.question;
+    std::vector<TokenId> tokens = q.asked;
+    tokens.insert(tokens.end(), q.answer.begin(), q.answer.end() - 1);
+    if (opening.index >= 0) parts.push_back(opening);
+    parts.push_back(tape_.gathered(entered, {r.nodes.begin(), r.nodes.end()}));
+    parts.push_back(decoder_.embed(tape_, tokens));
+    const auto front = static_cast<int>(document.opening.size() + r.nodes.size());
+    const int first = batch.n_tokens() + front + static_cast<int>(q.asked.size()) - 1;
+    batch.add(front + static_cast<int>(tokens.size()));
+    for (size_t i = 0; i < q.answer.size(); ++i) places.push_back(first + static_cast<int>(i));
+    targets.insert(targets.end(), q.answer.begin(), q.answer.end());
+  }
+  tokens_ += batch.n_tokens();
+  return tape_.gathered(decoder_.run(tape_, tape_.stacked(parts), batch), std::move(places));
+}
+
+// What is counted over questions until it becomes shares.
+struct MemoryTrainer::Counts {
+  double answer_tokens = 0, loss = 0, right = 0, leaves = 0, leaves_reached = 0, memory_tokens = 0, questions = 0;
+  std::vector<double> gold, reached;  // nodes, per level below the root
+
+  void add(const TextTree& tree, const std::vector<int>& gold_leaves, const std::vector<int>& nodes) {
+    std::vector<bool> counted(tree.size(), false);
+    for (const int leaf : gold_leaves) {
+      ++leaves;
+      leaves_reached += contains(nodes, leaf) ? 1 : 0;
+      std::vector<int> path;
+      for (int node = leaf; node > 0; node = tree.parents[static_cast<size_t>(node)]) path.insert(path.begin(), node);
+      for (size_t level = 0; level < path.size(); ++level) {
+        if (gold.size() <= level) gold.resize(level + 1), reached.resize(level + 1);
+        if (counted[static_cast<size_t>(path[level])]) continue;
+        counted[static_cast<size_t>(path[level])] = true;
+        ++gold[level];
+        reached[level] += contains(nodes, path[level]) ? 1 : 0;
+      }
+    }
+    memory_tokens += static_cast<double>(nodes.size());
+  }
+  MemoryScores scores() const {
+    MemoryScores s;
+    s.questions = static_cast<size_t>(questions);
+    if (questions == 0) return s;
+    s.answer_loss = loss / answer_tokens;
+    s.right = right / questions;
+    s.memory_tokens = memory_tokens / questions;
+    s.gold_leaves_survive = leaves > 0 ? leaves_reached / leaves : 0;
+    for (size_t level = 0; level < gold.size(); ++level) s.gold_survives.push_back(reached[level] / gold[level]);
+    return s;
+  }
+};
+
+Result<MemoryScores> MemoryTrainer::score(std::span<const TrainingDocument> documents,
+                                          std::span<const TrainingQuestion> questions, Routing routing) {
+  Counts counts;
+  Random random(settings_.seed);
+  for (size_t d = 0; d < documents.size(); ++d) {
+    std::vector<const TrainingQuestion*> own;
+    for (const TrainingQuestion& question : questions)
+      if (question.document == d) own.push_back(&question);
+    if (own.empty()) continue;
+    tape_.clear();
+    const TextTree& tree = documents[d].tree;
+    const Var memories = memory_.build(tape_, tree);
+    std::vector<std::span<const TokenId>> words;
+    for (const TrainingQuestion* question : own) words.push_back(question->words);
+    const std::vector<float> values = tape_.read(memory_.scores(tape_, memory_.queries(tape_, words), memories));
+    LL_RETURN_IF_ERROR(tape_.status());
+    for (size_t i = 0; i < own.size(); ++i) {
+      std::vector<float> scores(tree.size());
+      for (size_t node = 0; node < scores.size(); ++node)
+        scores[node] =
+            routing == Routing::Random ? static_cast<float>(below(random, 1 << 20)) : values[i * tree.size() + node];
+      DescentOptions options = settings_.descent;
+      const bool only_gold = routing == Routing::Gold && !own[i]->gold.empty();
+      if (only_gold) options.children = 0;
+      const auto nodes = descend(tree.parents, scores, options, only_gold ? own[i]->gold : std::vector<int>());
+      counts.add(tree, own[i]->gold, nodes);
+      LL_RETURN_IF_ERROR(score_answer(documents[d], memories, {nodes, own[i]}, counts));
+    }
+  }
+  return counts.scores();
+}
+
+Status MemoryTrainer::score_answer(const TrainingDocument& document, Var memories, const Reached& reached,
+                                   Counts& counts) {
+  std::vector<int32_t> targets;
+  const Var rows = answer_rows(document, memories, {&reached, 1}, targets);
+  const std::vector<TokenId> guesses = decoder_.likeliest(tape_, rows);
+  counts.loss += decoder_.loss(tape_, rows, targets, std::vector<float>(targets.size(), 1.0f));
+  LL_RETURN_IF_ERROR(tape_.status());
+  counts.right += std::equal(guesses.begin(), guesses.end(), targets.begin(), targets.end()) ? 1 : 0;
+  counts.answer_tokens += static_cast<double>(targets.size());
+  ++counts.questions;
+  return {};
+}
+
+}  // namespace longleaf::train

@@ -1,0 +1,301 @@
+#include "engine/train/training_run.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <unordered_map>
+
+#include "engine/base/checksum.h"
+#include "engine/base/files.h"
+#include "engine/memory/encoder.h"
+#include "kernels/cpu_backend.h"
+
+namespace longleaf::train {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr const char* kReconstruct = "Repeat the text:\n";
+constexpr const char* kColumns =
+    "step,stage,loss,answer_loss,route_loss,gradient,tokens,held_out_loss,held_out_right,gold_leaves_survive\n";
+constexpr int kMostTextTokens = 4096;  // of a node; the rest of its text is not trained on
+
+// What stands in OUT.state in front of the parameters.
+struct StateHead {
+  char magic[8];
+  uint64_t key;
+  double best_loss;
+  int64_t scores, no_better;
+};
+constexpr char kMagic[9] = "LLmemtr1";
+
+std::filesystem::path beside(const std::filesystem::path& out, const char* ending) { return out.string() + ending; }
+
+uint64_t mixed(uint64_t key, const std::vector<TokenId>& tokens) {
+  return fingerprint({reinterpret_cast<const char*>(tokens.data()), tokens.size() * sizeof(TokenId)}, key);
+}
+
+// Every setting that decides what is learnt; not how far.
+std::string described(const TrainingOptions& o) {
+  std::string text = std::to_string(o.lora.rank) + " " + std::to_string(o.lora.alpha) + " ";
+  for (const std::string& target : o.lora.targets) text += target + " ";
+  const MemoryTrainingSettings& s = o.steps;
+  for (const double value :
+       {double{o.memory.query_fraction}, double{s.route_weight}, double{s.reconstruction_weight}, double{s.temperature},
+        s.drop_gold, o.held_out, double{s.optimizer.rate}, double{s.optimizer.decay}, double{s.optimizer.clip}})
+    text += std::to_string(value) + " ";
+  for (const int64_t value :
+       {static_cast<int64_t>(o.lora.seed), static_cast<int64_t>(o.memory.aggregation), int64_t{o.memory.d_routing},
+        int64_t{o.memory.scales}, static_cast<int64_t>(o.memory.seed), s.corpus_steps, s.optimizer.total_steps,
+        s.optimizer.warm_up_steps, int64_t{s.tokens_per_corpus_step}, int64_t{s.questions_per_step},
+        int64_t{s.most_nodes}, int64_t{s.descent.children}, int64_t{s.descent.most_depth},
+        int64_t{s.descent.most_nodes}, static_cast<int64_t>(s.seed)})
+    text += std::to_string(value) + " ";
+  return text;
+}
+
+std::string csv_line(const TrainingProgress& p) {
+  const StepReport& r = p.step;
+  char line[256];
+  std::snprintf(line, sizeof line, "%lld,%s,%.6g,%.6g,%.6g,%.6g,%lld", static_cast<long long>(r.step),
+                r.corpus ? "corpus" : "questions", r.loss, r.answer_loss, r.route_loss, r.gradient,
+                static_cast<long long>(r.tokens));
+  std::string text = line;
+  if (p.scores) {
+    std::snprintf(line, sizeof line, ",%.6g,%.6g,%.6g\n", p.scores->answer_loss, p.scores->right,
+                  p.scores->gold_leaves_survive);
+    return text + line;
+  }
+  return text + ",,,\n";
+}
+
+// The lines of a log up to a step: what a run wrote behind the state that is taken up is not true any more.
+std::string up_to_step(const std::string& log, int64_t step) {
+  std::string kept;
+  for (size_t at = 0; at < log.size();) {
+    const size_t end = std::min(log.find('\n', at), log.size() - 1) + 1;
+    const std::string line = log.substr(at, end - at);
+    if (kept.empty() || std::atoll(line.c_str()) <= step) kept += line;
+    at = end;
+  }
+  return kept;
+}
+
+}  // namespace
+
+TrainingRun::~TrainingRun() = default;
+
+int64_t TrainingRun::steps_done() const { return parameters_->steps(); }
+
+Result<std::unique_ptr<TrainingRun>> TrainingRun::prepare(const TrainingOptions& options, const TrainingInput& input) {
+  std::unique_ptr<TrainingRun> run(new TrainingRun);
+  run->options_ = options;
+  LL_RETURN_IF_ERROR(run->open_model());
+  LL_RETURN_IF_ERROR(run->take_texts(input));
+  run->state_needs();
+  LL_RETURN_IF_ERROR(run->take_up());
+  return run;
+}
+
+Status TrainingRun::open_model() {
+  backend_ = kernels::make_cpu_backend({.isa = kernels::Isa::Best, .n_threads = options_.n_threads, .limit_bytes = 0});
+  LL_ASSIGN_OR_RETURN(file_, ModelFile::open(options_.model));
+  LL_ASSIGN_OR_RETURN(tokenizer_, Tokenizer::load(file_));
+  chat_ = ChatStyle::of(*file_);
+  model_ = fingerprint_of(*file_);
+  parameters_ = std::make_unique<Parameters>(*backend_);
+  const DecoderSettings settings{.all_weights = false, .keeps_layers = false, .lora = options_.lora};
+  LL_ASSIGN_OR_RETURN(decoder_, Decoder::create(file_, *backend_, *parameters_, settings));
+  LL_ASSIGN_OR_RETURN(memory_, MemoryModel::create(*decoder_, *parameters_, options_.memory));
+  options_.memory = memory_->settings();
+  options_.steps.reconstruct = tokenizer_->encode(kReconstruct);
+  trainer_ = std::make_unique<MemoryTrainer>(*decoder_, *memory_, *parameters_, *backend_, options_.steps);
+  return {};
+}
+
+// A document's own root where it has one; else one above all that stand alone.
+TrainingDocument TrainingRun::document(const DocumentInput& from, std::vector<int64_t>& keys) const {
+  TrainingDocument d;
+  const ChatPrompt prompt = document_prompt(chat_, from.title, {}, "");
+  if (tokenizer_->adds_bos()) d.opening.push_back(tokenizer_->bos());
+  const auto pieces = encode_pieces(*tokenizer_, prompt.before);
+  d.opening.insert(d.opening.end(), pieces.begin(), pieces.end());
+  std::unordered_map<int64_t, int> numbers;
+  const auto tops = std::count_if(from.nodes.begin(), from.nodes.end(), [](const auto& n) { return n.parent == 0; });
+  if (tops != 1) {
+    d.tree.parents.push_back(-1);
+    d.tree.tokens.emplace_back();
+    keys.push_back(0);
+  }
+  for (const DocumentNode& node : from.nodes) {
+    numbers[node.key] = static_cast<int>(d.tree.size());
+    const auto parent = numbers.find(node.parent);
+    d.tree.parents.push_back(parent == numbers.end() ? (tops == 1 ? -1 : 0) : parent->second);
+    auto tokens = tokenizer_->encode(node.text);
+    if (tokens.size() > kMostTextTokens) tokens.resize(kMostTextTokens);
+    d.tree.tokens.push_back(std::move(tokens));
+    keys.push_back(node.key);
+  }
+  return d;
+}
+
+Status TrainingRun::take_texts(const TrainingInput& input) {
+  std::vector<std::vector<int64_t>> keys(input.documents.size());
+  key_ = fingerprint(described(options_), model_);
+  for (size_t i = 0; i < input.documents.size(); ++i) {
+    documents_.push_back(document(input.documents[i], keys[i]));
+    const TextTree& tree = documents_.back().tree;
+    for (const auto& tokens : tree.tokens) {
+      plan_.tokens += static_cast<int64_t>(tokens.size());
+      plan_.leaves += tokens.empty() ? 0 : 1;
+      key_ = mixed(key_, tokens);
+    }
+    key_ = mixed(key_, tree.parents);
+  }
+  plan_.documents = documents_.size();
+  if (plan_.tokens == 0) return Status(Code::Invalid, "There is no text to train on; name documents that have some");
+  return take_questions(input, keys);
+}
+
+Status TrainingRun::take_questions(const TrainingInput& input, const std::vector<std::vector<int64_t>>& keys) {
+  const auto every = options_.held_out > 0 ? static_cast<size_t>(std::llround(1 / options_.held_out)) : size_t{0};
+  for (size_t i = 0; i < input.questions.size(); ++i) {
+    const TrainingInput::Question& from = input.questions[i];
+    TrainingQuestion q;
+    q.document = from.document;
+    q.words = tokenizer_->encode(from.question);
+    q.asked = encode_pieces(*tokenizer_, document_prompt(chat_, "", {}, from.question).after);
+    q.answer = tokenizer_->encode((chat_.is_plain() ? " " : "") + from.answer);
+    if (const TokenId end = tokenizer_->end(); end >= 0) q.answer.push_back(end);
+    const auto& own = keys[from.document];
+    for (const int64_t leaf : from.leaves)
+      if (const auto it = std::find(own.begin(), own.end(), leaf); it != own.end())
+        q.gold.push_back(static_cast<int>(it - own.begin()));
+    if (q.words.empty() || q.answer.empty() || q.asked.empty()) continue;
+    key_ = mixed(mixed(mixed(key_, q.asked), q.answer), q.gold);
+    (every > 0 && i % every == every - 1 ? held_out_ : questions_).push_back(std::move(q));
+  }
+  plan_.questions = questions_.size();
+  plan_.held_out = held_out_.size();
+  if (questions_.empty() && options_.steps.corpus_steps == 0)
+    return Status(Code::Invalid, "There are neither questions nor steps on the text to train with");
+  return {};
+}
+
+// Values, gradients and the optimiser's two moments; the largest layer and the output matrix unpacked; and of the
+// tokens of a step, the rows between layers with their gradients, and one layer's own.
+void TrainingRun::state_needs() {
+  const ModelConfig& c = decoder_->config();
+  plan_.parameters = parameters_->size();
+  const MemoryTrainingSettings& s = options_.steps;
+  size_t longest = 0, opening = 0;
+  for (const TrainingDocument& d : documents_) {
+    opening = std::max(opening, d.opening.size());
+    for (const auto& tokens : d.tree.tokens) longest = std::max(longest, tokens.size());
+  }
+  const double mean = static_cast<double>(plan_.tokens) / static_cast<double>(std::max<size_t>(1, plan_.leaves));
+  const double corpus =
+      s.corpus_steps > 0 ? std::max(double{2.2} * s.tokens_per_corpus_step, 2.0 * static_cast<double>(longest)) : 0;
+  const double asked =
+      questions_.empty() ? 0 : s.most_nodes * (mean + 2) + s.questions_per_step * (static_cast<double>(opening) + 160);
+  const double tokens = std::max(corpus, asked);
+  const double d = c.d_model, q = double{1} * c.n_heads * c.head_dim, kv = double{1} * c.n_kv_heads * c.head_dim;
+  const double ff = double{1} * c.d_ff * std::max(1, c.n_experts_used);
+  const double per_layer = 12 * d + 8 * q + 10 * kv + 8 * ff;  // numbers of a token, values and gradients
+  const double layer = d * (2 * q + 2 * kv) + 3 * d * c.d_ff * std::max(1, c.n_experts);
+  const double numbers = 4.0 * static_cast<double>(plan_.parameters) + layer + d * c.n_vocab +
+                         tokens * (2.0 * c.n_layers * d + per_layer) + 256.0 * c.n_vocab;
+  plan_.bytes = static_cast<uint64_t>(4 * numbers);
+}
+
+Status TrainingRun::take_up() {
+  auto saved = read_file(beside(options_.out, ".state"));
+  if (saved.status().code() == Code::NotFound) return write_file(beside(options_.out, ".csv"), kColumns);
+  LL_RETURN_IF_ERROR(saved.status());
+  StateHead head{};
+  if (saved->size() >= sizeof head) std::memcpy(&head, saved->data(), sizeof head);
+  if (std::memcmp(head.magic, kMagic, sizeof head.magic) != 0 || head.key != key_)
+    return Status(Code::Invalid, "The file " + beside(options_.out, ".state").string() +
+                                     " belongs to a training with other texts or settings; go on with those, or remove "
+                                     "it to begin anew");
+  LL_RETURN_IF_ERROR(parameters_->restore(std::string_view(*saved).substr(sizeof head)));
+  best_loss_ = head.best_loss, scores_ = head.scores, no_better_ = head.no_better;
+  auto log = read_file(beside(options_.out, ".csv"));
+  return write_file(beside(options_.out, ".csv"), log.ok() ? up_to_step(*log, parameters_->steps()) : kColumns);
+}
+
+Status TrainingRun::save_state() {
+  StateHead head{{}, key_, best_loss_, scores_, no_better_};
+  std::memcpy(head.magic, kMagic, sizeof head.magic);
+  LL_ASSIGN_OR_RETURN(const std::string state, parameters_->state());
+  return write_file(beside(options_.out, ".state"),
+                    std::string(reinterpret_cast<const char*>(&head), sizeof head) + state);
+}
+
+Status TrainingRun::save_adapter_file() {
+  const ModelConfig& c = decoder_->config();
+  AdapterContents contents;
+  contents.model_title = c.title;
+  contents.architecture = c.architecture->name;
+  contents.model_fingerprint = model_;
+  contents.lora_alpha = options_.lora.alpha;
+  contents.lora_rank = options_.lora.rank;
+  contents.memory = options_.memory;
+  for (const Parameter& p : parameters_->all()) {
+    LL_ASSIGN_OR_RETURN(std::vector<float> values, parameters_->values(p));
+    contents.tensors.push_back({p.name, p.rows, p.cols, std::move(values)});
+  }
+  return save_adapter(options_.out, contents);
+}
+
+Result<MemoryScores> TrainingRun::score() {
+  const std::span<const TrainingQuestion> some =
+      std::span(held_out_).first(std::min(held_out_.size(), static_cast<size_t>(options_.most_scored)));
+  return trainer_->score(documents_, some);
+}
+
+Status TrainingRun::note(const TrainingProgress& progress) {
+  return append_to_file(beside(options_.out, ".csv"), csv_line(progress));
+}
+
+Result<TrainingResult> TrainingRun::run(const std::function<void(const TrainingProgress&)>& on_progress,
+                                        std::stop_token stop) {
+  const auto begin = Clock::now();
+  const int64_t first = steps_done(), total = options_.steps.optimizer.total_steps;
+  TrainingResult result;
+  while (steps_done() < total && !result.early) {
+    if (stop.stop_requested()) {
+      result.stopped = true;
+      break;
+    }
+    TrainingProgress progress;
+    LL_ASSIGN_OR_RETURN(progress.step, trainer_->step(documents_, questions_));
+    const int64_t step = progress.step.step;
+    const bool due = step % options_.score_every == 0 || step == total;
+    bool better = held_out_.empty();  // then the last is the best
+    if (due && !held_out_.empty() && !progress.step.corpus) {
+      LL_ASSIGN_OR_RETURN(progress.scores, score());
+      better = scores_++ == 0 || progress.scores->answer_loss < best_loss_;
+      no_better_ = better ? 0 : no_better_ + 1;
+      if (better) best_loss_ = progress.scores->answer_loss, result.best = progress.scores;
+      result.early = no_better_ >= options_.patience;
+    }
+    progress.total_steps = total;
+    progress.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+    progress.seconds_left = progress.seconds / static_cast<double>(step - first) * static_cast<double>(total - step);
+    LL_RETURN_IF_ERROR(note(progress));
+    if (due && (better || scores_ == 0)) LL_RETURN_IF_ERROR(save_adapter_file());
+    if (due) LL_RETURN_IF_ERROR(save_state());
+    if (on_progress) on_progress(progress);
+  }
+  if (result.stopped) {
+    LL_RETURN_IF_ERROR(save_state());
+    if (scores_ == 0) LL_RETURN_IF_ERROR(save_adapter_file());
+  }
+  result.steps = steps_done();
+  result.peak_bytes = backend_->memory(backend_->self).peak_bytes;
+  return result;
+}
+
+}  // namespace longleaf::train

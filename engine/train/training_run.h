@@ -1,0 +1,109 @@
+// Training a memory as a user does it: documents and questions in, an adapter out. What was done is kept in OUT.state,
+// so a run that was stopped or killed goes on where it was, to the same numbers; losses and scores are in OUT.csv.
+// Not thread-safe: one thread owns it. run() blocks, and looks at its stop token between steps.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "engine/adapter/adapter_file.h"
+#include "engine/generate/chat_template.h"
+#include "engine/memory/document.h"
+#include "engine/train/memory_trainer.h"
+
+namespace longleaf::train {
+
+struct TrainingInput {
+  struct Question {
+    size_t document = 0;
+    std::string question, answer;
+    std::vector<int64_t> leaves;  // nodes that hold the answer; may be empty
+  };
+  std::vector<DocumentInput> documents;
+  std::vector<Question> questions;
+};
+
+struct TrainingOptions {
+  std::filesystem::path model, out;
+  int n_threads = 0;
+  LoraSettings lora;
+  MemorySettings memory;
+  MemoryTrainingSettings steps;
+  double held_out = 0.1;  // share of the questions that scores are measured with; they are not trained on
+  int score_every = 50;   // steps
+  int most_scored = 50;   // questions at a time
+  int patience = 5;       // scores in a row that are no better than the best, after which training ends
+};
+
+struct TrainingPlan {
+  size_t documents = 0, leaves = 0, questions = 0, held_out = 0;
+  int64_t tokens = 0;      // of the documents
+  int64_t parameters = 0;  // that are trained
+  uint64_t bytes = 0;      // of memory that training will take, beside the model's file
+};
+
+struct TrainingProgress {
+  StepReport step;
+  int64_t total_steps = 0;
+  double seconds = 0;       // since run() began
+  double seconds_left = 0;  // as it goes now
+  std::optional<MemoryScores> scores;
+};
+
+struct TrainingResult {
+  int64_t steps = 0;
+  bool stopped = false;  // by the caller
+  bool early = false;    // scores had stopped to get better
+  std::optional<MemoryScores> best;
+  uint64_t peak_bytes = 0;  // that training took
+};
+
+class TrainingRun {
+ public:
+  // Reads the model and the texts, and what an earlier run left. Returns what reading a model returns; Invalid for
+  // texts that nothing can be learnt from, and where OUT.state belongs to another training.
+  static Result<std::unique_ptr<TrainingRun>> prepare(const TrainingOptions& options, const TrainingInput& input);
+  ~TrainingRun();
+
+  const TrainingPlan& plan() const { return plan_; }
+  int64_t steps_done() const;
+
+  // Returns Invalid where losses are no numbers any more, Io where OUT cannot be written; what was saved last stays.
+  Result<TrainingResult> run(const std::function<void(const TrainingProgress&)>& on_progress, std::stop_token stop);
+
+ private:
+  TrainingRun() = default;
+  Status open_model();
+  Status take_texts(const TrainingInput& input);
+  TrainingDocument document(const DocumentInput& from, std::vector<int64_t>& keys) const;
+  Status take_questions(const TrainingInput& input, const std::vector<std::vector<int64_t>>& keys);
+  void state_needs();
+  Status take_up();
+  Status save_state();
+  Status save_adapter_file();
+  Result<MemoryScores> score();
+  Status note(const TrainingProgress& progress);
+
+  TrainingOptions options_;
+  TrainingPlan plan_;
+  kernels::BackendPtr backend_;
+  std::shared_ptr<const ModelFile> file_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
+  ChatStyle chat_;
+  std::unique_ptr<Parameters> parameters_;
+  std::unique_ptr<Decoder> decoder_;
+  std::unique_ptr<MemoryModel> memory_;
+  std::unique_ptr<MemoryTrainer> trainer_;
+  std::vector<TrainingDocument> documents_;
+  std::vector<TrainingQuestion> questions_, held_out_;
+  uint64_t model_ = 0, key_ = 0;  // fingerprints: of the model, and of everything that decides what is learnt
+  double best_loss_ = 0;          // on held-out questions
+  int64_t scores_ = 0, no_better_ = 0;
+};
+
+}  // namespace longleaf::train

@@ -1,0 +1,345 @@
+// Training a memory: that it can be learnt, that a run is taken up again to the same bits, and what goes wrong.
+#include "engine/train/memory_trainer.h"
+
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstring>
+#include <random>
+#include <set>
+
+#include "engine/base/checksum.h"
+#include "engine/base/files.h"
+#include "engine/train/training_run.h"
+#include "kernels/cpu_backend.h"
+#include "tests/support/check.h"
+#include "tests/support/random_model.h"
+#include "tests/support/temporary_folder.h"
+
+using namespace longleaf;
+using namespace longleaf::train;
+
+namespace {
+
+// A manual in one-token words: sections of leaves, each "key value"; a question is a key, its answer the value.
+struct Toy {
+  std::vector<TrainingDocument> documents;
+  std::vector<TrainingQuestion> questions;
+
+  Toy(int n_documents, uint64_t seed) {
+    std::mt19937_64 random(seed);
+    for (size_t d = 0; d < static_cast<size_t>(n_documents); ++d) {
+      TextTree& tree = documents.emplace_back().tree;
+      tree.parents = {-1}, tree.tokens = {{}};
+      std::set<TokenId> keys;
+      while (keys.size() < 6) keys.insert(10 + static_cast<TokenId>(random() % 24));
+      std::vector<TokenId> order(keys.begin(), keys.end());
+      for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random() % i]);
+      for (size_t section = 0; section < 2; ++section) {
+        const auto parent = static_cast<int>(tree.size());
+        tree.parents.push_back(0), tree.tokens.emplace_back();
+        for (size_t leaf = 0; leaf < 3; ++leaf) add_leaf(tree, d, parent, order[3 * section + leaf], random);
+      }
+    }
+  }
+  void add_leaf(TextTree& tree, size_t d, int parent, TokenId key, std::mt19937_64& random) {
+    const auto leaf = static_cast<int>(tree.size());
+    const TokenId value = 60 + static_cast<TokenId>(random() % 24);
+    tree.parents.push_back(parent), tree.tokens.push_back({key, value});
+    questions.push_back({d, {key}, {5, key, 6}, {value}, {leaf}});
+  }
+};
+
+struct Rig {
+  std::string gguf;
+  kernels::BackendPtr backend = kernels::make_cpu_backend();
+  Parameters parameters;
+  std::unique_ptr<Decoder> decoder;
+  std::unique_ptr<MemoryModel> memory;
+
+  Rig() : parameters(*backend) {
+    test::RandomModel shape;
+    shape.kv_heads = 4;
+    gguf = test::random_model_gguf(shape);
+    auto file = ModelFile::parse({reinterpret_cast<const uint8_t*>(gguf.data()), gguf.size()}, "random");
+    decoder = std::move(
+        *Decoder::create(*file, *backend, parameters, {.all_weights = true, .keeps_layers = true, .lora = {}}));
+    memory = std::move(*MemoryModel::create(*decoder, parameters, {.scales = true}));
+  }
+};
+
+}  // namespace
+
+TEST(a_memory_is_learnt_that_finds_the_leaf_and_tells_what_stands_in_it) {
+  Rig rig;
+  MemoryTrainingSettings settings;
+  settings.optimizer.rate = 3e-3f, settings.optimizer.warm_up_steps = 30, settings.optimizer.total_steps = 900;
+  settings.optimizer.decay = 0;
+  settings.descent.children = 1, settings.drop_gold = 0;
+  MemoryTrainer trainer(*rig.decoder, *rig.memory, rig.parameters, *rig.backend, settings);
+  for (int step = 1; step <= 900; ++step) {
+    const Toy toy(1, static_cast<uint64_t>(step));
+    const auto report = trainer.step(toy.documents, toy.questions);
+    REQUIRE_OK(report);
+    CHECK(std::abs(report->loss - report->answer_loss - report->route_loss) < 1e-6 * (1 + report->loss));
+    CHECK(report->tokens >= 6 * 2 + 6 * (3 + 3));  // leaves, and prompts of three memories or more and three words
+  }
+  const Toy unseen(30, 1'000'000);
+  const auto learned = trainer.score(unseen.documents, unseen.questions);
+  const auto gold = trainer.score(unseen.documents, unseen.questions, MemoryTrainer::Routing::Gold);
+  const auto random = trainer.score(unseen.documents, unseen.questions, MemoryTrainer::Routing::Random);
+  REQUIRE(learned.ok() && gold.ok() && random.ok());
+  std::printf("  right: %.2f learned, %.2f gold, %.2f random; leaves reached %.2f, %.2f, %.2f; sections %.2f\n",
+              learned->right, gold->right, random->right, learned->gold_leaves_survive, gold->gold_leaves_survive,
+              random->gold_leaves_survive, learned->gold_survives[0]);
+  CHECK_EQ(learned->questions, size_t{180});
+  CHECK_EQ(learned->gold_survives.size(), size_t{2});
+  CHECK_EQ(learned->memory_tokens, 3.0);
+  CHECK_EQ(gold->gold_leaves_survive, 1.0);
+  CHECK(gold->right > 0.9);
+  CHECK(learned->gold_leaves_survive > 0.6);  // by chance it is 1/6
+  CHECK(learned->right > 0.5);
+  CHECK(random->gold_leaves_survive < 0.35 && random->right < 0.45);
+}
+
+TEST(a_part_of_a_tree_has_what_is_wanted_with_its_ancestors_and_keeps_the_order) {
+  TextTree tree;
+  tree.parents = {-1, 0, 1, 1, 0, 4, 4, 4};
+  for (int i = 0; i < 8; ++i) tree.tokens.push_back({i});
+  std::vector<int> numbers;
+  const std::vector<int> wanted = {6};
+  TextTree part = part_of(tree, wanted, 0, 1, numbers);
+  CHECK(part.parents == (std::vector<int>{-1, 0, 1}));
+  CHECK(part.tokens == (std::vector<std::vector<TokenId>>{{0}, {4}, {6}}));
+  CHECK(numbers == (std::vector<int>{0, -1, -1, -1, 1, -1, 2, -1}));
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    part = part_of(tree, wanted, 5, seed, numbers);
+    CHECK(part.size() == 5 || part.size() == 6);  // a leaf may bring its section
+    CHECK(numbers[6] > 0);
+    for (size_t i = 1; i < part.size(); ++i) CHECK(part.parents[i] >= 0 && part.parents[i] < static_cast<int>(i));
+  }
+  part = part_of(tree, wanted, 100, 1, numbers);
+  CHECK(part.parents == tree.parents && part.tokens == tree.tokens);
+}
+
+namespace {
+
+struct RunRig {
+  test::TemporaryFolder folder;
+  TrainingInput input;
+  TrainingOptions options;
+
+  RunRig() {
+    CHECK(write_file(folder / "m.gguf", test::random_model_gguf({})).ok());
+    DocumentInput document{"id", 1, "Pumps", {}};
+    document.nodes.push_back({1, 0, false, 0, ""});
+    for (int64_t i = 0; i < 12; ++i) {
+      if (i % 4 == 0) document.nodes.push_back({100 + i, 1, false, 0, ""});
+      document.nodes.push_back({2 + i, 100 + i / 4 * 4, true, 9,
+                                "Pump " + std::to_string(i) + " gives " + std::to_string(7 * i) + " litres.\n"});
+      input.questions.push_back(
+          {0, "How much does pump " + std::to_string(i) + " give?", std::to_string(7 * i) + " litres", {2 + i}});
+    }
+    input.documents.push_back(document);
+    options.model = folder / "m.gguf", options.out = folder / "a.gguf";
+    options.lora.rank = 2;
+    options.memory.scales = true;
+    options.steps.optimizer.rate = 2e-3f, options.steps.optimizer.total_steps = 12;
+    options.steps.corpus_steps = 4, options.steps.tokens_per_corpus_step = 100;
+    options.steps.questions_per_step = 2, options.steps.most_nodes = 8;
+    options.held_out = 0.25, options.score_every = 3;
+  }
+  // Runs until `steps` are made; 0: all.
+  Result<TrainingResult> run(int64_t steps = 0) {
+    LL_ASSIGN_OR_RETURN(const auto training, TrainingRun::prepare(options, input));
+    std::stop_source stop;
+    return training->run(
+        [&](const TrainingProgress& p) {
+          if (p.step.step == steps) stop.request_stop();
+        },
+        stop.get_token());
+  }
+  std::string file(const char* name) const {
+    auto bytes = read_file(folder / name);
+    return bytes.ok() ? *bytes : bytes.status().message();
+  }
+};
+
+}  // namespace
+
+TEST(a_run_that_was_stopped_goes_on_to_the_bits_of_one_that_was_not) {
+  RunRig whole, stopped;
+  REQUIRE_OK(whole.run());
+  auto part = stopped.run(5);
+  REQUIRE_OK(part);
+  CHECK(part->stopped);
+  CHECK_EQ(part->steps, 5);
+  // What a killed run wrote behind its last state is dropped.
+  REQUIRE(append_to_file(stopped.folder / "a.gguf.csv", "6,questions,9,9,9,9,9,,,\n").ok());
+  auto rest = stopped.run();
+  REQUIRE_OK(rest);
+  CHECK_EQ(rest->steps, 12);
+  for (const char* name : {"a.gguf", "a.gguf.state", "a.gguf.csv"}) CHECK(whole.file(name) == stopped.file(name));
+  auto again = stopped.run();
+  REQUIRE_OK(again);
+  CHECK_EQ(again->steps, 12);
+}
+
+TEST(a_run_that_was_killed_goes_on_to_the_same_bits_from_what_it_saved_last) {
+  RunRig whole, killed;
+  REQUIRE_OK(whole.run());
+  const pid_t child = fork();
+  if (child == 0) {
+    auto training = TrainingRun::prepare(killed.options, killed.input);
+    (void)(*training)->run(
+        [](const TrainingProgress& p) {
+          if (p.step.step == 8) _exit(0);
+        },
+        {});
+    _exit(1);
+  }
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  auto training = TrainingRun::prepare(killed.options, killed.input);
+  REQUIRE_OK(training);
+  CHECK_EQ((*training)->steps_done(), 6);
+  REQUIRE_OK((*training)->run(nullptr, {}));
+  for (const char* name : {"a.gguf", "a.gguf.state", "a.gguf.csv"}) CHECK(whole.file(name) == killed.file(name));
+}
+
+TEST(an_adapter_is_read_back_as_it_was_trained_and_belongs_to_its_model) {
+  RunRig rig;
+  REQUIRE_OK(rig.run());
+  auto model = ModelFile::open(rig.options.model);
+  REQUIRE_OK(model);
+  auto adapter = load_adapter(rig.options.out, **model, fingerprint_of(**model));
+  REQUIRE_OK(adapter);
+  CHECK_EQ(adapter->lora_rank, 2);
+  CHECK(adapter->lora_alpha == rig.options.lora.alpha);
+  CHECK(adapter->memory.scales && adapter->memory.aggregation == Aggregation::Graph);
+  CHECK_EQ(adapter->memory.d_routing, 32);
+  size_t lora = 0, memory = 0;
+  for (const AdapterTensor& t : adapter->tensors) (t.name.starts_with("h2mt.") ? memory : lora) += 1;
+  CHECK_EQ(lora, size_t{2 * 7 * 2});
+  CHECK_EQ(memory, size_t{9});
+
+  test::RandomModel other;
+  other.seed = 2;
+  REQUIRE(write_file(rig.folder / "other.gguf", test::random_model_gguf(other)).ok());
+  auto wrong = ModelFile::open(rig.folder / "other.gguf");
+  REQUIRE_OK(wrong);
+  const auto refused = load_adapter(rig.options.out, **wrong, fingerprint_of(**wrong));
+  CHECK(refused.status().code() == Code::Invalid);
+  CHECK(refused.status().message().find("was trained for the model “random”") != std::string::npos);
+  CHECK(load_adapter(rig.options.model, **model, 1).status().code() == Code::Unsupported);
+  CHECK(load_adapter(rig.folder / "none.gguf", **model, 1).status().code() == Code::NotFound);
+
+  // Every truncation is refused, and never more than that.
+  const std::string bytes = rig.file("a.gguf");
+  for (size_t n = 0; n < bytes.size(); n += 997) {
+    REQUIRE(write_file(rig.folder / "cut.gguf", std::string_view(bytes).substr(0, n)).ok());
+    CHECK(!load_adapter(rig.folder / "cut.gguf", **model, fingerprint_of(**model)).ok());
+  }
+  std::string nan = bytes;
+  const float bad = std::numeric_limits<float>::quiet_NaN();
+  std::memcpy(nan.data() + nan.size() - 64, &bad, 4);
+  REQUIRE(write_file(rig.folder / "nan.gguf", nan).ok());
+  CHECK(load_adapter(rig.folder / "nan.gguf", **model, fingerprint_of(**model)).status().code() == Code::Corrupt);
+}
+
+TEST(a_state_of_other_texts_or_settings_is_not_taken_up) {
+  RunRig rig;
+  REQUIRE_OK(rig.run(3));
+  const std::string state = rig.file("a.gguf.state");
+  RunRig changed;
+  changed.input.documents[0].nodes[2].text += " More.";
+  REQUIRE(write_file(changed.folder / "a.gguf.state", state).ok());
+  CHECK(changed.run().status().code() == Code::Invalid);
+  RunRig faster;
+  faster.options.steps.optimizer.rate *= 2;
+  REQUIRE(write_file(faster.folder / "a.gguf.state", state).ok());
+  CHECK(faster.run().status().code() == Code::Invalid);
+  RunRig damaged;
+  REQUIRE(write_file(damaged.folder / "a.gguf.state", state.substr(0, state.size() - 1)).ok());
+  CHECK(damaged.run().status().code() == Code::Corrupt);
+  CHECK(damaged.file("a.gguf.state").size() == state.size() - 1);  // left for whoever wants to look
+}
+
+TEST(texts_that_nothing_can_be_learnt_from_are_said_so) {
+  RunRig rig;
+  rig.input.questions.clear();
+  rig.options.steps.corpus_steps = 0;
+  CHECK(rig.run().status().code() == Code::Invalid);
+  for (DocumentNode& node : rig.input.documents[0].nodes) node.text.clear();
+  const auto empty = rig.run();
+  CHECK(empty.status().code() == Code::Invalid);
+  CHECK(empty.status().message().find("no text") != std::string::npos);
+  rig.input.documents.clear();
+  CHECK(rig.run().status().code() == Code::Invalid);
+}
+
+TEST(a_loss_that_is_no_number_ends_a_run_and_what_was_saved_stays) {
+  RunRig rig;
+  REQUIRE_OK(rig.run(3));
+  const std::string state = rig.file("a.gguf.state");
+  // A training whose parameters have run away: the state says so, and is whole.
+  std::string broken = state;
+  const float bad = 1e38f;
+  constexpr size_t kHead = 40, kFirstValue = kHead + 24 + 8;  // of a matrix of 2 x 32
+  for (size_t i = 0; i < 64; ++i) std::memcpy(broken.data() + kFirstValue + 4 * i, &bad, 4);
+  const uint32_t sum = crc32c(broken.data() + kHead, broken.size() - kHead - 4);
+  std::memcpy(broken.data() + broken.size() - 4, &sum, 4);
+  REQUIRE(write_file(rig.folder / "a.gguf.state", broken).ok());
+  const auto result = rig.run();
+  CHECK(result.status().code() == Code::Invalid);
+  CHECK(result.status().message().find("lower learning rate") != std::string::npos);
+  CHECK(rig.file("a.gguf.state") == broken);
+}
+
+TEST(a_full_disk_ends_a_run_with_a_sentence_and_keeps_what_was_saved) {
+  RunRig rig;
+  REQUIRE_OK(rig.run(6));
+  const std::string state = rig.file("a.gguf.state"), adapter = rig.file("a.gguf");
+  std::signal(SIGXFSZ, SIG_IGN);
+  rlimit before{};
+  getrlimit(RLIMIT_FSIZE, &before);
+  const rlimit small{8192, before.rlim_max};  // files grow no further, as on a full disk
+  setrlimit(RLIMIT_FSIZE, &small);
+  const auto result = rig.run();
+  setrlimit(RLIMIT_FSIZE, &before);
+  CHECK(result.status().code() == Code::Io);
+  CHECK(result.status().message().find("cannot be written") != std::string::npos);
+  CHECK(rig.file("a.gguf.state") == state);
+  CHECK(rig.file("a.gguf") == adapter);
+  CHECK(!std::filesystem::exists(rig.folder / "a.gguf.state.part"));
+  REQUIRE_OK(rig.run());  // and it goes on when there is room again
+}
+
+TEST(training_ends_when_held_out_scores_get_no_better_and_the_best_is_kept) {
+  RunRig rig;
+  rig.options.steps.optimizer.rate = 0.05f;  // too much: what is learnt by heart harms what is held out
+  rig.options.steps.optimizer.total_steps = 400;
+  rig.options.score_every = 5, rig.options.patience = 3;
+  const auto result = rig.run();
+  REQUIRE_OK(result);
+  CHECK(result->early);
+  CHECK(result->steps < 400);
+  REQUIRE(result->best.has_value());
+  CHECK_EQ(result->best->questions, size_t{3});
+}
+
+TEST(the_memory_that_is_stated_is_about_what_training_takes) {
+  RunRig rig;
+  auto training = TrainingRun::prepare(rig.options, rig.input);
+  REQUIRE_OK(training);
+  const double stated = static_cast<double>((*training)->plan().bytes);
+  auto result = (*training)->run(nullptr, {});
+  REQUIRE_OK(result);
+  const auto peak = static_cast<double>(result->peak_bytes);
+  std::printf("  stated %.1f MiB, taken %.1f MiB\n", stated / (1 << 20), peak / (1 << 20));
+  // Memory is taken in chunks of 16 MiB: a model as small as this needs one of them.
+  CHECK(peak <= stated + (17 << 20));
+}
