@@ -57,7 +57,13 @@ Result<std::vector<Line>> readLines(const std::string& path) {
 // Documents of the library, or of a folder or file, which is imported where it has to be.
 Result<std::vector<DocumentRow>> corpusOf(Context& context, const std::string& corpus) {
   LL_ASSIGN_OR_RETURN(Library * library, context.library());
-  if (corpus == "library") return library->documents();
+  const Status nothing(Code::Invalid, "There is no document to train on in " + corpus +
+                                          "; name a folder with some, a file, or “library”");
+  if (corpus == "library") {
+    LL_ASSIGN_OR_RETURN(auto all, library->documents());
+    if (all.empty()) return nothing;
+    return all;
+  }
   std::vector<std::filesystem::path> files;
   std::error_code error;
   if (std::filesystem::is_directory(corpus, error)) {
@@ -77,9 +83,7 @@ Result<std::vector<DocumentRow>> corpusOf(Context& context, const std::string& c
     else
       context.failed(document.status());  // one bad file does not stop a folder
   }
-  if (documents.empty())
-    return Status(Code::Invalid,
-                  "There is no document to train on in " + corpus + "; name a folder with some, a file, or “library”");
+  if (documents.empty()) return nothing;
   return documents;
 }
 

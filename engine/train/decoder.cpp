@@ -173,9 +173,12 @@ double Decoder::loss(Tape& tape, Var rows, std::vector<int32_t> targets, std::ve
                             config_.logit_scale, config_.logit_soft_cap);
 }
 
+Var Decoder::logits(Tape& tape, Var rows) const {
+  return tape.product(rows, false, on(tape, tied_ ? embedding_ : output_), true);
+}
+
 std::vector<TokenId> Decoder::likeliest(Tape& tape, Var rows) const {
-  const Var logits = tape.product(rows, false, on(tape, tied_ ? embedding_ : output_), true);
-  const std::vector<float> values = tape.read(logits);
+  const std::vector<float> values = tape.read(logits(tape, rows));
   std::vector<TokenId> tokens;
   const auto width = static_cast<std::ptrdiff_t>(config_.n_vocab);
   for (auto row = values.begin(); row != values.end(); row += width)

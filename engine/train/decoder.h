@@ -45,6 +45,8 @@ class Decoder {
   Var run(Tape& tape, Var hidden, const Batch& batch) const;
   // Sum of weights[i] times the loss of targets[i] behind row i of what run() gave.
   double loss(Tape& tape, Var rows, std::vector<int32_t> targets, std::vector<float> weights) const;
+  // Scores of all tokens behind every such row, as the output matrix gives them: (n, n_vocab).
+  Var logits(Tape& tape, Var rows) const;
   // The likeliest token behind every such row.
   std::vector<TokenId> likeliest(Tape& tape, Var rows) const;
 

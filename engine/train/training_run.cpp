@@ -99,6 +99,10 @@ Result<std::unique_ptr<TrainingRun>> TrainingRun::prepare(const TrainingOptions&
 }
 
 Status TrainingRun::open_model() {
+  std::error_code ignored;
+  if (std::filesystem::equivalent(options_.model, options_.out, ignored))
+    return Status(Code::Invalid,
+                  "The file " + options_.out.string() + " is the model itself; give the adapter another name");
   backend_ = kernels::make_cpu_backend({.isa = kernels::Isa::Best, .n_threads = options_.n_threads, .limit_bytes = 0});
   LL_ASSIGN_OR_RETURN(file_, ModelFile::open(options_.model));
   LL_ASSIGN_OR_RETURN(tokenizer_, Tokenizer::load(file_));

@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <set>
@@ -306,4 +307,61 @@ TEST(retrieval_is_measured_from_a_list_of_questions) {
   CHECK_EQ(result["questions"].get<int>(), 10);
   CHECK(result["recall_any"]["1"].get<double>() >= 0.9);
   CHECK_EQ(result["recall_any"]["10"].get<double>(), 1.0);
+}
+
+TEST(a_memory_is_trained_on_a_document_and_questions_and_goes_on_where_it_was) {
+  const Rig rig;
+  std::ofstream questions(rig.folder / "qa.jsonl");
+  for (int page = 0; page < 8; ++page)
+    questions << R"({"document": "manual.pdf", "question": "How much does pump number )" << page
+              << R"( deliver?", "answers": [")" << 100 + 7 * page << R"( litres per minute"], "pages": [)" << page + 1
+              << "]}\n";
+  questions << R"({"document": "elsewhere.pdf", "question": "Why?", "answers": ["No."]})"
+            << "\n";
+  questions.close();
+  const std::string train = "--model " + rig.model + " train --corpus " + rig.pdf + " --qa " +
+                            (rig.folder / "qa.jsonl").string() + " --out " + (rig.folder / "a.gguf").string() +
+                            " --rank 2 --step-tokens 200 --score-every 2 --held-out 0.25 --json";
+  const Outcome first = rig.run(train + " --steps 6");
+  CHECK_EQ(first.status, 0);
+  CHECK(first.err.find("Of the questions, 1 are left out") != std::string::npos);
+  const Json result = first.json();
+  REQUIRE(result.is_object());
+  CHECK_EQ(result["steps"].get<int>(), 6);
+  CHECK_EQ(result["stopped"].get<bool>(), false);
+  CHECK_EQ(result["scores"]["questions"].get<int>(), 2);
+  CHECK(result["stated_bytes"].get<double>() > 1e6);
+  CHECK(std::filesystem::exists(rig.folder / "a.gguf"));
+  std::ifstream log(rig.folder / "a.gguf.csv");
+  int lines = 0;
+  for (std::string line; std::getline(log, line);) ++lines;
+  CHECK_EQ(lines, 7);
+
+  CHECK_EQ(rig.run(train + " --steps 6").json()["steps"].get<int>(), 6);
+  const Outcome other = rig.run(train + " --steps 7");
+  CHECK_EQ(other.status, 2);
+  CHECK(other.err.find("belongs to a training with other texts or settings") != std::string::npos);
+}
+
+TEST(training_says_what_is_wrong_with_what_it_is_given) {
+  const Rig rig;
+  const std::string out = " --out " + (rig.folder / "a.gguf").string(), model = "--model " + rig.model + " ";
+  const auto fails = [&](const std::string& arguments, int status, const std::string& words) {
+    const Outcome outcome = rig.run(arguments);
+    CHECK_EQ(outcome.status, status);
+    if (outcome.err.find(words) == std::string::npos) fail(__FILE__, __LINE__, arguments + ": " + outcome.err);
+  };
+  fails("train --corpus " + rig.pdf + out, 2, "name its file with --model");
+  fails(model + "train --corpus library" + out, 2, "no document to train on");
+  fails(model + "train --corpus /nowhere" + out, 1, "/nowhere");
+  fails(model + "train --corpus " + rig.pdf + out + " --targets q,x", 2, "no matrix “x”");
+  fails(model + "train --corpus " + rig.pdf + out + " --aggregation median", 2, "no aggregation “median”");
+  fails(model + "train --corpus " + rig.pdf + out + " --qa /nowhere.jsonl", 1, "/nowhere.jsonl");
+  fails(model + "train --corpus " + rig.pdf + " --out /proc/none/a.gguf --steps 1", 1, "cannot be written");
+  fails(model + "train --corpus " + rig.pdf + " --out " + rig.model, 2, "is the model itself");
+  std::ofstream(rig.folder / "bad.jsonl") << "{\"document\": 3}\n";
+  fails(model + "train --corpus " + rig.pdf + out + " --qa " + (rig.folder / "bad.jsonl").string(), 1, "Line 1 of");
+  std::ofstream(rig.folder / "other.jsonl") << R"({"document": "x", "question": "?", "answers": ["a"]})";
+  fails(model + "train --corpus " + rig.pdf + out + " --qa " + (rig.folder / "other.jsonl").string(), 2,
+        "None of the questions");
 }

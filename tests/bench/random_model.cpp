@@ -1,9 +1,10 @@
 // Writes a model of a known shape with random weights: it answers nothing, and is as fast as the real one.
 //
-//   random_model llama-3.2-1b|qwen2.5-7b|llama-3.1-8b|tiny FORMAT OUT.gguf
+//   random_model llama-3.2-1b|qwen2.5-7b|llama-3.1-8b|smollm-135m|tiny FORMAT OUT.gguf
 #include "tests/support/random_model.h"
 
 #include <cstdio>
+#include <fstream>
 #include <iterator>
 
 using namespace longleaf;
@@ -17,6 +18,7 @@ struct Shape {
 constexpr Shape kShapes[] = {{"llama-3.2-1b", 16, 2048, 32, 8, 8192, 128256},
                              {"qwen2.5-7b", 28, 3584, 28, 4, 18944, 152064},
                              {"llama-3.1-8b", 32, 4096, 32, 8, 14336, 128256},
+                             {"smollm-135m", 30, 576, 9, 3, 1536, 49152},
                              {"tiny", 2, 256, 4, 2, 512, 300}};
 
 }  // namespace
@@ -31,7 +33,7 @@ int main(int argc, char** argv) {
       ++format;
   }
   if (shape == std::end(kShapes) || format == std::end(kernels::kFormats))
-    return std::printf("random_model llama-3.2-1b|qwen2.5-7b|llama-3.1-8b|tiny FORMAT OUT.gguf\n"), 2;
+    return std::printf("random_model llama-3.2-1b|qwen2.5-7b|llama-3.1-8b|smollm-135m|tiny FORMAT OUT.gguf\n"), 2;
   test::RandomModel model;
   model.layers = shape->layers, model.d_model = shape->d_model, model.heads = shape->heads;
   model.kv_heads = shape->kv_heads, model.d_ff = shape->d_ff, model.context = 1 << 20;
