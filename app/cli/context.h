@@ -33,6 +33,8 @@ class Context {
   bool hasModel() const { return !model_.empty(); }
   const std::string& modelFile() const { return model_; }
   int threads() const { return threads_; }
+  const std::string& device() const { return device_; }
+  size_t memoryLimit() const { return static_cast<size_t>(memory_limit_); }
   bool hasDraft() const { return !draft_.empty(); }
   // The embedding model of the options; nullptr without one.
   Result<Embedder*> embedder();

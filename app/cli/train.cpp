@@ -1,9 +1,11 @@
 // train: a memory for a model, from documents and questions about them.
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <cstdio>
 #include <fstream>
 #include <map>
+#include <set>
 
 #include "app/cli/context.h"
 #include "engine/train/training_run.h"
@@ -61,6 +63,8 @@ Result<std::vector<DocumentRow>> corpusOf(Context& context, const std::string& c
                                           "; name a folder with some, a file, or “library”");
   if (corpus == "library") {
     LL_ASSIGN_OR_RETURN(auto all, library->documents());
+    const auto unread = std::erase_if(all, [](const DocumentRow& row) { return row.state != DocumentState::Ready; });
+    if (unread > 0) context.warn("Documents that are not read to their end are left out: " + std::to_string(unread));
     if (all.empty()) return nothing;
     return all;
   }
@@ -87,45 +91,84 @@ Result<std::vector<DocumentRow>> corpusOf(Context& context, const std::string& c
   return documents;
 }
 
-// Leaves on the pages that have the answer's words; all of those pages where none has.
-Result<std::vector<int64_t>> evidenceOf(Library& library, const DocumentRow& document, const Line& line) {
-  LL_ASSIGN_OR_RETURN(const auto nodes, library.tree(document.key));
-  std::vector<int64_t> on_pages, with_answer;
-  for (const NodeRow& node : nodes) {
-    if (node.kind != NodeKind::Leaf) continue;
-    const auto touches = [&](int page) { return node.page_first <= page - 1 && page - 1 <= node.page_last; };
-    if (!line.pages.empty() && std::none_of(line.pages.begin(), line.pages.end(), touches)) continue;
-    LL_ASSIGN_OR_RETURN(const std::string text, library.leaf_text(node.key));
-    on_pages.push_back(node.key);
-    if (text.find(line.answer) != std::string::npos) with_answer.push_back(node.key);
+// A document's leaves with their texts, read once.
+class Leaves {
+ public:
+  static Result<Leaves> read(Library& library, const DocumentRow& document) {
+    Leaves leaves;
+    LL_ASSIGN_OR_RETURN(const auto nodes, library.tree(document.key));
+    for (const NodeRow& node : nodes) {
+      if (node.kind != NodeKind::Leaf) continue;
+      LL_ASSIGN_OR_RETURN(std::string text, library.leaf_text(node.key));
+      leaves.all_.push_back({node.key, node.page_first + 1, node.page_last + 1, std::move(text)});
+    }
+    return leaves;
   }
-  return !with_answer.empty() ? with_answer : line.pages.empty() ? std::vector<int64_t>() : on_pages;
-}
+
+  // Those on the pages that have the answer's words; all of those pages where none has. Words that stand in many leaves
+  // say nothing.
+  std::vector<int64_t> evidence(const Line& line) const {
+    constexpr size_t kMostWithAnswer = 8;
+    std::vector<int64_t> on_pages, with_answer;
+    for (const Leaf& leaf : all_) {
+      const auto touches = [&](int page) { return leaf.page_first <= page && page <= leaf.page_last; };
+      if (!line.pages.empty() && std::none_of(line.pages.begin(), line.pages.end(), touches)) continue;
+      on_pages.push_back(leaf.key);
+      if (hasWords(leaf.text, line.answer)) with_answer.push_back(leaf.key);
+    }
+    if (!with_answer.empty() && with_answer.size() <= kMostWithAnswer) return with_answer;
+    return !line.pages.empty() && on_pages.size() <= kMostWithAnswer ? on_pages : std::vector<int64_t>();
+  }
+
+ private:
+  struct Leaf {
+    int64_t key;
+    int page_first, page_last;
+    std::string text;
+  };
+  // Whether `words` stand in the text, and are not parts of longer ones.
+  static bool hasWords(const std::string& text, const std::string& words) {
+    const auto inside = [&](size_t at) {
+      return at < text.size() && std::isalnum(static_cast<unsigned char>(text[at])) != 0;
+    };
+    for (size_t at = text.find(words); !words.empty() && at != std::string::npos; at = text.find(words, at + 1))
+      if ((at == 0 || !inside(at - 1)) && !inside(at + words.size())) return true;
+    return false;
+  }
+  std::vector<Leaf> all_;
+};
 
 Result<TrainingInput> readInput(Context& context, const Arguments& args) {
   LL_ASSIGN_OR_RETURN(Library * library, context.library());
   LL_ASSIGN_OR_RETURN(const auto rows, corpusOf(context, args.corpus));
   TrainingInput input;
-  std::map<std::string, size_t> by_name;
+  std::map<std::string, std::set<size_t>> by_name;  // several where it is not clear which is meant
+  std::map<size_t, Leaves> leaves_of;
   Asking asking(*library, nullptr);
   for (const DocumentRow& row : rows) {
     LL_ASSIGN_OR_RETURN(const DocumentInput* document, asking.input(row));
     for (const std::string& name : {row.id, row.title, row.path.filename().string(), row.path.string()})
-      by_name.emplace(name, input.documents.size());
+      by_name[name].insert(input.documents.size());
     input.documents.push_back(*document);
   }
   if (args.questions.empty()) return input;
   LL_ASSIGN_OR_RETURN(const std::vector<Line> lines, readLines(args.questions));
-  size_t unknown = 0, without_evidence = 0;
+  size_t unknown = 0, unclear = 0, without_evidence = 0;
   for (const Line& line : lines) {
+    if (context.stop().stop_requested()) return Status(Code::Cancelled, "Stopped");
     const auto it = by_name.find(line.document);
-    if (it == by_name.end()) {
-      ++unknown;
+    if (it == by_name.end() || it->second.size() > 1) {
+      ++(it == by_name.end() ? unknown : unclear);
       continue;
     }
-    LL_ASSIGN_OR_RETURN(auto leaves, evidenceOf(*library, rows[it->second], line));
+    const size_t document = *it->second.begin();
+    if (leaves_of.count(document) == 0) {
+      LL_ASSIGN_OR_RETURN(Leaves read, Leaves::read(*library, rows[document]));
+      leaves_of.emplace(document, std::move(read));
+    }
+    auto leaves = leaves_of.at(document).evidence(line);
     without_evidence += leaves.empty() ? 1 : 0;
-    input.questions.push_back({it->second, line.question, line.answer, std::move(leaves)});
+    input.questions.push_back({document, line.question, line.answer, std::move(leaves)});
   }
   if (input.questions.empty())
     return Status(Code::Invalid, "None of the questions in " + args.questions +
@@ -133,6 +176,9 @@ Result<TrainingInput> readInput(Context& context, const Arguments& args) {
   if (unknown > 0)
     context.warn("Of the questions, " + std::to_string(unknown) +
                  " are left out: their documents are not in the corpus");
+  if (unclear > 0)
+    context.warn("Of the questions, " + std::to_string(unclear) +
+                 " are left out: several documents of the corpus have the name they give; use ids or paths");
   if (without_evidence > 0)
     context.warn("Of the questions, " + std::to_string(without_evidence) +
                  " have no evidence that could be found: they train answering, not routing");
@@ -174,6 +220,18 @@ Status readOptions(const Context& context, Arguments& args) {
   o.model = context.modelFile();
   o.out = args.out;
   o.n_threads = context.threads();
+  o.memory_limit_bytes = context.memoryLimit();
+  if (context.device() != "auto" && context.device() != "cpu")
+    return Status(Code::Unsupported, "Training runs on the processor in this version; leave --device out");
+  for (const double number :
+       {double{args.rate}, double{args.alpha}, args.corpus_share, o.held_out, double{o.memory.query_fraction},
+        double{o.steps.route_weight}, double{o.steps.reconstruction_weight}})
+    if (!std::isfinite(number)) return Status(Code::Invalid, "An option is not a number; see train --help");
+  std::error_code ignored;
+  if (std::filesystem::equivalent(args.questions, args.out, ignored) ||
+      std::filesystem::equivalent(args.corpus, args.out, ignored))
+    return Status(Code::Invalid,
+                  "The file " + args.out + " is what is to be trained on; give the adapter another name");
   o.lora.rank = args.rank;
   o.lora.alpha = args.alpha;
   o.lora.targets.clear();
@@ -207,6 +265,8 @@ int runTrain(Context& context, Arguments& args) {
                 plan.leaves, static_cast<long long>(plan.tokens), plan.questions, plan.held_out);
     std::printf("%.2f million numbers are trained; this takes about %.0f MiB of memory\n",
                 static_cast<double>(plan.parameters) * 1e-6, static_cast<double>(plan.bytes) / (1 << 20));
+    if (plan.left_out > 0)
+      std::printf("Questions without words or without an answer are left out: %zu\n", plan.left_out);
     if (run->steps_done() > 0) std::printf("Going on behind step %lld\n", static_cast<long long>(run->steps_done()));
     std::fflush(stdout);
   }

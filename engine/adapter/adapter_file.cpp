@@ -109,7 +109,9 @@ Result<AdapterContents> load_adapter(const std::filesystem::path& path, const Mo
     return damaged_file(file->name(), "impossible widths");
   c.lora_rank = static_cast<int>(rank);
   c.memory.d_routing = static_cast<int>(routing);
-  LL_ASSIGN_OR_RETURN(c.memory.aggregation, aggregation_named(file->text_or("h2mt.aggregation", "")));
+  const auto aggregation = aggregation_named(file->text_or("h2mt.aggregation", ""));
+  if (!aggregation.ok()) return damaged_file(file->name(), "it does not say how memories are made of others");
+  c.memory.aggregation = *aggregation;
   c.memory.query_fraction = static_cast<float>(file->number_or("h2mt.query_fraction", 1));
   if (!(c.memory.query_fraction > 0 && c.memory.query_fraction <= 1))
     return damaged_file(file->name(), "an impossible share of the question");

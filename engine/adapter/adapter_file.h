@@ -1,5 +1,5 @@
 // An adapter: what was trained beside a model, in one GGUF file that says which model it belongs to. Low-rank additions
-// have the names that llama.cpp gives them; the parts of the learned memory begin with "h2mt.".
+// of dense models have the names that llama.cpp gives them; the parts of the learned memory begin with "h2mt.".
 // Immutable; const methods: any thread.
 #pragma once
 

@@ -10,9 +10,9 @@
 namespace longleaf {
 
 // Writes beside `path`, waits until the disk has it, and puts it in its place: what stood there stays until then, also
-// when the process is killed. Returns Io with the system's reason.
+// when the process is killed. Returns NotFound where the folder is missing, Io with the system's reason.
 Status write_file(const std::filesystem::path& path, std::string_view bytes);
-// Writes behind what the file has; makes it where there is none. Returns Io.
+// Writes behind what the file has; makes it where there is none. Returns as write_file.
 Status append_to_file(const std::filesystem::path& path, std::string_view bytes);
 // Returns NotFound, Io.
 Result<std::string> read_file(const std::filesystem::path& path);

@@ -177,13 +177,24 @@ Var Decoder::logits(Tape& tape, Var rows) const {
   return tape.product(rows, false, on(tape, tied_ ? embedding_ : output_), true);
 }
 
-std::vector<TokenId> Decoder::likeliest(Tape& tape, Var rows) const {
+Decoder::Guesses Decoder::guess(Tape& tape, Var rows, std::span<const int32_t> targets) const {
   const std::vector<float> values = tape.read(logits(tape, rows));
-  std::vector<TokenId> tokens;
-  const auto width = static_cast<std::ptrdiff_t>(config_.n_vocab);
-  for (auto row = values.begin(); row != values.end(); row += width)
-    tokens.push_back(static_cast<TokenId>(std::max_element(row, row + width) - row));
-  return tokens;
+  Guesses guesses;
+  const auto width = static_cast<size_t>(config_.n_vocab);
+  std::vector<double> z(width);
+  for (size_t i = 0; (i + 1) * width <= values.size(); ++i) {
+    for (size_t c = 0; c < width; ++c) {
+      z[c] = double{values[i * width + c]} * double{config_.logit_scale};
+      const auto cap = double{config_.logit_soft_cap};
+      if (cap > 0) z[c] = cap * std::tanh(z[c] / cap);
+    }
+    const auto best = std::max_element(z.begin(), z.end());
+    double total = 0;
+    for (const double x : z) total += std::exp(x - *best);
+    guesses.tokens.push_back(static_cast<TokenId>(best - z.begin()));
+    guesses.loss += *best + std::log(total) - z[static_cast<size_t>(targets[i])];
+  }
+  return guesses;
 }
 
 Var Decoder::layer(Tape& tape, int index, Var hidden, const Batch& batch) const {

@@ -47,8 +47,12 @@ class Decoder {
   double loss(Tape& tape, Var rows, std::vector<int32_t> targets, std::vector<float> weights) const;
   // Scores of all tokens behind every such row, as the output matrix gives them: (n, n_vocab).
   Var logits(Tape& tape, Var rows) const;
-  // The likeliest token behind every such row.
-  std::vector<TokenId> likeliest(Tape& tape, Var rows) const;
+  // The likeliest token behind every such row, and the sum of the losses of `targets`, without gradients.
+  struct Guesses {
+    std::vector<TokenId> tokens;
+    double loss = 0;
+  };
+  Guesses guess(Tape& tape, Var rows, std::span<const int32_t> targets) const;
 
  private:
   struct Matrix {

@@ -10,7 +10,8 @@ namespace longleaf::train {
 namespace {
 
 constexpr int kMostRouting = 1024;
-constexpr float kLeak = 0.2f;  // of graph attention (Veličković et al., arXiv 1710.10903)
+constexpr size_t kReadTokens = 2048;  // at a time
+constexpr float kLeak = 0.2f;         // of graph attention (Veličković et al., arXiv 1710.10903)
 
 class Start {
  public:
@@ -89,6 +90,20 @@ Status MemoryModel::make_parameters() {
 }
 
 Var MemoryModel::read(Tape& tape, std::span<const Text> texts, Var inner) const {
+  if (tape.records()) return read_together(tape, texts, inner);
+  std::vector<Var> parts;
+  while (!texts.empty() && tape.status().ok()) {
+    size_t n = 1, n_tokens = texts[0].tokens.size();
+    while (n < texts.size() && n_tokens + texts[n].tokens.size() <= kReadTokens) n_tokens += texts[n++].tokens.size();
+    const auto some = texts.first(n);
+    parts.push_back(
+        tape.kept(static_cast<int>(n), decoder_.config().d_model, [&] { return read_together(tape, some, inner); }));
+    texts = texts.subspan(n);
+  }
+  return tape.stacked(parts);
+}
+
+Var MemoryModel::read_together(Tape& tape, std::span<const Text> texts, Var inner) const {
   // A table of all rows that stand anywhere, then the rows of each sequence by their numbers.
   std::vector<TokenId> tokens;
   for (const Text& text : texts) tokens.insert(tokens.end(), text.tokens.begin(), text.tokens.end());

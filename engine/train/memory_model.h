@@ -26,7 +26,8 @@ class MemoryModel {
                                                      const MemorySettings& settings);
   const MemorySettings& settings() const { return settings_; }
 
-  // A vector per text (section 3.2.1): (n, d_model), the state of e_read in [e_write; inner; text; e_read].
+  // A vector per text (section 3.2.1): (n, d_model), the state of e_read in [e_write; inner; text; e_read]. Where the
+  // tape does not record, texts are read some at a time, so that memory does not grow with their number.
   struct Text {
     std::span<const TokenId> tokens;
     int inner = -1;  // a row of `inner` in front of the text; -1: none
@@ -55,6 +56,7 @@ class MemoryModel {
   MemoryModel(const Decoder& decoder, Parameters& parameters, const MemorySettings& settings)
       : decoder_(decoder), parameters_(parameters), settings_(settings) {}
   Status make_parameters();
+  Var read_together(Tape& tape, std::span<const Text> texts, Var inner) const;
   Var on(Tape& tape, const Parameter* parameter) const { return parameters_.on(tape, *parameter); }
   Var graph(Tape& tape, Var children, Var parent) const;
   Var parent_token(Tape& tape, Var children) const;

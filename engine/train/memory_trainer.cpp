@@ -74,7 +74,13 @@ Result<StepReport> MemoryTrainer::step(std::span<const TrainingDocument> documen
   Random random(seed);
   tape_.clear();
   if (report.corpus) {
-    report.loss = corpus_loss(documents[below(random, documents.size())], random(), report);
+    const auto has_text = [](const TrainingDocument& d) {
+      return std::any_of(d.tree.tokens.begin(), d.tree.tokens.end(), [](const auto& text) { return !text.empty(); });
+    };
+    std::vector<const TrainingDocument*> with_text;
+    for (const TrainingDocument& document : documents)
+      if (has_text(document)) with_text.push_back(&document);
+    report.loss = corpus_loss(*with_text[below(random, with_text.size())], random(), report);
   } else {
     const TrainingQuestion& first = questions[below(random, questions.size())];
     std::vector<const TrainingQuestion*> same;
@@ -83,6 +89,11 @@ Result<StepReport> MemoryTrainer::step(std::span<const TrainingDocument> documen
     shuffle(same, random);
     same.insert(same.begin(), &first);
     same.resize(std::min(same.size(), static_cast<size_t>(settings_.questions_per_step)));
+    // The nodes that hold their answers are all read: no more questions than have room.
+    size_t gold = first.gold.size(), n = 1;
+    while (n < same.size() && gold + same[n]->gold.size() <= static_cast<size_t>(settings_.most_nodes))
+      gold += same[n++]->gold.size();
+    same.resize(n);
     report.loss = question_loss(documents[first.document], same, random(), report);
   }
   LL_RETURN_IF_ERROR(tape_.backward());
@@ -97,7 +108,6 @@ double MemoryTrainer::corpus_loss(const TrainingDocument& document, uint64_t see
   std::vector<int> nodes;
   for (size_t i = 0; i < tree.size(); ++i)
     if (!tree.tokens[i].empty()) nodes.push_back(static_cast<int>(i));
-  if (nodes.empty()) return 0;
   shuffle(nodes, random);
   std::vector<int> chosen;
   int n_tokens = 0;
@@ -124,7 +134,7 @@ double MemoryTrainer::corpus_loss(const TrainingDocument& document, uint64_t see
     targets.insert(targets.end(), between.size(), 0);
     weights.insert(weights.end(), between.size(), 0.0f);
     targets.insert(targets.end(), text.begin(), text.end());
-    weights.insert(weights.end(), text.size(), weight / static_cast<float>(n_tokens));
+    weights.insert(weights.end(), text.size(), weight / static_cast<float>(text.size() * chosen.size()));
   };
   for (const int node : chosen) {
     tell(node, {}, 1);
@@ -269,46 +279,57 @@ struct MemoryTrainer::Counts {
 Result<MemoryScores> MemoryTrainer::score(std::span<const TrainingDocument> documents,
                                           std::span<const TrainingQuestion> questions, Routing routing) {
   Counts counts;
-  Random random(settings_.seed);
   for (size_t d = 0; d < documents.size(); ++d) {
     std::vector<const TrainingQuestion*> own;
     for (const TrainingQuestion& question : questions)
       if (question.document == d) own.push_back(&question);
     if (own.empty()) continue;
     tape_.clear();
-    const TextTree& tree = documents[d].tree;
-    const Var memories = memory_.build(tape_, tree);
-    std::vector<std::span<const TokenId>> words;
-    for (const TrainingQuestion* question : own) words.push_back(question->words);
-    const std::vector<float> values = tape_.read(memory_.scores(tape_, memory_.queries(tape_, words), memories));
-    LL_RETURN_IF_ERROR(tape_.status());
-    for (size_t i = 0; i < own.size(); ++i) {
-      std::vector<float> scores(tree.size());
-      for (size_t node = 0; node < scores.size(); ++node)
-        scores[node] =
-            routing == Routing::Random ? static_cast<float>(below(random, 1 << 20)) : values[i * tree.size() + node];
-      DescentOptions options = settings_.descent;
-      const bool only_gold = routing == Routing::Gold && !own[i]->gold.empty();
-      if (only_gold) options.children = 0;
-      const auto nodes = descend(tree.parents, scores, options, only_gold ? own[i]->gold : std::vector<int>());
-      counts.add(tree, own[i]->gold, nodes);
-      LL_RETURN_IF_ERROR(score_answer(documents[d], memories, {nodes, own[i]}, counts));
-    }
+    tape_.record(false);
+    const Status status =
+        score_document(documents[d], own, routing, seed_of(settings_.seed, static_cast<int64_t>(d)), counts);
+    tape_.record(true);
+    LL_RETURN_IF_ERROR(status);
   }
   return counts.scores();
 }
 
-Status MemoryTrainer::score_answer(const TrainingDocument& document, Var memories, const Reached& reached,
-                                   Counts& counts) {
+Status MemoryTrainer::score_document(const TrainingDocument& document,
+                                     std::span<const TrainingQuestion* const> questions, Routing routing, uint64_t seed,
+                                     Counts& counts) {
+  Random random(seed);
+  const TextTree& tree = document.tree;
+  const Var memories = memory_.build(tape_, tree);
+  std::vector<std::span<const TokenId>> words;
+  for (const TrainingQuestion* question : questions) words.push_back(question->words);
+  const std::vector<float> values = tape_.read(memory_.scores(tape_, memory_.queries(tape_, words), memories));
+  LL_RETURN_IF_ERROR(tape_.status());
+  for (size_t i = 0; i < questions.size(); ++i) {
+    std::vector<float> scores(tree.size());
+    for (size_t node = 0; node < scores.size(); ++node)
+      scores[node] =
+          routing == Routing::Random ? static_cast<float>(below(random, 1 << 20)) : values[i * tree.size() + node];
+    const std::vector<int>& gold = questions[i]->gold;
+    DescentOptions options = settings_.descent;
+    const bool only_gold = routing == Routing::Gold && !gold.empty();
+    if (only_gold) options.children = 0;
+    const auto nodes = descend(tree.parents, scores, options, only_gold ? gold : std::vector<int>());
+    counts.add(tree, gold, nodes);
+    tape_.aside([&] { score_answer(document, memories, {nodes, questions[i]}, counts); });
+    LL_RETURN_IF_ERROR(tape_.status());
+  }
+  return {};
+}
+
+void MemoryTrainer::score_answer(const TrainingDocument& document, Var memories, const Reached& reached,
+                                 Counts& counts) {
   std::vector<int32_t> targets;
   const Var rows = answer_rows(document, memories, {&reached, 1}, targets);
-  const std::vector<TokenId> guesses = decoder_.likeliest(tape_, rows);
-  counts.loss += decoder_.loss(tape_, rows, targets, std::vector<float>(targets.size(), 1.0f));
-  LL_RETURN_IF_ERROR(tape_.status());
-  counts.right += std::equal(guesses.begin(), guesses.end(), targets.begin(), targets.end()) ? 1 : 0;
+  const Decoder::Guesses guesses = decoder_.guess(tape_, rows, targets);
+  counts.loss += guesses.loss;
+  counts.right += std::equal(guesses.tokens.begin(), guesses.tokens.end(), targets.begin(), targets.end()) ? 1 : 0;
   counts.answer_tokens += static_cast<double>(targets.size());
   ++counts.questions;
-  return {};
 }
 
 }  // namespace longleaf::train

@@ -61,7 +61,7 @@ struct MemoryScores {
 
 class MemoryTrainer {
  public:
-  // All outlive the object. REQUIRES: documents have nodes, questions documents.
+  // All outlive the object. REQUIRES: some document has text, questions have documents.
   MemoryTrainer(const Decoder& decoder, const MemoryModel& memory, Parameters& parameters,
                 const kernels::Backend& backend, const MemoryTrainingSettings& settings)
       : decoder_(decoder), memory_(memory), parameters_(parameters), settings_(settings), tape_(backend) {}
@@ -87,7 +87,9 @@ class MemoryTrainer {
   double routing_loss(const TextTree& tree, Var scores, int row, const std::vector<int>& gold, float weight,
                       StepReport& report);
   struct Counts;
-  Status score_answer(const TrainingDocument& document, Var memories, const Reached& reached, Counts& counts);
+  Status score_document(const TrainingDocument& document, std::span<const TrainingQuestion* const> questions,
+                        Routing routing, uint64_t seed, Counts& counts);
+  void score_answer(const TrainingDocument& document, Var memories, const Reached& reached, Counts& counts);
   // Rows of the model behind [opening; memories; asked; answer] of each, at the answers' tokens.
   Var answer_rows(const TrainingDocument& document, Var memories, std::span<const Reached> reached,
                   std::vector<int32_t>& targets);

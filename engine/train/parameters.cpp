@@ -14,6 +14,8 @@ namespace {
 
 constexpr char kMagic[] = "LLtrain1";
 constexpr size_t kMagicBytes = 8;
+constexpr const char* kLost =
+    "Training has lost its way: what it computes are not numbers any more; begin anew with a lower learning rate";
 
 Result<Buffer> zeros(const kernels::Backend& b, int64_t n) {
   LL_ASSIGN_OR_RETURN(Buffer buffer, Buffer::allocate(b, static_cast<size_t>(n) * 4));
@@ -76,6 +78,14 @@ Status Parameters::clear_gradients() {
   return {};
 }
 
+Status Parameters::check_values() const {
+  for (const Parameter& p : parameters_) {
+    LL_ASSIGN_OR_RETURN(const double sum, backend_.training->squares(backend_.self, p.value.data(), p.size()));
+    if (!std::isfinite(sum)) return Status(Code::Invalid, kLost);
+  }
+  return {};
+}
+
 Result<double> Parameters::step(const OptimizerSettings& s, int parts) {
   const kernels::TrainingOps& ops = *backend_.training;
   double squares = 0;
@@ -86,9 +96,7 @@ Result<double> Parameters::step(const OptimizerSettings& s, int parts) {
   const double norm = std::sqrt(squares) / parts;
   if (!std::isfinite(norm)) {
     LL_RETURN_IF_ERROR(clear_gradients());
-    return Status(
-        Code::Invalid,
-        "Training has lost its way: the gradients of this step are not numbers; begin anew with a lower learning rate");
+    return Status(Code::Invalid, kLost);
   }
   ++steps_;
   const double clip = double{s.clip} > 0 && norm > double{s.clip} ? double{s.clip} / norm : 1.0;
@@ -106,8 +114,10 @@ Result<double> Parameters::step(const OptimizerSettings& s, int parts) {
 }
 
 // magic | steps i64 | count i64 | per parameter: rows i32, cols i32, value, m, v | checksum u32 of all before
-Result<std::string> Parameters::state() const {
-  std::string out(kMagic, kMagicBytes);
+Result<std::string> Parameters::state(std::string_view before) const {
+  std::string out;
+  out.reserve(before.size() + kMagicBytes + 20 + parameters_.size() * 8 + 12 * static_cast<size_t>(size()));
+  out.append(before).append(kMagic, kMagicBytes);
   const auto put = [&](const void* p, size_t n) { out.append(static_cast<const char*>(p), n); };
   const int64_t head[] = {steps_, static_cast<int64_t>(parameters_.size())};
   put(head, sizeof head);
@@ -120,7 +130,7 @@ Result<std::string> Parameters::state() const {
       LL_RETURN_IF_ERROR(backend_.download(backend_.self, out.data() + at, buffer->data(), bytes));
     }
   }
-  const uint32_t sum = crc32c(out.data(), out.size());
+  const uint32_t sum = crc32c(out.data() + before.size(), out.size() - before.size());
   put(&sum, sizeof sum);
   return out;
 }

@@ -50,10 +50,13 @@ class Parameters {
   // Returns Invalid where it is not a number, with the parameters as they were and the gradients cleared.
   Result<double> step(const OptimizerSettings& settings, int parts = 1);
   Status clear_gradients();
+  // Returns Invalid where a value is not a number any more.
+  Status check_values() const;
   int64_t steps() const { return steps_; }
 
   // All that a later run needs to go on to the same bits: values, the optimiser's state, steps.
-  Result<std::string> state() const;
+  // Stands behind `head`.
+  Result<std::string> state(std::string_view head = {}) const;
   // Returns Corrupt for what is not the state of these parameters.
   Status restore(std::string_view state);
 

@@ -391,6 +391,25 @@ Var Tape::leaky(Var x, float slope) {
   return y;
 }
 
+void Tape::aside(const std::function<void()>& f) {
+  const Arena::Mark mark = arena_.mark();
+  const size_t first = nodes_.size();
+  f();
+  nodes_.resize(first);
+  arena_.release(mark);
+}
+
+Var Tape::kept(int rows, int cols, const std::function<Var()>& f) {
+  const Var y = make(rows, cols, false);
+  aside([&] {
+    const Var inner = f();
+    if (!ok()) return;
+    assert(size(inner) == size(y));
+    copy(value(inner), value(y), size(y));
+  });
+  return ok() ? y : Var{};
+}
+
 Var Tape::checkpoint(Var x, std::function<Var(Var)> f) {
   if (!ok()) return {};
   const Var y = make(rows(x), cols(x), false);

@@ -87,6 +87,14 @@ class Tape {
   Var mean(Var x);                     // of all rows: (1, cols)
   Var leaky(Var x, float slope);
 
+  // Whether what is computed is remembered for backward(); it is, unless it was switched off.
+  bool records() const { return recording_; }
+  void record(bool on) { recording_ = on; }
+  // Runs `f` and forgets what it computed: only what it read out is left.
+  void aside(const std::function<void()>& f);
+  // f()'s result (rows, cols), and nothing of what it was made from; no gradient flows through it.
+  Var kept(int rows, int cols, const std::function<Var()>& f);
+
   // f(x), of the shape of x, without keeping what it computes: backward() computes it once more.
   // Chen et al., arXiv 1604.06174. `f` makes its own variables, and does the same every time.
   Var checkpoint(Var x, std::function<Var(Var)> f);

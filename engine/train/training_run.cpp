@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 #include <unordered_map>
 
 #include "engine/base/checksum.h"
@@ -25,10 +26,10 @@ constexpr int kMostTextTokens = 4096;  // of a node; the rest of its text is not
 struct StateHead {
   char magic[8];
   uint64_t key;
-  double best_loss;
   int64_t scores, no_better;
+  double best_loss, best_right, best_leaves, best_tokens, best_questions;
 };
-constexpr char kMagic[9] = "LLmemtr1";
+constexpr char kMagic[9] = "LLmemtr2";
 
 std::filesystem::path beside(const std::filesystem::path& out, const char* ending) { return out.string() + ending; }
 
@@ -36,22 +37,46 @@ uint64_t mixed(uint64_t key, const std::vector<TokenId>& tokens) {
   return fingerprint({reinterpret_cast<const char*>(tokens.data()), tokens.size() * sizeof(TokenId)}, key);
 }
 
-// Every setting that decides what is learnt; not how far.
+// Every setting that decides what is learnt, as bytes.
 std::string described(const TrainingOptions& o) {
-  std::string text = std::to_string(o.lora.rank) + " " + std::to_string(o.lora.alpha) + " ";
-  for (const std::string& target : o.lora.targets) text += target + " ";
   const MemoryTrainingSettings& s = o.steps;
-  for (const double value :
-       {double{o.memory.query_fraction}, double{s.route_weight}, double{s.reconstruction_weight}, double{s.temperature},
-        s.drop_gold, o.held_out, double{s.optimizer.rate}, double{s.optimizer.decay}, double{s.optimizer.clip}})
-    text += std::to_string(value) + " ";
-  for (const int64_t value :
-       {static_cast<int64_t>(o.lora.seed), static_cast<int64_t>(o.memory.aggregation), int64_t{o.memory.d_routing},
-        int64_t{o.memory.scales}, static_cast<int64_t>(o.memory.seed), s.corpus_steps, s.optimizer.total_steps,
-        s.optimizer.warm_up_steps, int64_t{s.tokens_per_corpus_step}, int64_t{s.questions_per_step},
-        int64_t{s.most_nodes}, int64_t{s.descent.children}, int64_t{s.descent.most_depth},
-        int64_t{s.descent.most_nodes}, static_cast<int64_t>(s.seed)})
-    text += std::to_string(value) + " ";
+  const OptimizerSettings& z = s.optimizer;
+  const double numbers[] = {double{o.lora.alpha},
+                            double{o.memory.query_fraction},
+                            double{s.route_weight},
+                            double{s.reconstruction_weight},
+                            double{s.temperature},
+                            s.drop_gold,
+                            o.held_out,
+                            double{z.rate},
+                            double{z.last_rate},
+                            double{z.beta1},
+                            double{z.beta2},
+                            double{z.epsilon},
+                            double{z.decay},
+                            double{z.clip}};
+  const int64_t counts[] = {o.lora.rank,
+                            static_cast<int64_t>(o.lora.seed),
+                            static_cast<int64_t>(o.memory.aggregation),
+                            o.memory.d_routing,
+                            o.memory.scales,
+                            static_cast<int64_t>(o.memory.seed),
+                            s.corpus_steps,
+                            z.total_steps,
+                            z.warm_up_steps,
+                            s.tokens_per_corpus_step,
+                            s.questions_per_step,
+                            s.most_nodes,
+                            s.descent.children,
+                            s.descent.most_depth,
+                            s.descent.most_nodes,
+                            static_cast<int64_t>(s.seed),
+                            o.score_every,
+                            o.most_scored,
+                            o.patience};
+  std::string text(reinterpret_cast<const char*>(numbers), sizeof numbers);
+  text.append(reinterpret_cast<const char*>(counts), sizeof counts);
+  for (const std::string& target : o.lora.targets) text += target + " ";
   return text;
 }
 
@@ -100,10 +125,13 @@ Result<std::unique_ptr<TrainingRun>> TrainingRun::prepare(const TrainingOptions&
 
 Status TrainingRun::open_model() {
   std::error_code ignored;
+  if (std::filesystem::is_directory(options_.out, ignored))
+    return Status(Code::Invalid, "The adapter is to be a file, and " + options_.out.string() + " is a folder");
   if (std::filesystem::equivalent(options_.model, options_.out, ignored))
     return Status(Code::Invalid,
                   "The file " + options_.out.string() + " is the model itself; give the adapter another name");
-  backend_ = kernels::make_cpu_backend({.isa = kernels::Isa::Best, .n_threads = options_.n_threads, .limit_bytes = 0});
+  backend_ = kernels::make_cpu_backend(
+      {.isa = kernels::Isa::Best, .n_threads = options_.n_threads, .limit_bytes = options_.memory_limit_bytes});
   LL_ASSIGN_OR_RETURN(file_, ModelFile::open(options_.model));
   LL_ASSIGN_OR_RETURN(tokenizer_, Tokenizer::load(file_));
   chat_ = ChatStyle::of(*file_);
@@ -155,7 +183,7 @@ Status TrainingRun::take_texts(const TrainingInput& input) {
       plan_.leaves += tokens.empty() ? 0 : 1;
       key_ = mixed(key_, tokens);
     }
-    key_ = mixed(key_, tree.parents);
+    key_ = mixed(mixed(key_, tree.parents), documents_.back().opening);
   }
   plan_.documents = documents_.size();
   if (plan_.tokens == 0) return Status(Code::Invalid, "There is no text to train on; name documents that have some");
@@ -163,7 +191,8 @@ Status TrainingRun::take_texts(const TrainingInput& input) {
 }
 
 Status TrainingRun::take_questions(const TrainingInput& input, const std::vector<std::vector<int64_t>>& keys) {
-  const auto every = options_.held_out > 0 ? static_cast<size_t>(std::llround(1 / options_.held_out)) : size_t{0};
+  // Every so many, the first of them half way: of few questions, one.
+  const auto before = [&](size_t n) { return std::floor(static_cast<double>(n) * options_.held_out + 0.5); };
   for (size_t i = 0; i < input.questions.size(); ++i) {
     const TrainingInput::Question& from = input.questions[i];
     TrainingQuestion q;
@@ -176,65 +205,98 @@ Status TrainingRun::take_questions(const TrainingInput& input, const std::vector
     for (const int64_t leaf : from.leaves)
       if (const auto it = std::find(own.begin(), own.end(), leaf); it != own.end())
         q.gold.push_back(static_cast<int>(it - own.begin()));
-    if (q.words.empty() || q.answer.empty() || q.asked.empty()) continue;
-    key_ = mixed(mixed(mixed(key_, q.asked), q.answer), q.gold);
-    (every > 0 && i % every == every - 1 ? held_out_ : questions_).push_back(std::move(q));
+    if (q.words.empty() || from.answer.find_first_not_of(" \t\n") == std::string::npos) {
+      ++plan_.left_out;
+      continue;
+    }
+    key_ = mixed(mixed(mixed(mixed(key_, q.asked), q.answer), q.gold), {static_cast<TokenId>(q.document)});
+    (before(i + 1) > before(i) ? held_out_ : questions_).push_back(std::move(q));
   }
   plan_.questions = questions_.size();
   plan_.held_out = held_out_.size();
-  if (questions_.empty() && options_.steps.corpus_steps == 0)
-    return Status(Code::Invalid, "There are neither questions nor steps on the text to train with");
+  if (questions_.empty() && (options_.steps.corpus_steps == 0 || !input.questions.empty()))
+    return Status(Code::Invalid, input.questions.empty()
+                                     ? "There are neither questions nor steps on the text to train with"
+                                     : "No question is left to train with: questions and answers need words, and some "
+                                       "are held out for scores");
   return {};
 }
 
-// Values, gradients and the optimiser's two moments; the largest layer and the output matrix unpacked; and of the
-// tokens of a step, the rows between layers with their gradients, and one layer's own.
+// Values, gradients and the optimiser's two moments, and three of them while they are saved; the largest layer and the
+// output matrix unpacked; and of the tokens of a step, the rows between layers with their gradients, and one layer's
+// own.
 void TrainingRun::state_needs() {
   const ModelConfig& c = decoder_->config();
   plan_.parameters = parameters_->size();
   const MemoryTrainingSettings& s = options_.steps;
-  size_t longest = 0, opening = 0;
-  for (const TrainingDocument& d : documents_) {
-    opening = std::max(opening, d.opening.size());
-    for (const auto& tokens : d.tree.tokens) longest = std::max(longest, tokens.size());
+  std::vector<size_t> lengths;
+  size_t opening = 0, asked_tokens = 0;
+  for (const TrainingDocument& document : documents_) {
+    opening = std::max(opening, document.opening.size());
+    for (const auto& tokens : document.tree.tokens) lengths.push_back(tokens.size() + 3);
   }
-  const double mean = static_cast<double>(plan_.tokens) / static_cast<double>(std::max<size_t>(1, plan_.leaves));
-  const double corpus =
-      s.corpus_steps > 0 ? std::max(double{2.2} * s.tokens_per_corpus_step, 2.0 * static_cast<double>(longest)) : 0;
+  for (const TrainingQuestion& q : questions_) asked_tokens = std::max(asked_tokens, q.asked.size() + q.answer.size());
+  std::sort(lengths.rbegin(), lengths.rend());
+  lengths.resize(std::min(lengths.size(), static_cast<size_t>(s.most_nodes)));
+  const auto read = static_cast<double>(std::accumulate(lengths.begin(), lengths.end(), size_t{0}));
+  const double tellings = s.reconstruction_weight > 0 ? 3 : 2;
+  const double corpus = s.corpus_steps > 0
+                            ? tellings * std::max(1.1 * s.tokens_per_corpus_step, static_cast<double>(lengths.front()))
+                            : 0;
   const double asked =
-      questions_.empty() ? 0 : s.most_nodes * (mean + 2) + s.questions_per_step * (static_cast<double>(opening) + 160);
+      questions_.empty() ? 0 : read + s.questions_per_step * static_cast<double>(opening + asked_tokens + 64);
   const double tokens = std::max(corpus, asked);
   const double d = c.d_model, q = double{1} * c.n_heads * c.head_dim, kv = double{1} * c.n_kv_heads * c.head_dim;
   const double ff = double{1} * c.d_ff * std::max(1, c.n_experts_used);
   const double per_layer = 12 * d + 8 * q + 10 * kv + 8 * ff;  // numbers of a token, values and gradients
   const double layer = d * (2 * q + 2 * kv) + 3 * d * c.d_ff * std::max(1, c.n_experts);
-  const double numbers = 4.0 * static_cast<double>(plan_.parameters) + layer + d * c.n_vocab +
+  const double numbers = 7.0 * static_cast<double>(plan_.parameters) + layer + d * c.n_vocab +
                          tokens * (2.0 * c.n_layers * d + per_layer) + 256.0 * c.n_vocab;
   plan_.bytes = static_cast<uint64_t>(4 * numbers);
 }
 
+// OUT and what stands beside it, as an earlier run left them, or nothing at all.
 Status TrainingRun::take_up() {
-  auto saved = read_file(beside(options_.out, ".state"));
-  if (saved.status().code() == Code::NotFound) return write_file(beside(options_.out, ".csv"), kColumns);
+  const std::filesystem::path state = beside(options_.out, ".state"), log = beside(options_.out, ".csv");
+  auto saved = read_file(state);
+  if (saved.status().code() == Code::NotFound) {
+    std::error_code ignored;
+    for (const auto& path : {options_.out, log})
+      if (std::filesystem::exists(path, ignored))
+        return Status(Code::Invalid, "The file " + path.string() +
+                                         " is there already, and is not of a training that could go on; choose another "
+                                         "name, or move it away");
+    return write_file(log, kColumns);
+  }
   LL_RETURN_IF_ERROR(saved.status());
   StateHead head{};
   if (saved->size() >= sizeof head) std::memcpy(&head, saved->data(), sizeof head);
   if (std::memcmp(head.magic, kMagic, sizeof head.magic) != 0 || head.key != key_)
-    return Status(Code::Invalid, "The file " + beside(options_.out, ".state").string() +
-                                     " belongs to a training with other texts or settings; go on with those, or remove "
-                                     "it to begin anew");
+    return Status(Code::Invalid, "The file " + state.string() +
+                                     " belongs to a training with other texts or settings; go on with those, or choose "
+                                     "another name for what is trained now");
   LL_RETURN_IF_ERROR(parameters_->restore(std::string_view(*saved).substr(sizeof head)));
-  best_loss_ = head.best_loss, scores_ = head.scores, no_better_ = head.no_better;
-  auto log = read_file(beside(options_.out, ".csv"));
-  return write_file(beside(options_.out, ".csv"), log.ok() ? up_to_step(*log, parameters_->steps()) : kColumns);
+  scores_ = head.scores, no_better_ = head.no_better;
+  if (head.best_questions > 0)
+    best_ = MemoryScores{static_cast<size_t>(head.best_questions),
+                         head.best_loss,
+                         head.best_right,
+                         {},
+                         head.best_leaves,
+                         head.best_tokens};
+  auto lines = read_file(log);
+  return write_file(log, lines.ok() ? up_to_step(*lines, parameters_->steps()) : kColumns);
 }
 
 Status TrainingRun::save_state() {
-  StateHead head{{}, key_, best_loss_, scores_, no_better_};
+  StateHead head{{}, key_, scores_, no_better_, 0, 0, 0, 0, 0};
   std::memcpy(head.magic, kMagic, sizeof head.magic);
-  LL_ASSIGN_OR_RETURN(const std::string state, parameters_->state());
-  return write_file(beside(options_.out, ".state"),
-                    std::string(reinterpret_cast<const char*>(&head), sizeof head) + state);
+  if (best_) {
+    head.best_loss = best_->answer_loss, head.best_right = best_->right, head.best_leaves = best_->gold_leaves_survive;
+    head.best_tokens = best_->memory_tokens, head.best_questions = static_cast<double>(best_->questions);
+  }
+  LL_ASSIGN_OR_RETURN(const std::string state, parameters_->state({reinterpret_cast<const char*>(&head), sizeof head}));
+  return write_file(beside(options_.out, ".state"), state);
 }
 
 Status TrainingRun::save_adapter_file() {
@@ -263,12 +325,25 @@ Status TrainingRun::note(const TrainingProgress& progress) {
   return append_to_file(beside(options_.out, ".csv"), csv_line(progress));
 }
 
+// Scores what is held out, where it is time to, and notes whether it got better. True where this is the best so far.
+Result<bool> TrainingRun::score_step(TrainingProgress& progress) {
+  if (held_out_.empty() || progress.step.corpus) return scores_ == 0;  // then the last is the best
+  LL_ASSIGN_OR_RETURN(progress.scores, score());
+  const double loss = progress.scores->answer_loss;
+  const bool better = std::isfinite(loss) && (!best_ || loss < best_->answer_loss);
+  ++scores_;
+  no_better_ = better ? 0 : no_better_ + 1;
+  if (better) best_ = progress.scores;
+  return better;
+}
+
 Result<TrainingResult> TrainingRun::run(const std::function<void(const TrainingProgress&)>& on_progress,
                                         std::stop_token stop) {
   const auto begin = Clock::now();
   const int64_t first = steps_done(), total = options_.steps.optimizer.total_steps;
   TrainingResult result;
-  while (steps_done() < total && !result.early) {
+  const auto is_over = [&] { return no_better_ >= options_.patience; };
+  while (steps_done() < total && !is_over()) {
     if (stop.stop_requested()) {
       result.stopped = true;
       break;
@@ -277,27 +352,27 @@ Result<TrainingResult> TrainingRun::run(const std::function<void(const TrainingP
     LL_ASSIGN_OR_RETURN(progress.step, trainer_->step(documents_, questions_));
     const int64_t step = progress.step.step;
     const bool due = step % options_.score_every == 0 || step == total;
-    bool better = held_out_.empty();  // then the last is the best
-    if (due && !held_out_.empty() && !progress.step.corpus) {
-      LL_ASSIGN_OR_RETURN(progress.scores, score());
-      better = scores_++ == 0 || progress.scores->answer_loss < best_loss_;
-      no_better_ = better ? 0 : no_better_ + 1;
-      if (better) best_loss_ = progress.scores->answer_loss, result.best = progress.scores;
-      result.early = no_better_ >= options_.patience;
+    bool better = false;
+    if (due) {
+      LL_RETURN_IF_ERROR(parameters_->check_values());  // what is saved can be gone on with
+      LL_ASSIGN_OR_RETURN(better, score_step(progress));
     }
     progress.total_steps = total;
     progress.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
     progress.seconds_left = progress.seconds / static_cast<double>(step - first) * static_cast<double>(total - step);
     LL_RETURN_IF_ERROR(note(progress));
-    if (due && (better || scores_ == 0)) LL_RETURN_IF_ERROR(save_adapter_file());
     if (due) LL_RETURN_IF_ERROR(save_state());
+    if (due && better) LL_RETURN_IF_ERROR(save_adapter_file());
     if (on_progress) on_progress(progress);
   }
   if (result.stopped) {
+    LL_RETURN_IF_ERROR(parameters_->check_values());
     LL_RETURN_IF_ERROR(save_state());
     if (scores_ == 0) LL_RETURN_IF_ERROR(save_adapter_file());
   }
   result.steps = steps_done();
+  result.early = is_over();
+  result.best = best_;
   result.peak_bytes = backend_->memory(backend_->self).peak_bytes;
   return result;
 }

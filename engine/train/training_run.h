@@ -1,5 +1,6 @@
 // Training a memory as a user does it: documents and questions in, an adapter out. What was done is kept in OUT.state,
-// so a run that was stopped or killed goes on where it was, to the same numbers; losses and scores are in OUT.csv.
+// so a run that was stopped or killed goes on where it was, to the same numbers on a processor of the same instruction
+// set; losses and scores are in OUT.csv.
 // Not thread-safe: one thread owns it. run() blocks, and looks at its stop token between steps.
 #pragma once
 
@@ -31,6 +32,7 @@ struct TrainingInput {
 struct TrainingOptions {
   std::filesystem::path model, out;
   int n_threads = 0;
+  size_t memory_limit_bytes = 0;  // 0: what there is
   LoraSettings lora;
   MemorySettings memory;
   MemoryTrainingSettings steps;
@@ -42,6 +44,7 @@ struct TrainingOptions {
 
 struct TrainingPlan {
   size_t documents = 0, leaves = 0, questions = 0, held_out = 0;
+  size_t left_out = 0;     // questions without words, or without an answer
   int64_t tokens = 0;      // of the documents
   int64_t parameters = 0;  // that are trained
   uint64_t bytes = 0;      // of memory that training will take, beside the model's file
@@ -84,6 +87,7 @@ class TrainingRun {
   Status take_questions(const TrainingInput& input, const std::vector<std::vector<int64_t>>& keys);
   void state_needs();
   Status take_up();
+  Result<bool> score_step(TrainingProgress& progress);
   Status save_state();
   Status save_adapter_file();
   Result<MemoryScores> score();
@@ -102,8 +106,8 @@ class TrainingRun {
   std::vector<TrainingDocument> documents_;
   std::vector<TrainingQuestion> questions_, held_out_;
   uint64_t model_ = 0, key_ = 0;  // fingerprints: of the model, and of everything that decides what is learnt
-  double best_loss_ = 0;          // on held-out questions
-  int64_t scores_ = 0, no_better_ = 0;
+  std::optional<MemoryScores> best_;
+  int64_t scores_ = 0, no_better_ = 0;  // scores taken, and those since the best
 };
 
 }  // namespace longleaf::train

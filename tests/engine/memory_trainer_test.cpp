@@ -288,7 +288,7 @@ TEST(a_loss_that_is_no_number_ends_a_run_and_what_was_saved_stays) {
   // A training whose parameters have run away: the state says so, and is whole.
   std::string broken = state;
   const float bad = 1e38f;
-  constexpr size_t kHead = 40, kFirstValue = kHead + 24 + 8;  // of a matrix of 2 x 32
+  constexpr size_t kHead = 72, kFirstValue = kHead + 24 + 8;  // of a matrix of 2 x 32
   for (size_t i = 0; i < 64; ++i) std::memcpy(broken.data() + kFirstValue + 4 * i, &bad, 4);
   const uint32_t sum = crc32c(broken.data() + kHead, broken.size() - kHead - 4);
   std::memcpy(broken.data() + broken.size() - 4, &sum, 4);
@@ -329,6 +329,61 @@ TEST(training_ends_when_held_out_scores_get_no_better_and_the_best_is_kept) {
   CHECK(result->steps < 400);
   REQUIRE(result->best.has_value());
   CHECK_EQ(result->best->questions, size_t{3});
+  // Asked for again, it is over, and says what it had reached.
+  const std::string adapter = rig.file("a.gguf");
+  const auto again = rig.run();
+  REQUIRE_OK(again);
+  CHECK(again->early);
+  CHECK_EQ(again->steps, result->steps);
+  REQUIRE(again->best.has_value());
+  CHECK_EQ(again->best->answer_loss, result->best->answer_loss);
+  CHECK(rig.file("a.gguf") == adapter);
+}
+
+TEST(what_stands_there_already_is_not_written_over) {
+  RunRig rig;
+  REQUIRE(write_file(rig.folder / "a.gguf", "mine").ok());
+  CHECK(rig.run().status().code() == Code::Invalid);
+  CHECK(rig.file("a.gguf") == "mine");
+  std::filesystem::remove(rig.folder / "a.gguf");
+  REQUIRE(write_file(rig.folder / "a.gguf.csv", "mine").ok());
+  CHECK(rig.run().status().code() == Code::Invalid);
+  CHECK(rig.file("a.gguf.csv") == "mine");
+  rig.options.out = rig.options.model;
+  const std::string model = rig.file("m.gguf");
+  CHECK(rig.run().status().code() == Code::Invalid);
+  CHECK(rig.file("m.gguf") == model);
+  rig.options.out = rig.folder.path();
+  CHECK(rig.run().status().code() == Code::Invalid);
+}
+
+TEST(questions_without_words_or_answer_are_counted_and_left_out) {
+  RunRig rig;
+  rig.input.questions[0].answer = " ";
+  rig.input.questions[1].question = "";
+  const auto training = TrainingRun::prepare(rig.options, rig.input);
+  REQUIRE_OK(training);
+  CHECK_EQ((*training)->plan().left_out, size_t{2});
+  CHECK_EQ((*training)->plan().questions + (*training)->plan().held_out, size_t{10});
+  for (auto& question : rig.input.questions) question.answer.clear();
+  rig.options.out = rig.folder / "b.gguf";
+  const auto none = TrainingRun::prepare(rig.options, rig.input);
+  CHECK(none.status().code() == Code::Invalid);
+  CHECK(none.status().message().find("No question is left") != std::string::npos);
+}
+
+TEST(scores_leave_no_gradient_and_take_no_memory_that_grows_with_questions) {
+  Rig rig;
+  MemoryTrainer trainer(*rig.decoder, *rig.memory, rig.parameters, *rig.backend, {});
+  const Toy toy(1, 1);
+  std::vector<TrainingQuestion> many;
+  for (int i = 0; i < 400; ++i) many.insert(many.end(), toy.questions.begin(), toy.questions.end());
+  REQUIRE_OK(trainer.score(toy.documents, many));
+  CHECK(trainer.tape_bytes() <= size_t{32} << 20);
+  for (const Parameter& p : rig.parameters.all()) {
+    const auto sum = rig.backend->training->squares(rig.backend->self, p.gradient.data(), p.size());
+    CHECK(sum.ok() && *sum == 0);
+  }
 }
 
 TEST(the_memory_that_is_stated_is_about_what_training_takes) {

@@ -210,6 +210,28 @@ TEST(checkpoints_of_one_value_give_the_bits_of_the_branches_themselves) {
   CHECK(branches(true, false)[1] == std::vector<float>(40 * 30));
 }
 
+TEST(what_is_computed_aside_is_forgotten_and_what_is_kept_of_it_is_right) {
+  const auto backend = make_cpu_backend();
+  Tape tape(*backend);
+  const Var x = tape.constant(1, 2, std::vector<float>{1, 2}, true);
+  size_t bytes = 0;
+  for (int i = 0; i < 50; ++i) {
+    std::vector<float> seen;
+    tape.aside([&] { seen = tape.read(tape.scaled(tape.constant(1, 1'000'000, random_floats(1'000'000)), 2)); });
+    CHECK_EQ(seen.size(), size_t{1'000'000});
+    if (i == 0) bytes = tape.bytes();
+  }
+  CHECK_EQ(tape.bytes(), bytes);
+  const Var doubled = tape.kept(1, 2, [&] { return tape.add(x, tape.scaled(x, 1)); });
+  CHECK(tape.read(doubled) == (std::vector<float>{2, 4}));
+  tape.record(false);
+  const Var unseen = tape.scaled(x, 3);
+  tape.cross_entropy(unseen, x, {0}, {1});
+  tape.record(true);
+  CHECK(tape.backward().ok());
+  CHECK(tape.read_gradient(x) == (std::vector<float>{0, 0}));
+}
+
 TEST(a_failure_stops_a_tape_and_clearing_it_makes_it_usable) {
   const auto small = make_cpu_backend({.isa = Isa::Best, .n_threads = 1, .limit_bytes = size_t{64} << 20});
   Tape tape(*small);

@@ -94,9 +94,8 @@ Packed pack(const Reader& reader, int64_t step, uint64_t seed) {
 }
 
 // Share of the answers to held-out manuals whose every token is the most likely one.
-double exact_answers(const Reader& reader, const train::Decoder& decoder, train::Tape& tape, int leaves, double* loss) {
+double exact_answers(const Reader& reader, const train::Decoder& decoder, train::Tape& tape, int leaves) {
   int right = 0, all = 0;
-  *loss = 0;
   for (uint64_t i = 0; i < 12; ++i) {
     tape.clear();
     ManualShape shape;
@@ -105,7 +104,9 @@ double exact_answers(const Reader& reader, const train::Decoder& decoder, train:
     train::Batch batch;
     batch.add(static_cast<int>(e.tokens.size()));
     const train::Var rows = decoder.run(tape, decoder.embed(tape, e.tokens), batch);
-    const std::vector<TokenId> guesses = decoder.likeliest(tape, rows);
+    std::vector<TokenId> targets(e.tokens.begin() + 1, e.tokens.end());
+    targets.push_back(0);
+    const std::vector<TokenId> guesses = decoder.guess(tape, rows, targets).tokens;
     bool answer = false, good = true;
     for (size_t t = 1; t < e.tokens.size(); ++t) {
       if (e.weights[t] > 0) {
@@ -156,6 +157,8 @@ int main(int argc, char** argv) {
   if (auto saved = read_file(state); saved.ok()) {
     if (const Status status = parameters.restore(*saved); !status.ok()) return fail(status);
     std::printf("going on behind step %lld\n", static_cast<long long>(parameters.steps()));
+  } else if (saved.status().code() != Code::NotFound) {
+    return fail(saved.status());
   }
 
   train::OptimizerSettings settings;
@@ -164,7 +167,7 @@ int main(int argc, char** argv) {
   train::Tape tape(*backend);
   const auto begin = std::chrono::steady_clock::now();
   int64_t tokens = 0;
-  while (parameters.steps() < steps && stopped == 0) {
+  while (parameters.steps() < steps) {
     const int64_t step = parameters.steps() + 1;
     const Packed p = pack(reader, step, static_cast<uint64_t>(step));
     tape.clear();
@@ -179,14 +182,14 @@ int main(int argc, char** argv) {
       std::printf("step %lld: loss %.4f, gradient %.3f, %.0f tokens/s\n", static_cast<long long>(step), loss, *norm,
                   static_cast<double>(tokens) / seconds);
     if (step % kTestEvery == 0 || step == steps) {
-      double test_loss = 0;
-      const double two = exact_answers(reader, **decoder, tape, 2, &test_loss);
-      const double ten = exact_answers(reader, **decoder, tape, 10, &test_loss);
+      const double two = exact_answers(reader, **decoder, tape, 2);
+      const double ten = exact_answers(reader, **decoder, tape, 10);
       std::printf("step %lld: %.1f %% of answers right in 2 leaves, %.1f %% in 10\n", static_cast<long long>(step),
                   100 * two, 100 * ten);
     }
     std::fflush(stdout);
-    if (step % kSaveEvery == 0 || step == steps || stopped != 0) {
+    const bool ends = stopped != 0;
+    if (step % kSaveEvery == 0 || step == steps || ends) {
       auto bytes = parameters.state();
       if (!bytes.ok()) return fail(bytes.status());
       if (const Status status = write_file(state, *bytes); !status.ok()) return fail(status);
@@ -194,6 +197,7 @@ int main(int argc, char** argv) {
       if (!model.ok()) return fail(model.status());
       if (const Status status = write_file(out, *model); !status.ok()) return fail(status);
     }
+    if (ends) break;
   }
   return 0;
 }
