@@ -226,10 +226,12 @@ TEST(what_is_computed_aside_is_forgotten_and_what_is_kept_of_it_is_right) {
   CHECK(tape.read(doubled) == (std::vector<float>{2, 4}));
   tape.record(false);
   const Var unseen = tape.scaled(x, 3);
-  tape.cross_entropy(unseen, x, {0}, {1});
+  const Var table = tape.constant(2, 2, std::vector<float>{1, 2, 3, 5}, true);
+  CHECK(tape.cross_entropy(unseen, table, {0}, {1}) > 0);
   tape.record(true);
   CHECK(tape.backward().ok());
   CHECK(tape.read_gradient(x) == (std::vector<float>{0, 0}));
+  CHECK(tape.read_gradient(table) == (std::vector<float>{0, 0, 0, 0}));
 }
 
 TEST(a_failure_stops_a_tape_and_clearing_it_makes_it_usable) {
