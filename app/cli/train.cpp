@@ -3,11 +3,11 @@
 #include <cctype>
 #include <cmath>
 #include <cstdio>
-#include <fstream>
 #include <map>
 #include <set>
 
 #include "app/cli/context.h"
+#include "app/cli/questions_file.h"
 #include "engine/train/training_run.h"
 
 namespace longleaf::cli {
@@ -25,36 +25,6 @@ struct Arguments {
   float alpha = 32, rate = 1e-4f;
   TrainingOptions options;
 };
-
-// A question of the file, with what names its document and where its answer stands.
-struct Line {
-  std::string document, question, answer;
-  std::vector<int> pages;  // from 1
-};
-
-Result<std::vector<Line>> readLines(const std::string& path) {
-  std::ifstream file(path);
-  if (!file) return Status(Code::NotFound, "The questions file " + path + " cannot be opened");
-  std::vector<Line> lines;
-  int number = 0;
-  for (std::string text; std::getline(file, text);) {
-    ++number;
-    if (text.find_first_not_of(" \t\r") == std::string::npos) continue;
-    try {
-      const Json sample = Json::parse(text);
-      Line line{sample.at("document"), sample.at("question"), "", {}};
-      const Json& answers = sample.at("answers");
-      line.answer = answers.is_array() ? answers.at(0) : answers;
-      if (const auto pages = sample.find("pages"); pages != sample.end()) line.pages = pages->get<std::vector<int>>();
-      lines.push_back(std::move(line));
-    } catch (const Json::exception&) {
-      return Status(Code::Corrupt, "Line " + std::to_string(number) + " of " + path +
-                                       " is not {\"document\", \"question\", \"answers\", \"pages\"} as JSON");
-    }
-  }
-  if (lines.empty()) return Status(Code::Invalid, "The questions file " + path + " has no questions");
-  return lines;
-}
 
 // Documents of the library, or of a folder or file, which is imported where it has to be.
 Result<std::vector<DocumentRow>> corpusOf(Context& context, const std::string& corpus) {
@@ -107,14 +77,14 @@ class Leaves {
 
   // Those on the pages that have the answer's words; all of those pages where none has. Words that stand in many leaves
   // say nothing.
-  std::vector<int64_t> evidence(const Line& line) const {
+  std::vector<int64_t> evidence(const QuestionOnFile& line) const {
     constexpr size_t kMostWithAnswer = 8;
     std::vector<int64_t> on_pages, with_answer;
     for (const Leaf& leaf : all_) {
       const auto touches = [&](int page) { return leaf.page_first <= page && page <= leaf.page_last; };
       if (!line.pages.empty() && std::none_of(line.pages.begin(), line.pages.end(), touches)) continue;
       on_pages.push_back(leaf.key);
-      if (hasWords(leaf.text, line.answer)) with_answer.push_back(leaf.key);
+      if (hasWords(leaf.text, line.answers[0])) with_answer.push_back(leaf.key);
     }
     if (!with_answer.empty() && with_answer.size() <= kMostWithAnswer) return with_answer;
     return !line.pages.empty() && on_pages.size() <= kMostWithAnswer ? on_pages : std::vector<int64_t>();
@@ -152,9 +122,10 @@ Result<TrainingInput> readInput(Context& context, const Arguments& args) {
     input.documents.push_back(*document);
   }
   if (args.questions.empty()) return input;
-  LL_ASSIGN_OR_RETURN(const std::vector<Line> lines, readLines(args.questions));
+  LL_ASSIGN_OR_RETURN(auto lines, read_questions(args.questions));
+  std::erase_if(lines, [](const QuestionOnFile& line) { return line.answers.empty(); });
   size_t unknown = 0, unclear = 0, without_evidence = 0;
-  for (const Line& line : lines) {
+  for (const QuestionOnFile& line : lines) {
     if (context.stop().stop_requested()) return Status(Code::Cancelled, "Stopped");
     const auto it = by_name.find(line.document);
     if (it == by_name.end() || it->second.size() > 1) {
@@ -168,7 +139,7 @@ Result<TrainingInput> readInput(Context& context, const Arguments& args) {
     }
     auto leaves = leaves_of.at(document).evidence(line);
     without_evidence += leaves.empty() ? 1 : 0;
-    input.questions.push_back({document, line.question, line.answer, std::move(leaves)});
+    input.questions.push_back({document, line.question, line.answers[0], std::move(leaves)});
   }
   if (input.questions.empty())
     return Status(Code::Invalid, "None of the questions in " + args.questions +
@@ -299,7 +270,7 @@ void addTrainCommand(CLI::App& app, Context& context, Run& run) {
   auto* command = app.add_subcommand("train", "Train a memory for a model, on documents and questions about them");
   command->add_option("--corpus", args.corpus, "Folder or file of documents, or “library”")->required();
   command->add_option("--out", args.out, "The adapter that is made; beside it FILE.state and FILE.csv")->required();
-  command->add_option("--qa", args.questions, "JSON lines of {document, question, answers, pages}");
+  command->add_option("--qa", args.questions, "JSON lines of {document, question, answers, pages}, or MMLongBench-Doc");
   command->add_option("--steps", args.steps, "Steps in all")->check(CLI::Range(1, 10'000'000));
   command
       ->add_option("--corpus-share", args.corpus_share,

@@ -309,6 +309,84 @@ TEST(retrieval_is_measured_from_a_list_of_questions) {
   CHECK_EQ(result["recall_any"]["10"].get<double>(), 1.0);
 }
 
+TEST(answers_are_scored_for_every_kind_of_evidence) {
+  const Rig rig(10);
+  std::ofstream questions(rig.folder / "q.jsonl");
+  for (int p = 0; p < 3; ++p)
+    questions << Json{{"document", "manual.pdf"},
+                      {"question", "How much does pump number " + std::to_string(p) + " deliver?"},
+                      {"answers", {"Nothing.", page_fact(p)}},
+                      {"pages", {p + 1}}}
+                     .dump()
+              << "\n";
+  questions << R"({"document": "manual.pdf", "question": "Why?"})"
+            << "\n";
+  questions.close();
+  const Json result =
+      rig.run("--json --model " + rig.model + " eval qa --questions " + (rig.folder / "q.jsonl").string() +
+              " --documents " + rig.folder.path().string() + " --evidence quote,exact,leaf_kv")
+          .json();
+  REQUIRE(result.is_object());
+  REQUIRE(result["evidence"].size() == 3);
+  const Json& quote = result["evidence"][0];
+  CHECK_EQ(quote["evidence"].get<std::string>(), std::string("quote"));
+  CHECK_EQ(quote["questions"].get<int>(), 3);
+  CHECK(quote["f1"].get<double>() > 0.2);  // the sentence is among those that are quoted
+  CHECK(quote["rouge_l"].get<double>() > 0.2);
+  CHECK_EQ(quote["cites_an_evidence_page"].get<double>(), 1.0);
+  for (const int i : {1, 2}) {  // a random model says nothing that is right, but is measured
+    CHECK_EQ(result["evidence"][static_cast<size_t>(i)]["questions"].get<int>(), 3);
+    CHECK(result["evidence"][static_cast<size_t>(i)]["ttft_ms"].get<double>() > 0);
+  }
+  CHECK(result["evidence"][2]["prefill_tokens"].get<double>() < result["evidence"][1]["prefill_tokens"].get<double>());
+}
+
+TEST(questions_are_read_in_the_forms_of_the_fields_collections) {
+  const Rig rig;
+  const std::string text = page_fact(1) + " The valve is green.";
+  const Json longbench = {
+      {"input", "How much does pump number 1 deliver?"}, {"context", text}, {"answers", {"107 litres"}}};
+  const Json leval = {
+      {"instructions", {"What is green?", "What is red?"}}, {"outputs", {"The valve.", "Nothing."}}, {"input", text}};
+  const Json musique = Json::array(
+      {{{"ctxs", {{{"title", ""}, {"text", text}}}}, {"question", "What is green?"}, {"answers", {"The valve"}}}});
+  const Json qas =
+      Json::array({{{"question", "What is green?"}, {"answers", {{{"text", "The valve"}, {"answer_start", 0}}}}},
+                   {{"question", "Why?"}, {"answers", Json::array()}}});
+  const Json squad = {{"data", {{{"paragraphs", {{{"context", text}, {"qas", qas}}}}}}}};
+  const Json mmlongbench = Json::array({{{"doc_id", "manual.pdf"},
+                                         {"question", "What?"},
+                                         {"answer", "x"},
+                                         {"evidence_pages", "[1]"},
+                                         {"evidence_sources", "['Pure-text (Plain-text)']"}},
+                                        {{"doc_id", "manual.pdf"},
+                                         {"question", "What?"},
+                                         {"answer", "x"},
+                                         {"evidence_pages", "[1]"},
+                                         {"evidence_sources", "['Figure']"}}});
+  const auto counts = [&](const std::string& contents, int expected) {
+    std::ofstream(rig.folder / "q.json") << contents;
+    const Json result = rig.run("--json eval qa --questions " + (rig.folder / "q.json").string() + " --documents " +
+                                rig.folder.path().string() + " --evidence quote")
+                            .json();
+    REQUIRE(result.is_object());
+    CHECK_EQ(result["evidence"][0]["questions"].get<int>(), expected);
+  };
+  counts(longbench.dump(), 1);
+  counts(leval.dump(), 2);
+  counts(musique.dump(), 1);
+  counts(squad.dump(), 1);
+  counts(mmlongbench.dump(), 1);
+  counts(longbench.dump() + "\n\n" + leval.dump() + "\n", 3);
+  for (const char* bad : {"", "[]", "{}", "[1]", "{\"data\": 1}", "no JSON"}) {
+    std::ofstream(rig.folder / "bad.json") << bad;
+    const Outcome outcome = rig.run("eval qa --questions " + (rig.folder / "bad.json").string() + " --evidence quote");
+    CHECK_EQ(outcome.status, 1);
+    CHECK(outcome.err.find("no questions in a known form") != std::string::npos);
+  }
+  CHECK_EQ(rig.run("eval qa --questions /nowhere --evidence quote").status, 1);
+}
+
 TEST(a_memory_is_trained_on_a_document_and_questions_and_goes_on_where_it_was) {
   const Rig rig;
   std::ofstream questions(rig.folder / "qa.jsonl");
@@ -360,7 +438,8 @@ TEST(training_says_what_is_wrong_with_what_it_is_given) {
   fails(model + "train --corpus " + rig.pdf + " --out /proc/none/a.gguf --steps 1", 1, "cannot be written");
   fails(model + "train --corpus " + rig.pdf + " --out " + rig.model, 2, "is the model itself");
   std::ofstream(rig.folder / "bad.jsonl") << "{\"document\": 3}\n";
-  fails(model + "train --corpus " + rig.pdf + out + " --qa " + (rig.folder / "bad.jsonl").string(), 1, "Line 1 of");
+  fails(model + "train --corpus " + rig.pdf + out + " --qa " + (rig.folder / "bad.jsonl").string(), 1,
+        "no questions in a known form");
   std::ofstream(rig.folder / "other.jsonl") << R"({"document": "x", "question": "?", "answers": ["a"]})";
   fails(model + "train --corpus " + rig.pdf + out + " --qa " + (rig.folder / "other.jsonl").string(), 2,
         "None of the questions");
