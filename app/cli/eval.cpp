@@ -203,19 +203,26 @@ int runAnswers(Context& context, const Arguments& args) {
   if (questions.empty())
     return context.failed(Status(Code::Invalid, "No question in " + args.questions + " says what the answer is"));
   Json rows = Json::array();
+  int status = kDone;
   for (const std::string& name : args.evidence) {
-    LL_TRY(const Tally tally, answerAll(context, args, questions, name));
-    if (tally.questions == 0) return context.failed(Status(Code::NotFound, "None of the documents could be read"));
-    rows.push_back(tallyJson(name, tally));
+    const auto tally = answerAll(context, args, questions, name);
+    if (!tally.ok())
+      status = context.failed(tally.status());  // what the other kinds came to is still told
+    else if (tally->questions == 0)
+      status = context.failed(Status(Code::NotFound, "None of the documents could be read"));
+    else
+      rows.push_back(tallyJson(name, *tally));
+    if (context.stop().stop_requested()) break;
   }
-  if (context.json()) return Context::print({{"evidence", rows}}), kDone;
+  if (context.json()) return Context::print({{"evidence", rows}}), status;
+  if (rows.empty()) return status;
   std::printf("evidence       questions  exact     F1  ROUGE-L  first word  routing  all\n");
   for (const Json& row : rows)
     std::printf("%-14s %9d  %5.3f  %5.3f    %5.3f  %7.0f ms %5.0f ms  %.0f ms\n",
                 row["evidence"].get<std::string>().c_str(), row["questions"].get<int>(),
                 row["exact_match"].get<double>(), row["f1"].get<double>(), row["rouge_l"].get<double>(),
                 row["ttft_ms"].get<double>(), row["route_ms"].get<double>(), row["total_ms"].get<double>());
-  return kDone;
+  return status;
 }
 
 }  // namespace
