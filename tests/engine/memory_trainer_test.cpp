@@ -75,11 +75,11 @@ struct Rig {
 TEST(a_memory_is_learnt_that_finds_the_leaf_and_tells_what_stands_in_it) {
   Rig rig;
   MemoryTrainingSettings settings;
-  settings.optimizer.rate = 3e-3f, settings.optimizer.warm_up_steps = 30, settings.optimizer.total_steps = 900;
+  settings.optimizer.rate = 3e-3f, settings.optimizer.warm_up_steps = 30, settings.optimizer.total_steps = 400;
   settings.optimizer.decay = 0;
   settings.descent.children = 1, settings.drop_gold = 0;
   MemoryTrainer trainer(*rig.decoder, *rig.memory, rig.parameters, *rig.backend, settings);
-  for (int step = 1; step <= 900; ++step) {
+  for (int step = 1; step <= 400; ++step) {
     const Toy toy(1, static_cast<uint64_t>(step));
     const auto report = trainer.step(toy.documents, toy.questions);
     REQUIRE_OK(report);
