@@ -245,6 +245,7 @@ Var MemoryModel::entered(Tape& tape, Var memories) const {
 }
 
 double MemoryModel::route_loss(Tape& tape, Var scores, std::vector<int> gold, float temperature, float weight) {
+  if (!tape.status().ok()) return 0;
   std::vector<bool> is_gold(static_cast<size_t>(tape.cols(scores)), false);
   for (const int i : gold) is_gold[static_cast<size_t>(i)] = true;
   return tape.loss(scores, [&](std::span<const float> s, std::span<float> slopes) {

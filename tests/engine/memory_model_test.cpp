@@ -223,6 +223,14 @@ TEST(the_loss_of_a_set_is_that_of_its_only_member_and_goes_to_nothing_with_the_m
   }
 }
 
+TEST(a_loss_on_a_tape_that_has_failed_is_nothing) {
+  Rig rig({});
+  const Var scores = rig.tape.constant(1, 3, std::vector<float>{1, 2, 3}, true);
+  rig.tape.fail(Status(Code::NoMemory, "full"));
+  const Var none = rig.tape.softmax(scores);
+  CHECK_EQ(MemoryModel::route_loss(rig.tape, none, {2}, 1, 1), 0.0);
+}
+
 TEST(half_of_a_question_is_what_its_vector_is_made_of_where_the_paper_says_so) {
   Rig whole({.query_fraction = 1}), half({.query_fraction = 0.5f});
   auto question = text(4, 9), other = question;
