@@ -261,11 +261,12 @@ Status TrainingRun::take_up() {
   auto saved = read_file(state);
   if (saved.status().code() == Code::NotFound) {
     std::error_code ignored;
-    for (const auto& path : {options_.out, log})
-      if (std::filesystem::exists(path, ignored))
-        return Status(Code::Invalid, "The file " + path.string() +
-                                         " is there already, and is not of a training that could go on; choose another "
-                                         "name, or move it away");
+    const auto there = read_file(log);  // of a run that ended before it saved anything, it may go
+    const bool foreign_log = there.status().code() != Code::NotFound && !(there.ok() && there->starts_with(kColumns));
+    if (foreign_log || std::filesystem::exists(options_.out, ignored))
+      return Status(Code::Invalid, "The file " + (foreign_log ? log : options_.out).string() +
+                                       " is there already, and is not of a training that could go on; choose another "
+                                       "name, or move it away");
     return write_file(log, kColumns);
   }
   LL_RETURN_IF_ERROR(saved.status());

@@ -69,14 +69,15 @@ struct TrainingResult {
 class TrainingRun {
  public:
   // Reads the model and the texts, and what an earlier run left. Returns what reading a model returns; Invalid for
-  // texts that nothing can be learnt from, and where OUT.state belongs to another training.
+  // texts that nothing can be learnt from, and where OUT or what stands beside it is not of this training.
   static Result<std::unique_ptr<TrainingRun>> prepare(const TrainingOptions& options, const TrainingInput& input);
   ~TrainingRun();
 
   const TrainingPlan& plan() const { return plan_; }
   int64_t steps_done() const;
 
-  // Returns Invalid where losses are no numbers any more, Io where OUT cannot be written; what was saved last stays.
+  // Returns NoMemory, Invalid where gradients are no numbers any more, Io where OUT cannot be written; what was saved
+  // last stays.
   Result<TrainingResult> run(const std::function<void(const TrainingProgress&)>& on_progress, std::stop_token stop);
 
  private:

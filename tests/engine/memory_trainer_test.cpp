@@ -340,6 +340,31 @@ TEST(training_ends_when_held_out_scores_get_no_better_and_the_best_is_kept) {
   CHECK(rig.file("a.gguf") == adapter);
 }
 
+TEST(a_run_that_ended_before_it_saved_anything_can_begin_again) {
+  RunRig rig;
+  REQUIRE_OK(TrainingRun::prepare(rig.options, rig.input));  // leaves a log without lines
+  REQUIRE_OK(rig.run());
+}
+
+TEST(too_little_memory_ends_a_run_with_a_sentence_wherever_it_is_short) {
+  RunRig rig;
+  for (DocumentNode& node : rig.input.documents[0].nodes)
+    for (int i = 0; node.is_leaf && i < 6; ++i) node.text += node.text;  // so that a step takes many chunks of memory
+  rig.options.steps.corpus_steps = 1, rig.options.steps.optimizer.total_steps = 3;
+  rig.options.steps.tokens_per_corpus_step = 3000, rig.options.steps.questions_per_step = 9;
+  int short_of = 0, enough = 0;
+  for (size_t mib = 1; mib <= 400 && enough == 0; mib += mib < 20 ? 6 : 16) {
+    rig.options.memory_limit_bytes = mib << 20;
+    rig.options.out = rig.folder / ("limit" + std::to_string(mib) + ".gguf");
+    const auto result = rig.run();
+    if (result.ok()) ++enough;
+    if (!result.ok()) ++short_of;
+    CHECK(result.ok() || result.status().code() == Code::NoMemory);
+  }
+  std::printf("  %d limits were too low\n", short_of);
+  CHECK(short_of > 5 && enough == 1);
+}
+
 TEST(what_stands_there_already_is_not_written_over) {
   RunRig rig;
   REQUIRE(write_file(rig.folder / "a.gguf", "mine").ok());
