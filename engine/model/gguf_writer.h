@@ -16,7 +16,6 @@ class GgufWriter {
  public:
   void text(const std::string& key, std::string_view value) { begin(key, 8), put_text(metadata_, value); }
   void u32(const std::string& key, uint32_t value) { begin(key, 4), put(metadata_, value); }
-  void u64(const std::string& key, uint64_t value) { begin(key, 10), put(metadata_, value); }
   void f32(const std::string& key, float value) { begin(key, 6), put(metadata_, value); }
   void flag(const std::string& key, bool value) { begin(key, 7), put(metadata_, static_cast<uint8_t>(value)); }
   void texts(const std::string& key, const std::vector<std::string>& values) {
