@@ -134,16 +134,17 @@ Result<Asked> Asking::ask(const DocumentRow& document, const std::string& questi
                           const AskCallbacks& callbacks, std::stop_token stop) {
   const auto start = Clock::now();
   const bool quotes = options.evidence == Evidence::Quote || (options.evidence == Evidence::Auto && engine_ == nullptr);
-  if (options.evidence == Evidence::MemoryTokens)
-    return Status(Code::Unsupported,
-                  "Memory tokens need an adapter that was trained for this model; choose exact or leaf_kv");
   if (!quotes && engine_ == nullptr)
-    return Status(Code::Invalid,
-                  std::string("Evidence “") + name_of(options.evidence) + "” needs a model; open one, or choose quote");
+    return Status(Code::Invalid, std::string("Evidence “") + name_of(options.evidence) + "” needs a model" +
+                                     (needs_memory(options.evidence) ? " and an adapter that was trained for it" : "") +
+                                     "; open one, or choose quote");
   Asked asked;
-  LL_ASSIGN_OR_RETURN(asked.route, findRoute(document, question, options.method, options.rerank, stop));
-  asked.route_ms = msSince(start);
-  if (asked.route.leaves.empty())
+  const bool remembers = needs_memory(options.evidence);  // which finds its own way
+  if (!remembers) {
+    LL_ASSIGN_OR_RETURN(asked.route, findRoute(document, question, options.method, options.rerank, stop));
+    asked.route_ms = msSince(start);
+  }
+  if (!remembers && asked.route.leaves.empty())
     LL_RETURN_IF_ERROR(sayNotFound(callbacks, asked));
   else if (quotes)
     LL_RETURN_IF_ERROR(quote(question, callbacks, asked));
@@ -220,6 +221,23 @@ Status Asking::sayNotFound(const AskCallbacks& callbacks, Asked& asked) {
   return {};
 }
 
+// What was evidence: of what the library's routing found, or what the memory's own reached.
+void Asking::takeRoute(const DocumentInput& input, const AnswerResult& result, Asked& asked) {
+  if (result.reached.empty()) return mark_kept(asked.route, input.nodes, result.leaves);
+  std::unordered_map<int64_t, double> scores;
+  for (const ReachedNode& node : result.reached) scores[node.node] = node.score;
+  asked.route = {};
+  for (const DocumentNode& node : input.nodes) {
+    const auto it = scores.find(node.key);
+    if (it == scores.end()) continue;
+    asked.route.trace.push_back({node.key, node.parent, it->second, true});
+    if (node.is_leaf) asked.route.leaves.push_back(asked.route.trace.back());
+  }
+  std::stable_sort(asked.route.leaves.begin(), asked.route.leaves.end(),
+                   [](const RoutedNode& a, const RoutedNode& b) { return a.score > b.score; });
+  asked.route_ms = result.stats.query_ms + result.stats.descent_ms;
+}
+
 Status Asking::generate(const DocumentRow& document, const std::string& question, const AskOptions& options,
                         const AskCallbacks& callbacks, std::chrono::steady_clock::time_point start,
                         std::stop_token stop, Asked& asked) {
@@ -227,7 +245,10 @@ Status Asking::generate(const DocumentRow& document, const std::string& question
   AnswerRequest request;
   request.question = question;
   request.history = options.history;
+  request.leaves = options.leaves;
   for (const auto& leaf : asked.route.leaves) request.leaves.push_back(leaf.node);
+  request.descent = options.descent;
+  request.memory_routing = options.memory_routing;
   request.evidence = options.evidence;
   request.sampler = options.sampler;
   request.max_tokens = options.max_tokens;
@@ -240,7 +261,7 @@ Status Asking::generate(const DocumentRow& document, const std::string& question
     if (callbacks.on_text) callbacks.on_text(text);
   };
   const auto on_progress = [&](const AnswerResult& so_far) {
-    if (!routed) mark_kept(asked.route, input->nodes, so_far.leaves);
+    if (!routed) takeRoute(*input, so_far, asked);
     if (!routed && callbacks.on_route) callbacks.on_route(asked.route);
     routed = true;
     if (callbacks.on_progress) callbacks.on_progress(so_far.stats);
@@ -251,7 +272,7 @@ Status Asking::generate(const DocumentRow& document, const std::string& question
   asked.stopped = result.stopped;
   asked.stats = result.stats;
   asked.evidence = result.stats.evidence;
-  mark_kept(asked.route, input->nodes, result.leaves);
+  takeRoute(*input, result, asked);
   return cite(result.leaves, asked);
 }
 

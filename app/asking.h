@@ -27,7 +27,11 @@ struct AskOptions {
   int max_tokens = 256;
   int evidence_tokens = 3072;
   int repair_tokens = 0;
-  std::optional<Gate> gate;  // see AnswerRequest
+  // See AnswerRequest.
+  DescentOptions descent;
+  MemoryRouting memory_routing = MemoryRouting::Learned;
+  std::vector<int64_t> leaves;  // that ToLeaves means
+  std::optional<Gate> gate;
   std::vector<Turn> history;
 };
 
@@ -82,6 +86,7 @@ class Asking {
   Status generate(const DocumentRow& document, const std::string& question, const AskOptions& options,
                   const AskCallbacks& callbacks, std::chrono::steady_clock::time_point start, std::stop_token stop,
                   Asked& asked);
+  static void takeRoute(const DocumentInput& input, const AnswerResult& result, Asked& asked);
   Status cite(const std::vector<int64_t>& leaves, Asked& asked);
   Status sayNotFound(const AskCallbacks& callbacks, Asked& asked);
 

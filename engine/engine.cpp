@@ -50,6 +50,8 @@ Status has_room(const kernels::Backend& processor, uint64_t needed, size_t limit
                                     " MiB; choose a smaller model");
 }
 
+int64_t count(const std::vector<TokenId>& tokens) { return static_cast<int64_t>(tokens.size()); }
+
 std::string file_name(const std::string& document_id, uint64_t model) {
   char tail[32];
   std::snprintf(tail, sizeof tail, "-%016llx.llm", static_cast<unsigned long long>(model));
@@ -82,6 +84,11 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::filesystem::path& path, 
     engine->table_bytes_ += draft.config.table_bytes;
   }
   engine->options_ = options;
+  if (!options.adapter.empty()) {
+    std::error_code error;
+    const auto bytes = std::filesystem::file_size(options.adapter, error);
+    engine->facts_.needed_bytes += error ? 0 : bytes;
+  }
   Status status = engine->start(options.device);
   // A card that fills up or fails while the model is loaded is no reason to have none.
   const bool steps_down = options.device == "auto" && !engine->is_resting() && engine->parts_->devices.has_gpu() &&
@@ -136,6 +143,7 @@ Status Engine::start(const std::string& name) {
   parts.store = std::make_unique<KvStore>(facts_.config, placement,
                                           options_.f32_kv ? kernels::DType::F32 : kernels::DType::F16, kept_tokens);
   if (!options_.draft.empty()) LL_RETURN_IF_ERROR(load_draft());
+  if (!options_.adapter.empty()) LL_RETURN_IF_ERROR(load_learned());
   return measure_rates();
 }
 
@@ -169,6 +177,13 @@ Status Engine::load_draft() {
   LL_RETURN_IF_ERROR(check_same_vocabulary(*parts_->tokenizer, *tokenizer));
   LL_ASSIGN_OR_RETURN(auto model, Model::load(file, *parts_->devices.all.back().backend));
   LL_ASSIGN_OR_RETURN(parts_->draft, Draft::create(std::move(model), parts_->store->type()));
+  return {};
+}
+
+Status Engine::load_learned() {
+  const Model& model = parts_->transformer->model();
+  LL_ASSIGN_OR_RETURN(const auto adapter, load_adapter(options_.adapter, *parts_->file, model.fingerprint()));
+  LL_ASSIGN_OR_RETURN(parts_->learned, LearnedMemory::load(adapter, *parts_->transformer));
   return {};
 }
 
@@ -220,15 +235,6 @@ Status Engine::finish() {
   return {};
 }
 
-std::vector<TokenId> Engine::prefix_of(const DocumentInput& document) const {
-  const auto prompt = document_prompt(facts_.chat, document.title, {}, "");
-  std::vector<TokenId> ids;
-  if (parts_->tokenizer->adds_bos()) ids.push_back(parts_->tokenizer->bos());
-  const auto pieces = encode_pieces(*parts_->tokenizer, prompt.before);
-  ids.insert(ids.end(), pieces.begin(), pieces.end());
-  return ids;
-}
-
 std::filesystem::path Engine::memory_path(const DocumentInput& document, const std::filesystem::path& folder) const {
   return folder / file_name(document.id, parts_->transformer->model().fingerprint());
 }
@@ -239,12 +245,21 @@ Engine::OpenDocument& Engine::open_document(const DocumentInput& document, const
     open_->id = document.id;
     open_->key = document.key;
     open_->folder = folder;
-    open_->plan = plan_memory(parts_->transformer->model(), *parts_->tokenizer, prefix_of(document), document,
+    open_->plan = plan_memory(parts_->transformer->model(), *parts_->tokenizer,
+                              prompt_prefix(*parts_->tokenizer, facts_.chat, document.title), document,
                               parts_->store->type(), window_limits(facts_.config));
+    if (parts_->learned != nullptr) {
+      open_->tree = text_tree(document, *parts_->tokenizer, facts_.config.context_tokens, open_->keys);
+      open_->tree_plan = parts_->learned->plan(open_->tree, open_->keys);
+    }
   }
   // Looked for again each time: another process may have encoded it meanwhile.
   auto file = MemoryFile::open(memory_path(document, folder), open_->plan);
   open_->file = file.ok() ? std::move(*file) : nullptr;
+  if (parts_->learned != nullptr) {
+    auto nodes = MemoryFile::open(parts_->learned->path_of(folder, document.id), open_->tree_plan);
+    open_->tree_file = nodes.ok() ? std::move(*nodes) : nullptr;
+  }
   return *open_;
 }
 
@@ -257,16 +272,46 @@ Result<EncodeReport> Engine::encode_now(const DocumentInput& document, const std
                                         const std::function<void(const EncodeProgress&)>& progress,
                                         std::stop_token stop) {
   const auto start = Clock::now();
-  const OpenDocument& open = open_document(document, folder);
+  OpenDocument& open = open_document(document, folder);
   LL_ASSIGN_OR_RETURN(const auto file, MemoryFile::open_or_create(memory_path(document, folder), open.plan));
-  int64_t missing = 0;
+  EncodeReport report;
+  report.leaves = open.plan.entries.size() - 1;
+  report.nodes = open.tree.size();
+  report.bytes = file->bytes();
   for (size_t i = 1; i < open.plan.entries.size(); ++i)
-    if (!file->has(i)) missing += static_cast<int64_t>(open.plan.entries[i].tokens.size());
-  LL_RETURN_IF_ERROR(encode_document(*parts_->transformer, *parts_->store, *file, window_limits(facts_.config),
-                                     progress, std::move(stop)));
-  EncodeReport report{open.plan.entries.size() - 1, missing, 0, file->bytes()};
+    if (!file->has(i)) report.tokens += count(open.plan.entries[i].tokens);
+  // Nodes' memories come behind the leaves, and their texts are read once more for them.
+  const int64_t again = std::accumulate(open.tree.tokens.begin(), open.tree.tokens.end(), int64_t{0},
+                                        [](int64_t sum, const auto& tokens) { return sum + count(tokens); });
+  EncodeProgress state;
+  const auto on_leaves = [&](const EncodeProgress& now) {
+    state = now;
+    state.tokens += again;
+    if (progress) progress(state);
+  };
+  LL_RETURN_IF_ERROR(
+      encode_document(*parts_->transformer, *parts_->store, *file, window_limits(facts_.config), on_leaves, stop));
+  const auto on_node = [&](size_t tokens) {
+    state.tokens_done += static_cast<int64_t>(tokens);
+    if (progress) progress(state);
+  };
+  if (parts_->learned != nullptr) LL_RETURN_IF_ERROR(encode_nodes(open, on_node, stop, report));
   report.seconds = seconds_since(start);
   return report;
+}
+
+Status Engine::encode_nodes(const OpenDocument& open, const std::function<void(size_t)>& progress, std::stop_token stop,
+                            EncodeReport& report) {
+  LearnedMemory& learned = *parts_->learned;
+  const bool is_whole = open.tree_file != nullptr && open.tree_file->count_done() == open.tree.size();
+  const KnownMemories known = is_whole ? KnownMemories() : learned.known(open.folder);  // before it is begun anew
+  LL_ASSIGN_OR_RETURN(const auto file,
+                      MemoryFile::open_or_create(learned.path_of(open.folder, open.id), open.tree_plan));
+  LL_ASSIGN_OR_RETURN(const int64_t tokens,
+                      learned.encode(open.tree, *parts_->store, known, *file, progress, std::move(stop)));
+  report.tokens += tokens;
+  report.node_bytes = file->bytes();
+  return {};
 }
 
 size_t Engine::leaves_encoded(const DocumentInput& document, const std::filesystem::path& folder) {

@@ -20,6 +20,7 @@
 #include "engine/memory/encoder.h"
 #include "engine/memory/node_vectors.h"
 #include "engine/placement.h"
+#include "engine/routing/descent.h"
 #include "kernels/cuda/options.h"
 
 namespace longleaf {
@@ -30,6 +31,7 @@ struct EngineOptions {
   size_t memory_limit_bytes = 0;     // of each card, or with "cpu" of the processor; 0: what there is
   bool f32_kv = false;               // keep keys and values in F32 instead of F16
   std::filesystem::path draft;       // a smaller model of the same vocabulary, which writes ahead; empty: none
+  std::filesystem::path adapter;     // what training made for this model: memory tokens; empty: none
   kernels::cuda::DeviceOptions gpu;  // its driver and kernels, where they are not the system's and this program's
 };
 
@@ -59,20 +61,27 @@ struct MemoryUse {
 
 struct EncodeReport {
   size_t leaves = 0;
+  size_t nodes = 0;    // with a learned memory; 0 without an adapter
   int64_t tokens = 0;  // that were computed now
   double seconds = 0;
-  uint64_t bytes = 0;  // of the memory file
+  uint64_t bytes = 0, node_bytes = 0;  // of the memory files: keys and values, and learned memories
 };
+
+// How a question finds its way through learned memories: by their scores, or to tell what routing loses from what
+// memories lose, to `leaves` alone, or anywhere.
+enum class MemoryRouting { Learned, ToLeaves, Random };
 
 struct AnswerRequest {
   std::string question;
   std::vector<Turn> history;
-  std::vector<int64_t> leaves;  // surviving leaves, best first
+  std::vector<int64_t> leaves;  // surviving leaves, best first; learned memories find their own
   Evidence evidence = Evidence::Auto;
   SamplerOptions sampler;
   int max_tokens = 256;
   int evidence_tokens = 3072;  // at most; less where the model's trained length is shorter; at least one leaf
   std::optional<Gate> gate;    // take the draft model's word where it is likely enough; needs one
+  DescentOptions descent;      // by learned memories
+  MemoryRouting memory_routing = MemoryRouting::Learned;
   int repair_tokens = 0;       // at the head of every later run of leaves, computed again in its new surroundings
   std::chrono::steady_clock::time_point asked = std::chrono::steady_clock::now();
 };
@@ -83,7 +92,11 @@ struct AnswerStats {
   double predicted_ms = 0;  // planner's, without routing
   double actual_ms = 0;     // the same span, measured
   double ttft_ms = 0;       // from `asked`
+  // Parts of it, in order: reading the question for its vector, choosing nodes, loading what is kept of them, and
+  // reading the prompt. What the kind of evidence has no use for is 0.
+  double query_ms = 0, descent_ms = 0, load_ms = 0, prefill_ms = 0;
   int evidence_tokens = 0;  // the model may look at
+  int memory_tokens = 0;    // … nodes' memories among them
   int prefill_tokens = 0;   // the model read for this question
   double prefill_tokens_per_s = 0;
   int decode_tokens = 0;
@@ -91,10 +104,17 @@ struct AnswerStats {
   int guessed_tokens = 0, accepted_tokens = 0;  // that were written ahead, and those of them that are in the answer
 };
 
+// A node of the document that learned routing reached.
+struct ReachedNode {
+  int64_t node = 0;
+  double score = 0;
+};
+
 struct AnswerResult {
   std::string text;
-  std::vector<int64_t> leaves;  // those that were evidence, in reading order
-  bool stopped = false;         // by the caller: `text` is what there was
+  std::vector<int64_t> leaves;       // those that were evidence, in reading order
+  std::vector<ReachedNode> reached;  // with learned memories: level by level, in reading order
+  bool stopped = false;              // by the caller: `text` is what there was
   AnswerStats stats;
 };
 
@@ -122,7 +142,7 @@ class Engine {
   // Encodes what is missing of `document`, in `folder`. Cancelled keeps what is finished.
   Result<EncodeReport> encode(const DocumentInput& document, const std::filesystem::path& folder,
                               const std::function<void(const EncodeProgress&)>& progress, std::stop_token stop);
-  // Leaves of the document whose memory is there.
+  // Leaves of the document whose keys and values are there.
   size_t leaves_encoded(const DocumentInput& document, const std::filesystem::path& folder);
 
   // Node memories for routing; empty when the document is not encoded completely.
@@ -166,9 +186,11 @@ class Engine {
   Result<BenchReport> bench_now(int prompt_tokens, int generate_tokens, int repeat, std::stop_token stop);
   struct OpenDocument;
   Status load_draft();
+  Status load_learned();
+  Status encode_nodes(const OpenDocument& open, const std::function<void(size_t tokens)>& progress,
+                      std::stop_token stop, EncodeReport& report);
   Status measure_rates();
   Status finish();
-  std::vector<TokenId> prefix_of(const DocumentInput& document) const;
   // The document's plan, and its memory file when there is one; kept until another document is asked for.
   OpenDocument& open_document(const DocumentInput& document, const std::filesystem::path& folder);
   std::filesystem::path memory_path(const DocumentInput& document, const std::filesystem::path& folder) const;

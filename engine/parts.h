@@ -3,6 +3,7 @@
 
 #include "engine/compute_device.h"
 #include "engine/engine.h"
+#include "engine/memory/learned_memory.h"
 
 namespace longleaf {
 
@@ -11,6 +12,7 @@ struct Engine::Parts {
   std::shared_ptr<const ModelFile> file;
   std::shared_ptr<const Tokenizer> tokenizer;
   std::unique_ptr<Transformer> transformer;
+  std::unique_ptr<LearnedMemory> learned;  // nullptr: no adapter was asked for
   std::unique_ptr<KvStore> store;
   std::unique_ptr<Draft> draft;  // nullptr: none was asked for
 };
@@ -23,6 +25,12 @@ struct Engine::OpenDocument {
   std::unique_ptr<MemoryFile> file;  // nullptr: none for this text and model
   std::shared_ptr<const NodeMemory> memory = std::make_shared<NodeMemory>();
   size_t memory_of = 0;  // leaves that were encoded when `memory` was made
+  // With an adapter:
+  TextTree tree;
+  std::vector<int64_t> keys;  // of its nodes
+  MemoryPlan tree_plan;
+  std::unique_ptr<MemoryFile> tree_file;        // nullptr: none for this text and adapter
+  std::optional<LearnedMemory::Nodes> learned;  // of that file, when all of it was there
 };
 
 template <typename Request>

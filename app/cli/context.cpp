@@ -25,6 +25,7 @@ void Context::addOptions(CLI::App& app) {
   app.add_option("--model", model_, "GGUF file or safetensors folder")->type_name("FILE");
   app.add_option("--draft", draft_, "Smaller model of the same vocabulary, which writes ahead and is checked")
       ->type_name("FILE");
+  app.add_option("--adapter", adapter_, "Memory that was trained for the model, for memory_tokens")->type_name("FILE");
   app.add_option("--embedder", embedder_file_, "Embedding model (BERT family) that helps to find passages")
       ->type_name("FILE");
   app.add_option("--device", device_, "auto, cpu or cuda[:N]; several cards with commas between them")
@@ -83,6 +84,7 @@ Result<Engine*> Context::engine() {
                                                      .memory_limit_bytes = static_cast<size_t>(memory_limit_),
                                                      .f32_kv = false,
                                                      .draft = draft_,
+                                                     .adapter = adapter_,
                                                      .gpu = {}}));
   if (engine_->facts().chat.is_plain())
     log(LogLevel::Warning,
@@ -182,5 +184,17 @@ Json boxesJson(const std::vector<Box>& boxes) {
 }
 
 std::string shortId(const DocumentRow& document) { return document.id.substr(0, kShortId); }
+
+void addDescentOptions(CLI::App& command, DescentOptions& descent) {
+  command.add_option("--children", descent.children, "memory_tokens: parts of every section that are kept")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  command.add_option("--memory-depth", descent.most_depth, "memory_tokens: levels below the top; 0: all")
+      ->check(CLI::Range(0, 1000));
+  command.add_option("--most-memories", descent.most_nodes, "memory_tokens: at most, the likeliest")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  command.add_flag("--leaves-only", descent.leaves_only, "memory_tokens: without the sections above");
+}
 
 }  // namespace longleaf::cli

@@ -59,7 +59,7 @@ class Context {
   void warn(const std::string& sentence);
 
  private:
-  std::string data_option_, model_, draft_, embedder_file_, device_ = "auto";
+  std::string data_option_, model_, draft_, adapter_, embedder_file_, device_ = "auto";
   bool json_ = false, verbose_ = false, progress_ = false, password_from_stdin_ = false, line_open_ = false;
   int threads_ = 0;
   double memory_limit_ = 0;  // bytes; 0: none
@@ -78,10 +78,14 @@ void addUpkeepCommands(CLI::App& app, Context& context, Run& run);
 void addQuestionCommands(CLI::App& app, Context& context, Run& run);
 void addModelCommands(CLI::App& app, Context& context, Run& run);
 void addEvalCommand(CLI::App& app, Context& context, Run& run);
+void addEvalAnswersCommand(CLI::App& eval, Context& context, Run& run);
 void addTrainCommand(CLI::App& app, Context& context, Run& run);
 
 Json boxesJson(const std::vector<Box>& boxes);
 std::string shortId(const DocumentRow& document);
+
+// How far a question goes in a learned memory.
+void addDescentOptions(CLI::App& command, DescentOptions& descent);
 
 }  // namespace longleaf::cli
 

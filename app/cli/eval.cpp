@@ -1,14 +1,10 @@
-// eval retrieval: which share of questions reaches its evidence pages. eval qa: how good the answers are.
+// eval retrieval: which share of questions reaches its evidence pages.
 #include <algorithm>
 #include <cstdio>
 #include <map>
 
 #include "app/cli/context.h"
 #include "app/cli/questions_file.h"
-#include "app/places.h"
-#include "engine/base/checksum.h"
-#include "engine/base/files.h"
-#include "engine/evaluation/text_scores.h"
 
 namespace longleaf::cli {
 namespace {
@@ -21,21 +17,7 @@ struct Arguments {
   std::string questions, documents;
   std::vector<int> k = {1, 3, 5, 10};
   std::string method = "flat";
-  std::vector<std::string> evidence = {"auto"};
-  int most = 0, max_tokens = 64, evidence_tokens = 3072;
 };
-
-// Questions whose text is in the questions file are about a document of their own: the text, as a file.
-Result<std::string> documentOf(const Context& context, const QuestionOnFile& question, const std::string& folder) {
-  if (question.context.empty()) return (std::filesystem::path(folder) / question.document).string();
-  const std::filesystem::path texts = context.dataFolder() / "eval";
-  std::error_code error;
-  std::filesystem::create_directories(texts, error);
-  char name[32];
-  std::snprintf(name, sizeof name, "%016llx.txt", static_cast<unsigned long long>(fingerprint(question.context)));
-  if (!std::filesystem::exists(texts / name, error)) LL_RETURN_IF_ERROR(write_file(texts / name, question.context));
-  return (texts / name).string();
-}
 
 // Pages of the first `k` leaves, from 1.
 Result<std::vector<std::vector<int>>> pagesReached(Library& library, const DocumentRow& document, const Route& route,
@@ -115,116 +97,6 @@ int runRetrieval(Context& context, const Arguments& args) {
   return kDone;
 }
 
-// What one kind of evidence came to.
-struct Tally {
-  double exact = 0, f1 = 0, rouge_l = 0, pages_reached = 0, pages_known = 0, prefill_tokens = 0, evidence_tokens = 0;
-  std::vector<double> ttft_ms, route_ms, total_ms;
-  int questions = 0;
-
-  void add(const QuestionOnFile& question, const Asked& asked, double ms) {
-    const TextScores scores = score_text(asked.found ? asked.answer : "", question.answers);
-    exact += scores.exact, f1 += scores.f1, rouge_l += scores.rouge_l;
-    ttft_ms.push_back(asked.stats.ttft_ms), route_ms.push_back(asked.route_ms), total_ms.push_back(ms);
-    prefill_tokens += asked.stats.prefill_tokens, evidence_tokens += asked.stats.evidence_tokens;
-    ++questions;
-    if (question.pages.empty()) return;
-    ++pages_known;
-    const auto cited = [&](int page) {
-      return std::any_of(asked.citations.begin(), asked.citations.end(),
-                         [&](const CitationRow& citation) { return citation.page + 1 == page; });
-    };
-    pages_reached += std::any_of(question.pages.begin(), question.pages.end(), cited) ? 1 : 0;
-  }
-};
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values.empty() ? 0 : values[values.size() / 2];
-}
-
-Json tallyJson(const std::string& evidence, const Tally& t) {
-  const double n = std::max(1, t.questions);
-  return {{"evidence", evidence},
-          {"questions", t.questions},
-          {"exact_match", t.exact / n},
-          {"f1", t.f1 / n},
-          {"rouge_l", t.rouge_l / n},
-          {"cites_an_evidence_page", t.pages_known > 0 ? Json(t.pages_reached / t.pages_known) : Json(nullptr)},
-          {"ttft_ms", median(t.ttft_ms)},
-          {"route_ms", median(t.route_ms)},
-          {"total_ms", median(t.total_ms)},
-          {"evidence_tokens", t.evidence_tokens / n},
-          {"prefill_tokens", t.prefill_tokens / n}};
-}
-
-// Leaf KV can only be loaded where it was made.
-Status prepare(Context& context, Asking& asking, const DocumentRow& document, Evidence evidence) {
-  if (evidence != Evidence::LeafKv) return {};
-  LL_ASSIGN_OR_RETURN(Engine * engine, context.engine());
-  LL_ASSIGN_OR_RETURN(Library * library, context.library());
-  LL_ASSIGN_OR_RETURN(const DocumentInput* input, asking.input(document));
-  return engine->encode(*input, memoryFolder(library->folder()), nullptr, context.stop()).status();
-}
-
-Result<Tally> answerAll(Context& context, const Arguments& args, const std::vector<QuestionOnFile>& questions,
-                        const std::string& name) {
-  LL_ASSIGN_OR_RETURN(const Evidence evidence, evidence_named(name));
-  LL_ASSIGN_OR_RETURN(const auto asking, context.asking(evidence != Evidence::Quote));
-  AskOptions options;
-  options.evidence = evidence;
-  options.method = args.method == "descent" ? RouteMethod::Descent : RouteMethod::Flat;
-  options.max_tokens = args.max_tokens;
-  options.evidence_tokens = args.evidence_tokens;
-  Tally tally;
-  for (const QuestionOnFile& question : questions) {
-    if (context.stop().stop_requested()) return Status(Code::Cancelled, "Stopped");
-    LL_ASSIGN_OR_RETURN(const std::string file, documentOf(context, question, args.documents));
-    const auto document = context.document(file);
-    if (!document.ok()) {
-      context.failed(document.status());  // one bad document does not stop the others
-      continue;
-    }
-    LL_RETURN_IF_ERROR(prepare(context, *asking, *document, evidence));
-    const auto start = std::chrono::steady_clock::now();
-    LL_ASSIGN_OR_RETURN(const Asked asked, asking->ask(*document, question.question, options, {}, context.stop()));
-    tally.add(question, asked,
-              std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
-    context.progress(name + ": " + std::to_string(tally.questions) + " of " + std::to_string(questions.size()));
-  }
-  context.progress("");
-  return tally;
-}
-
-int runAnswers(Context& context, const Arguments& args) {
-  LL_TRY(auto questions, read_questions(args.questions));
-  std::erase_if(questions, [](const QuestionOnFile& q) { return q.answers.empty(); });
-  if (args.most > 0 && questions.size() > static_cast<size_t>(args.most))
-    questions.resize(static_cast<size_t>(args.most));
-  if (questions.empty())
-    return context.failed(Status(Code::Invalid, "No question in " + args.questions + " says what the answer is"));
-  Json rows = Json::array();
-  int status = kDone;
-  for (const std::string& name : args.evidence) {
-    const auto tally = answerAll(context, args, questions, name);
-    if (!tally.ok())
-      status = context.failed(tally.status());  // what the other kinds came to is still told
-    else if (tally->questions == 0)
-      status = context.failed(Status(Code::NotFound, "None of the documents could be read"));
-    else
-      rows.push_back(tallyJson(name, *tally));
-    if (context.stop().stop_requested()) break;
-  }
-  if (context.json()) return Context::print({{"evidence", rows}}), status;
-  if (rows.empty()) return status;
-  std::printf("evidence       questions  exact     F1  ROUGE-L  first word  routing  all\n");
-  for (const Json& row : rows)
-    std::printf("%-14s %9d  %5.3f  %5.3f    %5.3f  %7.0f ms %5.0f ms  %.0f ms\n",
-                row["evidence"].get<std::string>().c_str(), row["questions"].get<int>(),
-                row["exact_match"].get<double>(), row["f1"].get<double>(), row["rouge_l"].get<double>(),
-                row["ttft_ms"].get<double>(), row["route_ms"].get<double>(), row["total_ms"].get<double>());
-  return status;
-}
-
 }  // namespace
 
 void addEvalCommand(CLI::App& app, Context& context, Run& run) {
@@ -243,20 +115,7 @@ void addEvalCommand(CLI::App& app, Context& context, Run& run) {
   retrieval->add_option("--route", args.method, "flat or descent")->check(CLI::IsMember({"flat", "descent"}));
   retrieval->callback([&] { run = [&] { return runRetrieval(context, args); }; });
 
-  auto* answers = eval->add_subcommand("qa", "How good answers are: exact match, F1 and ROUGE-L, and how fast");
-  answers
-      ->add_option("--questions", args.questions,
-                   "JSON lines of {document, question, answers, pages}, MMLongBench-Doc, LongBench, L-Eval, SQuAD or "
-                   "MuSiQue")
-      ->required();
-  answers->add_option("--documents", args.documents, "Folder with the documents, where the questions name files");
-  answers->add_option("--evidence", args.evidence, "Kinds to compare, for example exact,leaf_kv,quote")->delimiter(',');
-  answers->add_option("--most", args.most, "Questions, from the first; 0: all")->check(CLI::NonNegativeNumber);
-  answers->add_option("--max-tokens", args.max_tokens, "Of an answer")->check(CLI::PositiveNumber);
-  answers->add_option("--evidence-tokens", args.evidence_tokens, "Text of the document the model may look at, at most")
-      ->check(CLI::PositiveNumber);
-  answers->add_option("--route", args.method, "flat or descent")->check(CLI::IsMember({"flat", "descent"}));
-  answers->callback([&] { run = [&] { return runAnswers(context, args); }; });
+  addEvalAnswersCommand(*eval, context, run);
 }
 
 }  // namespace longleaf::cli

@@ -14,6 +14,7 @@ struct AskArguments {
   int max_tokens = 256, k = 10, evidence_tokens = 3072, repair = 0, top_k = 0, rerank = 0;
   float temperature = 0, top_p = 1, min_p = 0;
   uint64_t seed = 0;
+  DescentOptions descent;
 };
 
 RouteMethod methodNamed(const std::string& name) {
@@ -97,11 +98,16 @@ int runEncode(Context& context, const std::string& name) {
                     {"tokens", report.tokens},
                     {"seconds", report.seconds},
                     {"tokens_per_s", rate},
-                    {"bytes", report.bytes}});
+                    {"bytes", report.bytes},
+                    {"nodes", report.nodes},
+                    {"node_bytes", report.node_bytes}});
   else
     std::printf("Encoded %zu leaves, %lld tokens in %.1f s (%.0f tokens/s); the memory file has %.1f MiB\n",
                 report.leaves, static_cast<long long>(report.tokens), report.seconds, rate,
                 static_cast<double>(report.bytes) / (1 << 20));
+  if (!context.json() && report.nodes > 0)
+    std::printf("%zu sections and leaves have a learned memory, %.1f MiB in all\n", report.nodes,
+                static_cast<double>(report.node_bytes) / (1 << 20));
   return kDone;
 }
 
@@ -123,6 +129,10 @@ Json statsJson(const Asked& asked, const MemoryUse& memory, const std::string& d
   const AnswerStats& s = asked.stats;
   return {{"ttft_ms", s.ttft_ms},
           {"route_ms", asked.route_ms},
+          {"query_ms", s.query_ms},
+          {"descent_ms", s.descent_ms},
+          {"load_ms", s.load_ms},
+          {"prefill_ms", s.prefill_ms},
           {"prefill_tokens", s.prefill_tokens},
           {"prefill_tokens_per_s", s.prefill_tokens_per_s},
           {"decode_tokens", s.decode_tokens},
@@ -133,6 +143,7 @@ Json statsJson(const Asked& asked, const MemoryUse& memory, const std::string& d
           {"peak_host_bytes", memory.peak_host_bytes},
           {"device", device},
           {"evidence_tokens", s.evidence_tokens},
+          {"memory_tokens", s.memory_tokens},
           {"predicted_ms", s.predicted_ms},
           {"actual_ms", s.actual_ms},
           {"reason", s.reason}};
@@ -185,6 +196,7 @@ int runAsk(Context& context, const AskArguments& args) {
   options.max_tokens = args.max_tokens;
   options.evidence_tokens = args.evidence_tokens;
   options.repair_tokens = args.repair;
+  options.descent = args.descent;
   if (args.decode == "bild") options.gate = Gate{args.hand_over, args.roll_back};
   if (options.gate && !context.hasDraft())
     return context.failed(Status(Code::Invalid, "--decode bild needs a draft model; add --draft FILE"));
@@ -216,7 +228,8 @@ int runAsk(Context& context, const AskArguments& args) {
 }
 
 void addAskOptions(CLI::App& ask, AskArguments& args) {
-  ask.add_option("--evidence", args.evidence, "auto, exact, leaf_kv, memory_tokens or quote")->capture_default_str();
+  ask.add_option("--evidence", args.evidence, "auto, exact, leaf_kv, memory_tokens, memory_tokens+leaf_kv or quote")
+      ->capture_default_str();
   ask.add_option("--max-tokens", args.max_tokens, "Length of the answer at most")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
@@ -243,6 +256,7 @@ void addAskOptions(CLI::App& ask, AskArguments& args) {
   ask.add_option("--roll-back", args.roll_back, "bild: surprise (-ln p) above which the model rewrites a word")
       ->check(CLI::Range(0.0, 100.0))
       ->capture_default_str();
+  addDescentOptions(ask, args.descent);
   ask.add_option("--repair", args.repair, "Tokens at the head of each later run of leaves to compute again")
       ->check(CLI::Range(0, 1000000));
 }

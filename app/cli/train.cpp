@@ -1,12 +1,12 @@
 // train: a memory for a model, from documents and questions about them.
 #include <algorithm>
-#include <cctype>
 #include <cmath>
 #include <cstdio>
 #include <map>
 #include <set>
 
 #include "app/cli/context.h"
+#include "app/cli/evidence_leaves.h"
 #include "app/cli/questions_file.h"
 #include "engine/train/training_run.h"
 
@@ -61,59 +61,12 @@ Result<std::vector<DocumentRow>> corpusOf(Context& context, const std::string& c
   return documents;
 }
 
-// A document's leaves with their texts, read once.
-class Leaves {
- public:
-  static Result<Leaves> read(Library& library, const DocumentRow& document) {
-    Leaves leaves;
-    LL_ASSIGN_OR_RETURN(const auto nodes, library.tree(document.key));
-    for (const NodeRow& node : nodes) {
-      if (node.kind != NodeKind::Leaf) continue;
-      LL_ASSIGN_OR_RETURN(std::string text, library.leaf_text(node.key));
-      leaves.all_.push_back({node.key, node.page_first + 1, node.page_last + 1, std::move(text)});
-    }
-    return leaves;
-  }
-
-  // Those on the pages that have the answer's words; all of those pages where none has. Words that stand in many leaves
-  // say nothing.
-  std::vector<int64_t> evidence(const QuestionOnFile& line) const {
-    constexpr size_t kMostWithAnswer = 8;
-    std::vector<int64_t> on_pages, with_answer;
-    for (const Leaf& leaf : all_) {
-      const auto touches = [&](int page) { return leaf.page_first <= page && page <= leaf.page_last; };
-      if (!line.pages.empty() && std::none_of(line.pages.begin(), line.pages.end(), touches)) continue;
-      on_pages.push_back(leaf.key);
-      if (hasWords(leaf.text, line.answers[0])) with_answer.push_back(leaf.key);
-    }
-    if (!with_answer.empty() && with_answer.size() <= kMostWithAnswer) return with_answer;
-    return !line.pages.empty() && on_pages.size() <= kMostWithAnswer ? on_pages : std::vector<int64_t>();
-  }
-
- private:
-  struct Leaf {
-    int64_t key;
-    int page_first, page_last;
-    std::string text;
-  };
-  // Whether `words` stand in the text, and are not parts of longer ones.
-  static bool hasWords(const std::string& text, const std::string& words) {
-    const auto inside = [&](size_t at) {
-      return at < text.size() && std::isalnum(static_cast<unsigned char>(text[at])) != 0;
-    };
-    for (size_t at = text.find(words); !words.empty() && at != std::string::npos; at = text.find(words, at + 1))
-      if ((at == 0 || !inside(at - 1)) && !inside(at + words.size())) return true;
-    return false;
-  }
-  std::vector<Leaf> all_;
-};
-
 Result<TrainingInput> readInput(Context& context, const Arguments& args) {
   LL_ASSIGN_OR_RETURN(Library * library, context.library());
   LL_ASSIGN_OR_RETURN(const auto rows, corpusOf(context, args.corpus));
   TrainingInput input;
   std::map<std::string, std::set<size_t>> by_name;  // several where it is not clear which is meant
-  std::map<size_t, Leaves> leaves_of;
+  std::map<size_t, EvidenceLeaves> leaves_of;
   Asking asking(*library, nullptr);
   for (const DocumentRow& row : rows) {
     LL_ASSIGN_OR_RETURN(const DocumentInput* document, asking.input(row));
@@ -134,10 +87,10 @@ Result<TrainingInput> readInput(Context& context, const Arguments& args) {
     }
     const size_t document = *it->second.begin();
     if (leaves_of.count(document) == 0) {
-      LL_ASSIGN_OR_RETURN(Leaves read, Leaves::read(*library, rows[document]));
+      LL_ASSIGN_OR_RETURN(auto read, EvidenceLeaves::read(*library, rows[document]));
       leaves_of.emplace(document, std::move(read));
     }
-    auto leaves = leaves_of.at(document).evidence(line);
+    auto leaves = leaves_of.at(document).of(line);
     without_evidence += leaves.empty() ? 1 : 0;
     input.questions.push_back({document, line.question, line.answers[0], std::move(leaves)});
   }

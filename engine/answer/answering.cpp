@@ -1,8 +1,10 @@
 #include "engine/answer/answering.h"
 
 #include <algorithm>
+#include <random>
 #include <unordered_map>
 
+#include "engine/base/checksum.h"
 #include "engine/generate/lookahead.h"
 #include "engine/generate/utf8_stream.h"
 
@@ -40,11 +42,12 @@ Result<AnswerResult> Answering::run(const std::function<void(std::string_view)>&
     return Status(Code::Invalid, "The question is longer than this model can read (" + std::to_string(count(question)) +
                                      " tokens); shorten it");
   parts_.store->truncate(0);
-  choose_leaves(count(question));
+  choose_leaves(request_.leaves, count(question));
   LL_RETURN_IF_ERROR(choose_evidence(count(question)));
 
   const auto start = Clock::now();
-  Status status = prefill(std::move(question));
+  Status status = remembers() ? choose_memories(count(question)) : Status();
+  if (status.ok()) status = prefill(std::move(question));
   if (status.code() == Code::Cancelled) {
     if (!so_far_.tokens.empty()) result_ = so_far_.result;
     result_.stopped = true;
@@ -62,11 +65,14 @@ Result<AnswerResult> Answering::run(const std::function<void(std::string_view)>&
 // Evidence, question, and what is answered already.
 Status Answering::prefill(std::vector<TokenId> question) {
   question.insert(question.end(), so_far_.tokens.begin(), so_far_.tokens.end());
-  const bool reuse = result_.stats.evidence == Evidence::LeafKv;
+  const Evidence evidence = result_.stats.evidence;
+  if (evidence == Evidence::MemoryTokens) return prefill_memory(question);
+  const bool reuse = evidence != Evidence::Exact;
   Status status = reuse ? prefill_leaf_kv(question) : prefill_exact(question);
   if (!reuse || status.code() != Code::Corrupt) return status;
   parts_.store->truncate(0);  // damaged on disk: the text is still there
   result_.stats.evidence = Evidence::Exact;
+  result_.stats.prefill_tokens = 0;
   result_.stats.reason = "the document's memory is damaged and has to be encoded again";
   return prefill_exact(question);
 }
@@ -87,13 +93,15 @@ std::vector<TokenId> Answering::known_tokens() const {
 }
 
 // Takes leaves, best first, while they fit the budget; the first always does.
-void Answering::choose_leaves(int question_tokens) {
+void Answering::choose_leaves(const std::vector<int64_t>& leaves, int question_tokens) {
   std::unordered_map<int64_t, size_t> by_node;
   for (size_t i = 1; i < document_.plan.entries.size(); ++i) by_node[entry(i).node] = i;
   const int trained = engine_.facts_.config.context_tokens - prefix_tokens() - question_tokens - request_.max_tokens;
   const int budget = std::min(request_.evidence_tokens, std::max(trained, 0));
   int used = 0;
-  for (int64_t leaf : request_.leaves) {
+  chosen_.clear();
+  result_.leaves.clear();
+  for (int64_t leaf : leaves) {
     const auto it = by_node.find(leaf);
     if (it == by_node.end()) continue;
     const int n = count(entry(it->second).tokens);
@@ -125,6 +133,10 @@ Status Answering::choose_evidence(int question_tokens) {
     input.kv_bytes = bytes_to_load(0);
     for (size_t i : chosen_) input.kv_bytes += bytes_to_load(i);
   }
+  const auto& nodes = document_.tree_file;
+  const bool memory_there = nodes != nullptr && nodes->count_done() == document_.tree.size();
+  if (memory_there)
+    input.memory_tokens = std::min(request_.descent.most_nodes, static_cast<int>(document_.tree.size()));
   AnswerStats& stats = result_.stats;
   const bool goes_on = so_far_.used && (input.kv_there || *so_far_.used != Evidence::LeafKv);
   if (request_.evidence == Evidence::Auto && goes_on) {
@@ -140,10 +152,14 @@ Status Answering::choose_evidence(int question_tokens) {
     stats.reason = plan.reason;
     return {};
   }
-  if (request_.evidence == Evidence::MemoryTokens)
+  if (needs_memory(request_.evidence) && parts_.learned == nullptr)
     return Status(Code::Unsupported,
                   "Memory tokens need an adapter that was trained for this model; choose exact or leaf_kv");
-  if (request_.evidence == Evidence::LeafKv && !input.kv_there)
+  if (needs_memory(request_.evidence) && !memory_there)
+    return Status(Code::NotFound,
+                  "The document has not been encoded with this adapter; encode it first, or choose exact");
+  const bool loads = request_.evidence == Evidence::LeafKv || request_.evidence == Evidence::MemoryAndLeafKv;
+  if (loads && !input.kv_there)
     return Status(Code::NotFound, "The document has not been encoded for this model; encode it first, or choose exact");
   assert(request_.evidence != Evidence::Quote);  // needs no model: not the engine's
   stats.evidence = request_.evidence;
@@ -152,17 +168,86 @@ Status Answering::choose_evidence(int question_tokens) {
   return {};
 }
 
+std::vector<int> Answering::reach(std::vector<float> scores, DescentOptions options) const {
+  const auto& parents = document_.tree.parents;
+  if (request_.memory_routing == MemoryRouting::Random) {
+    std::mt19937_64 random(fingerprint(request_.question));
+    for (float& score : scores) score = static_cast<float>(random() % 4096);
+  }
+  if (request_.memory_routing != MemoryRouting::ToLeaves) return descend(parents, scores, options);
+  std::vector<int> wanted;
+  for (size_t i = 0; i < document_.keys.size(); ++i)
+    if (std::find(request_.leaves.begin(), request_.leaves.end(), document_.keys[i]) != request_.leaves.end())
+      wanted.push_back(static_cast<int>(i));
+  options.children = 0;
+  return descend(parents, scores, options, wanted);
+}
+
+// What learned routing reaches (H²MT, section 3.3): the memories the model gets, and the leaves they stand for.
+Status Answering::choose_memories(int question_tokens) {
+  auto start = Clock::now();
+  AnswerStats& stats = result_.stats;
+  LearnedMemory& learned = *parts_.learned;
+  if (!document_.learned) {
+    LL_ASSIGN_OR_RETURN(document_.learned, learned.read(*document_.tree_file));
+    stats.load_ms += ms_since(start);
+    start = Clock::now();
+  }
+  const auto words = parts_.tokenizer->encode(request_.question);
+  LL_ASSIGN_OR_RETURN(const auto scores, learned.scores(words, *document_.learned, *parts_.store, stop_));
+  stats.query_ms = ms_since(start);
+  start = Clock::now();
+  DescentOptions options = request_.descent;
+  const int room = engine_.facts_.config.context_tokens - prefix_tokens() - question_tokens - request_.max_tokens;
+  options.most_nodes = std::clamp(room, 1, std::max(1, options.most_nodes));
+  const auto nodes = reach(scores, options);
+  LL_ASSIGN_OR_RETURN(memories_, learned.entered(*document_.learned, nodes));
+  std::vector<bool> is_parent(document_.tree.size(), false);
+  for (const int parent : document_.tree.parents)
+    if (parent >= 0) is_parent[static_cast<size_t>(parent)] = true;
+  std::vector<ReachedNode> leaves;
+  for (const int node : nodes) {
+    const auto i = static_cast<size_t>(node);
+    result_.reached.push_back({document_.keys[i], double{scores[i]}});
+    if (!is_parent[i]) leaves.push_back(result_.reached.back());
+  }
+  std::stable_sort(leaves.begin(), leaves.end(), [](const auto& a, const auto& b) { return a.score > b.score; });
+  std::vector<int64_t> best_first;
+  for (const ReachedNode& leaf : leaves) best_first.push_back(leaf.node);
+  choose_leaves(best_first, question_tokens);
+  stats.memory_tokens = static_cast<int>(nodes.size());
+  stats.evidence_tokens = stats.memory_tokens + (stats.evidence == Evidence::MemoryTokens ? 0 : stats.evidence_tokens);
+  stats.descent_ms = ms_since(start);
+  return {};
+}
+
+// The last part of a prompt, memories between `in_front` and the question.
+Status Answering::read_prompt(const std::vector<TokenId>& in_front, const std::vector<TokenId>& question) {
+  std::vector<TokenId> tokens = in_front;
+  tokens.insert(tokens.end(), memories_.size() / static_cast<size_t>(engine_.facts_.config.d_model), kVector);
+  tokens.insert(tokens.end(), question.begin(), question.end());
+  const auto start = Clock::now();
+  LL_RETURN_IF_ERROR(parts_.transformer->forward(Input{tokens, memories_}, *parts_.store, *strategy_, Want::LastLogits,
+                                                 &logits_, stop_));
+  AnswerStats& stats = result_.stats;
+  stats.prefill_ms = ms_since(start);
+  stats.prefill_tokens += count(tokens);
+  stats.prefill_tokens_per_s = 1000.0 * count(tokens) / std::max(stats.prefill_ms, 1e-6);
+  blend(engine_.rates_.prefill_tokens_per_s, stats.prefill_tokens_per_s);
+  return {};
+}
+
 Status Answering::prefill_exact(const std::vector<TokenId>& question) {
+  memories_.clear();
   std::vector<TokenId> tokens = entry(0).tokens;
   for (size_t i : chosen_) tokens.insert(tokens.end(), entry(i).tokens.begin(), entry(i).tokens.end());
-  tokens.insert(tokens.end(), question.begin(), question.end());
   strategy_ = std::make_unique<DenseStrategy>();
-  const auto start = Clock::now();
-  LL_RETURN_IF_ERROR(parts_.transformer->forward(tokens, *parts_.store, *strategy_, Want::LastLogits, &logits_, stop_));
-  result_.stats.prefill_tokens = count(tokens);
-  result_.stats.prefill_tokens_per_s = 1000.0 * count(tokens) / std::max(ms_since(start), 1e-6);
-  blend(engine_.rates_.prefill_tokens_per_s, result_.stats.prefill_tokens_per_s);
-  return {};
+  return read_prompt(tokens, question);
+}
+
+Status Answering::prefill_memory(const std::vector<TokenId>& question) {
+  strategy_ = std::make_unique<DenseStrategy>(additions());
+  return read_prompt(entry(0).tokens, question);
 }
 
 // Leaves of one window keep their places while the answer still fits the trained length; otherwise gaps are closed.
@@ -191,6 +276,7 @@ Status Answering::load(const std::vector<Placed>& placed) {
     LL_RETURN_IF_ERROR(request_.repair_tokens > 0 ? load_alone(p.entry) : recall(p.entry));
   }
   LL_RETURN_IF_ERROR(engine_.finish());
+  result_.stats.load_ms += ms_since(start);
   if (bytes > 0)
     blend(engine_.rates_.load_bytes_per_s, 1000.0 * static_cast<double>(bytes) / std::max(ms_since(start), 1e-6));
   return {};
@@ -228,15 +314,9 @@ Status Answering::prefill_leaf_kv(const std::vector<TokenId>& question) {
   LL_RETURN_IF_ERROR(load(placed));
   if (request_.repair_tokens > 0) LL_RETURN_IF_ERROR(repair(placed));
   const Placed& last = placed.back();
-  strategy_ =
-      std::make_unique<SpanStrategy>(spans_, parts_.store->size(), last.position + count(entry(last.entry).tokens));
-  const auto start = Clock::now();
-  LL_RETURN_IF_ERROR(
-      parts_.transformer->forward(question, *parts_.store, *strategy_, Want::LastLogits, &logits_, stop_));
-  result_.stats.prefill_tokens += count(question);
-  result_.stats.prefill_tokens_per_s = 1000.0 * count(question) / std::max(ms_since(start), 1e-6);
-  blend(engine_.rates_.prefill_tokens_per_s, result_.stats.prefill_tokens_per_s);
-  return {};
+  strategy_ = std::make_unique<SpanStrategy>(spans_, parts_.store->size(),
+                                             last.position + count(entry(last.entry).tokens), additions());
+  return read_prompt({}, question);
 }
 
 Status Answering::generate(const std::function<void(std::string_view)>& on_text,
@@ -257,7 +337,8 @@ Status Answering::generate(const std::function<void(std::string_view)>& on_text,
   const auto start = Clock::now();
   const double ms_before = so_far_.decode_ms;
   Lookahead ahead(*parts_.transformer, *parts_.store, *strategy_, known_tokens());
-  if (parts_.draft != nullptr) ahead.use_draft(*parts_.draft, request_.gate);
+  // The draft model has no such memory.
+  if (parts_.draft != nullptr && !remembers()) ahead.use_draft(*parts_.draft, request_.gate);
   std::span<const float> logits = logits_;
   for (int i = 0; i < request_.max_tokens; ++i) {
     const bool is_new = static_cast<size_t>(i) >= chosen_before;

@@ -38,10 +38,16 @@ class Answering {
   std::vector<TokenId> question_tokens(const std::vector<Turn>& history) const;
   std::vector<TokenId> known_tokens() const;
   Status prefill(std::vector<TokenId> question);
-  void choose_leaves(int question_tokens);
+  void choose_leaves(const std::vector<int64_t>& leaves, int question_tokens);
+  Status choose_memories(int question_tokens);
+  std::vector<int> reach(std::vector<float> scores, DescentOptions options) const;
   Status choose_evidence(int question_tokens);
+  Status read_prompt(const std::vector<TokenId>& in_front, const std::vector<TokenId>& question);
   Status prefill_exact(const std::vector<TokenId>& question);
+  Status prefill_memory(const std::vector<TokenId>& question);
   Status prefill_leaf_kv(const std::vector<TokenId>& question);
+  bool remembers() const { return needs_memory(result_.stats.evidence); }
+  const Additions* additions() const { return remembers() ? &parts_.learned->additions() : nullptr; }
   std::vector<Placed> place(int question_tokens) const;
   Status load(const std::vector<Placed>& placed);
   Status recall(size_t entry);
@@ -60,7 +66,8 @@ class Answering {
   const AnswerRequest& request_;
   AnswerSoFar& so_far_;
   std::stop_token stop_;
-  std::vector<size_t> chosen_;  // entries, in reading order
+  std::vector<size_t> chosen_;   // entries, in reading order
+  std::vector<float> memories_;  // that stand in front of the question, as embeddings
   std::unique_ptr<Strategy> strategy_;
   std::vector<kernels::Span> spans_;
   std::vector<float> logits_;

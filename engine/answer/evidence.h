@@ -9,8 +9,12 @@
 
 namespace longleaf {
 
-enum class Evidence { Auto, Exact, LeafKv, MemoryTokens, Quote };
+enum class Evidence { Auto, Exact, LeafKv, MemoryTokens, MemoryAndLeafKv, Quote };
 
+// Whether it needs an adapter's memory.
+constexpr bool needs_memory(Evidence evidence) {
+  return evidence == Evidence::MemoryTokens || evidence == Evidence::MemoryAndLeafKv;
+}
 const char* name_of(Evidence evidence);
 Result<Evidence> evidence_named(std::string_view name);
 
@@ -26,6 +30,7 @@ struct PlanInput {
   int question_tokens = 0;  // question, history and the rest of the template
   uint64_t kv_bytes = 0;    // of prefix and surviving leaves
   bool kv_there = false;    // all of them are in the memory file
+  int memory_tokens = 0;    // at most, that routing by learned memories would reach; 0: there are none
 };
 
 struct EvidencePlan {
@@ -34,9 +39,11 @@ struct EvidencePlan {
   std::string reason;
 };
 
-constexpr double kDeadlineMs = 300;  // a wait that a reader does not notice much
+constexpr double kDeadlineMs = 300;      // a wait that a reader does not notice much
+constexpr double kLongestWaitMs = 5000;  // that is worth having the document's own words
 
-// Exact when it meets the deadline or is no slower; leaf KV otherwise, where there is some.
+// Exact when it meets the deadline or is no slower; leaf KV otherwise, where there is some. Memory tokens say less than
+// the text: only where both would be a long wait.
 EvidencePlan choose_evidence(const PlanInput& input, const Rates& rates);
 
 // What one kind would cost.

@@ -146,6 +146,15 @@ std::vector<TokenId> encode_pieces(const Tokenizer& tokenizer, const std::vector
   return ids;
 }
 
+std::vector<TokenId> prompt_prefix(const Tokenizer& tokenizer, const ChatStyle& chat, const std::string& title) {
+  const ChatPrompt prompt = document_prompt(chat, title, {}, "");
+  std::vector<TokenId> ids;
+  if (tokenizer.adds_bos()) ids.push_back(tokenizer.bos());
+  const auto pieces = encode_pieces(tokenizer, prompt.before);
+  ids.insert(ids.end(), pieces.begin(), pieces.end());
+  return ids;
+}
+
 MemoryPlan plan_memory(const Model& model, const Tokenizer& tokenizer, const std::vector<TokenId>& prefix,
                        const DocumentInput& document, kernels::DType kv_type, const WindowLimits& limits) {
   const ModelConfig& c = model.config();

@@ -24,6 +24,9 @@ WindowLimits window_limits(const ModelConfig& config);
 // Token ids of prompt pieces: control tokens only where the template says so.
 std::vector<TokenId> encode_pieces(const Tokenizer& tokenizer, const std::vector<Piece>& pieces);
 
+// What stands in front of the evidence in a prompt.
+std::vector<TokenId> prompt_prefix(const Tokenizer& tokenizer, const ChatStyle& chat, const std::string& title);
+
 // Cuts the document into windows and computes the key. `prefix` includes the beginning-of-sequence token.
 MemoryPlan plan_memory(const Model& model, const Tokenizer& tokenizer, const std::vector<TokenId>& prefix,
                        const DocumentInput& document, kernels::DType kv_type, const WindowLimits& limits);

@@ -196,20 +196,53 @@ Status MemoryFile::write_at(uint64_t offset, const void* from, size_t bytes) {
   return {};
 }
 
+namespace {
+
+// Reads and checks what every memory file begins with.
+bool read_header(std::ifstream& file, Header& header) {
+  if (!file.read(reinterpret_cast<char*>(&header), sizeof header)) return false;
+  const uint32_t crc = header.crc;
+  header.crc = 0;
+  return std::memcmp(header.magic, kMagic, sizeof kMagic) == 0 && crc32c(&header, sizeof header) == crc;
+}
+
+bool read_slot(std::ifstream& file, uint64_t entry, MemorySlot& slot) {
+  file.seekg(static_cast<std::streamoff>(kPage + entry * sizeof slot));
+  return !file.read(reinterpret_cast<char*>(&slot), sizeof slot).fail();
+}
+
+}  // namespace
+
+std::vector<std::vector<float>> MemoryFile::vectors_of(const std::filesystem::path& path) {
+  std::vector<std::vector<float>> vectors;
+  std::ifstream file(path, std::ios::binary);
+  std::error_code error;
+  const auto size = std::filesystem::file_size(path, error);
+  Header header{};
+  if (!read_header(file, header) || error || uint64_t{header.d_model} * 4 > size) return vectors;
+  for (uint64_t i = 0; i < header.entries; ++i) {
+    MemorySlot slot{};
+    if (!read_slot(file, i, slot)) break;
+    if (slot.state != 1 || slot.crc != slot.computed_crc()) continue;
+    std::vector<float> vector(header.d_model);
+    const size_t bytes = vector.size() * 4;
+    file.seekg(static_cast<std::streamoff>(slot.offset));
+    if (!file.read(reinterpret_cast<char*>(vector.data()), static_cast<std::streamsize>(bytes))) break;
+    if (crc32c(vector.data(), bytes) == slot.vector_crc) vectors.push_back(std::move(vector));
+  }
+  return vectors;
+}
+
 Status verify_memory_file(const std::filesystem::path& path) {
   const Status damaged(Code::Corrupt, "The memory file " + path.filename().string() +
                                           " is damaged; encode its document again, or delete the file");
   std::ifstream file(path, std::ios::binary);
   Header header{};
-  if (!file.read(reinterpret_cast<char*>(&header), sizeof header)) return damaged;
-  const uint32_t crc = header.crc;
-  header.crc = 0;
-  if (std::memcmp(header.magic, kMagic, sizeof kMagic) != 0 || crc32c(&header, sizeof header) != crc) return damaged;
+  if (!read_header(file, header)) return damaged;
   std::vector<char> bytes;
   for (uint64_t i = 0; i < header.entries; ++i) {
     MemorySlot slot{};
-    file.seekg(static_cast<std::streamoff>(kPage + i * sizeof slot));
-    if (!file.read(reinterpret_cast<char*>(&slot), sizeof slot)) return damaged;
+    if (!read_slot(file, i, slot)) return damaged;
     if (slot.state == 0 && slot.bytes == 0) continue;  // not encoded yet
     const uint64_t vector_bytes = uint64_t{header.d_model} * 4;
     std::error_code error;

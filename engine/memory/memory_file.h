@@ -57,6 +57,8 @@ class MemoryFile {
   Result<MemoryBlob> read(size_t entry);
   // The vector alone, for routing.
   Result<std::vector<float>> read_vector(size_t entry);
+  // The vectors of all whole entries of a file, whatever it was made from; none where there is no such file.
+  static std::vector<std::vector<float>> vectors_of(const std::filesystem::path& path);
   // NoMemory on a full disk: the entry stays missing.
   Status write(size_t entry, const MemoryBlob& blob);
 

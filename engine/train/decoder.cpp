@@ -146,19 +146,6 @@ Var Decoder::embed(Tape& tape, std::span<const TokenId> tokens) const {
   return tape.scaled(rows, config_.embedding_scale);
 }
 
-float Decoder::embedding_size() const {
-  const Weight& table = embedding_.stored;
-  const int step = std::max(1, table.rows / 4096);  // a sample says it well enough
-  const size_t stride = kernels::row_bytes(table.type, table.cols);
-  std::vector<float> row(static_cast<size_t>(table.cols));
-  double squares = 0, n = 0;
-  for (int i = 0; i < table.rows; i += step, n += table.cols) {
-    kernels::dequantize_row(table.type, table.data + static_cast<size_t>(i) * stride, table.cols, row.data());
-    for (const float x : row) squares += double{x} * double{x};
-  }
-  return static_cast<float>(std::sqrt(squares / n)) * config_.embedding_scale;
-}
-
 Var Decoder::run(Tape& tape, Var hidden, const Batch& batch) const {
   const auto shared = std::make_shared<const Batch>(batch);
   for (int i = 0; i < config_.n_layers; ++i) {

@@ -37,8 +37,8 @@ class Decoder {
 
   const ModelConfig& config() const { return config_; }
 
-  // Root of the mean square of the numbers of embeddings, as layers take them.
-  float embedding_size() const;
+  // Of embeddings, as the file has it.
+  const kernels::Weight& table() const { return embedding_.stored; }
   // Embeddings as layers take them: (n, d_model).
   Var embed(Tape& tape, std::span<const TokenId> tokens) const;
   // All layers and the last norm, over sequences of rows like those of embed: (n, d_model).

@@ -118,7 +118,7 @@ double MemoryTrainer::corpus_loss(const TrainingDocument& document, uint64_t see
   }
   std::vector<int> numbers;
   const TextTree part = part_of(tree, chosen, 0, seed, numbers);
-  const Var memories = memory_.entered(tape_, memory_.build(tape_, part));
+  const Var memories = memory_.weights().entered(tape_, memory_.build(tape_, part));
   const bool asks_back = settings_.reconstruction_weight > 0;
   std::vector<Var> rows;
   std::vector<int32_t> targets;
@@ -219,7 +219,7 @@ double MemoryTrainer::routing_loss(const TextTree& tree, Var scores, int row, co
 
 Var MemoryTrainer::answer_rows(const TrainingDocument& document, Var memories, std::span<const Reached> reached,
                                std::vector<int32_t>& targets) {
-  const Var entered = memory_.entered(tape_, memories);
+  const Var entered = memory_.weights().entered(tape_, memories);
   const Var opening = document.opening.empty() ? Var{} : decoder_.embed(tape_, document.opening);
   std::vector<Var> parts;
   std::vector<int32_t> places;

@@ -38,8 +38,11 @@ Result<Parameter*> Parameters::add(const std::string& name, int rows, int cols, 
   assert(find(name) == nullptr && values.size() == static_cast<size_t>(int64_t{rows} * cols));
   Parameter p;
   p.name = name, p.rows = rows, p.cols = cols;
-  for (Buffer* buffer : {&p.value, &p.gradient, &p.m, &p.v}) {
-    LL_ASSIGN_OR_RETURN(*buffer, zeros(backend_, p.size()));
+  LL_ASSIGN_OR_RETURN(p.value, zeros(backend_, p.size()));
+  if (use_ == Use::Training) {
+    for (Buffer* buffer : {&p.gradient, &p.m, &p.v}) {
+      LL_ASSIGN_OR_RETURN(*buffer, zeros(backend_, p.size()));
+    }
   }
   LL_RETURN_IF_ERROR(set_values(p, values));
   return &parameters_.emplace_back(std::move(p));

@@ -33,7 +33,9 @@ float rate_at(const OptimizerSettings& settings, int64_t step);  // steps count 
 
 class Parameters {
  public:
-  explicit Parameters(const kernels::Backend& backend) : backend_(backend) {}
+  // What is only read has neither gradients nor a state of the optimiser: step() and state() are not for it.
+  enum class Use { Training, Reading };
+  explicit Parameters(const kernels::Backend& backend, Use use = Use::Training) : backend_(backend), use_(use) {}
 
   // The parameter is the object's; its address stays. Returns NoMemory. REQUIRES: the name is new.
   Result<Parameter*> add(const std::string& name, int rows, int cols, std::span<const float> values);
@@ -62,6 +64,7 @@ class Parameters {
 
  private:
   const kernels::Backend& backend_;
+  Use use_;
   std::deque<Parameter> parameters_;
   int64_t steps_ = 0;
 };

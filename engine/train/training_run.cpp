@@ -5,7 +5,6 @@
 #include <cmath>
 #include <cstring>
 #include <numeric>
-#include <unordered_map>
 
 #include "engine/base/checksum.h"
 #include "engine/base/files.h"
@@ -20,7 +19,6 @@ using Clock = std::chrono::steady_clock;
 constexpr const char* kReconstruct = "Repeat the text:\n";
 constexpr const char* kColumns =
     "step,stage,loss,answer_loss,route_loss,gradient,tokens,held_out_loss,held_out_right,gold_leaves_survive\n";
-constexpr int kMostTextTokens = 4096;  // of a node; the rest of its text is not trained on
 
 // What stands in OUT.state in front of the parameters.
 struct StateHead {
@@ -140,36 +138,14 @@ Status TrainingRun::open_model() {
   const DecoderSettings settings{.all_weights = false, .keeps_layers = false, .lora = options_.lora};
   LL_ASSIGN_OR_RETURN(decoder_, Decoder::create(file_, *backend_, *parameters_, settings));
   LL_ASSIGN_OR_RETURN(memory_, MemoryModel::create(*decoder_, *parameters_, options_.memory));
-  options_.memory = memory_->settings();
+  options_.memory = memory_->weights().settings();
   options_.steps.reconstruct = tokenizer_->encode(kReconstruct);
   trainer_ = std::make_unique<MemoryTrainer>(*decoder_, *memory_, *parameters_, *backend_, options_.steps);
   return {};
 }
 
-// A document's own root where it has one; else one above all that stand alone.
 TrainingDocument TrainingRun::document(const DocumentInput& from, std::vector<int64_t>& keys) const {
-  TrainingDocument d;
-  const ChatPrompt prompt = document_prompt(chat_, from.title, {}, "");
-  if (tokenizer_->adds_bos()) d.opening.push_back(tokenizer_->bos());
-  const auto pieces = encode_pieces(*tokenizer_, prompt.before);
-  d.opening.insert(d.opening.end(), pieces.begin(), pieces.end());
-  std::unordered_map<int64_t, int> numbers;
-  const auto tops = std::count_if(from.nodes.begin(), from.nodes.end(), [](const auto& n) { return n.parent == 0; });
-  if (tops != 1) {
-    d.tree.parents.push_back(-1);
-    d.tree.tokens.emplace_back();
-    keys.push_back(0);
-  }
-  for (const DocumentNode& node : from.nodes) {
-    numbers[node.key] = static_cast<int>(d.tree.size());
-    const auto parent = numbers.find(node.parent);
-    d.tree.parents.push_back(parent == numbers.end() ? (tops == 1 ? -1 : 0) : parent->second);
-    auto tokens = tokenizer_->encode(node.text);
-    if (tokens.size() > kMostTextTokens) tokens.resize(kMostTextTokens);
-    d.tree.tokens.push_back(std::move(tokens));
-    keys.push_back(node.key);
-  }
-  return d;
+  return {prompt_prefix(*tokenizer_, chat_, from.title), text_tree(from, *tokenizer_, decoder_->config().context_tokens, keys)};
 }
 
 Status TrainingRun::take_texts(const TrainingInput& input) {

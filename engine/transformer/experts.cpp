@@ -13,6 +13,8 @@ namespace {
 using kernels::Backend;
 using kernels::Buffer;
 
+const LayerAdditions::Expert kNoExpert{};
+
 struct Share {  // of one expert
   std::vector<int32_t> rows;
   std::vector<float> weights;
@@ -51,10 +53,11 @@ std::vector<int32_t> best_experts(std::span<const float> scores, int n_tokens, i
 }
 
 // normed → normed. Experts run in order of their number, so a token's sum does not depend on the batch.
-Status Stage::experts(const LayerWeights& w, int n) {
+Status Stage::experts(const LayerWeights& w, const LayerAdditions& a, int n) {
   const ModelConfig& c = model_.config();
   const Backend& b = backend_;
-  LL_RETURN_IF_ERROR(multiply({{w.router, nullptr, gate_.data()}}, normed_, n));
+  const kernels::Product scored{w.router, nullptr, gate_.data()};
+  LL_RETURN_IF_ERROR(b.matmul(b.self, {&scored, 1}, normed_.data(), n));
   std::vector<float> scores(static_cast<size_t>(n) * static_cast<size_t>(c.n_experts));
   LL_RETURN_IF_ERROR(b.download(b.self, scores.data(), gate_.data(), scores.size() * 4));
   const auto shares = distribute(scores, n, c.n_experts, c.n_experts_used);
@@ -68,9 +71,12 @@ Status Stage::experts(const LayerWeights& w, int n) {
     LL_RETURN_IF_ERROR(b.upload(b.self, expert_weights_.data(), shares[e].weights.data(), bytes));
     LL_RETURN_IF_ERROR(b.gather_rows(b.self, normed_.data(), expert_rows_.data(), rows, c.d_model, expert_in_.data()));
     const LayerWeights::Expert& x = w.experts[e];
-    LL_RETURN_IF_ERROR(multiply({{x.w_gate, nullptr, gate_.data()}, {x.w_up, nullptr, up_.data()}}, expert_in_, rows));
+    const LayerAdditions::Expert& more = a.experts.empty() ? kNoExpert : a.experts[e];
+    LL_RETURN_IF_ERROR(
+        multiply({{{x.w_gate, nullptr, gate_.data()}, more.w_gate}, {{x.w_up, nullptr, up_.data()}, more.w_up}},
+                 expert_in_, rows));
     LL_RETURN_IF_ERROR(b.gate(b.self, c.architecture->activation, gate_.data(), up_.data(), int64_t{rows} * c.d_ff));
-    LL_RETURN_IF_ERROR(multiply({{x.w_down, nullptr, expert_out_.data()}}, gate_, rows));
+    LL_RETURN_IF_ERROR(multiply({{{x.w_down, nullptr, expert_out_.data()}, more.w_down}}, gate_, rows));
     LL_RETURN_IF_ERROR(b.scatter_add(b.self, expert_out_.data(), expert_rows_.data(), expert_weights_.data(), rows,
                                      c.d_model, heads_.data()));
   }

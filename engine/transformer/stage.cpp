@@ -1,6 +1,7 @@
 #include "engine/transformer/stage.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 namespace longleaf {
@@ -20,6 +21,8 @@ void finish_logits(const ModelConfig& c, std::span<float> logits) {
 }
 
 constexpr int kLogitRows = 16;  // tokens whose logits are computed together
+
+const LayerAdditions kNothing{};
 
 Status grow(Buffer& buffer, const Backend& backend, size_t bytes) {
   if (buffer.bytes() >= bytes) return {};
@@ -67,13 +70,23 @@ Status Stage::allocate(int batch_tokens) {
   return is_last ? grow(logits_, backend_, static_cast<size_t>(c.n_vocab) * 4) : Status();
 }
 
-Status Stage::embed(std::span<const TokenId> tokens) {
+Status Stage::embed(const Input& input) {
   const ModelConfig& c = model_.config();
   const Backend& b = backend_;
-  const auto n = static_cast<int>(tokens.size());
-  LL_RETURN_IF_ERROR(b.embed(b.self, model_.embedding(), tokens.data(), n, hidden_.data()));
-  if (c.embedding_scale == 1.0f) return {};
-  return b.scale(b.self, hidden_.data(), c.embedding_scale, int64_t{n} * c.d_model);
+  const auto n = static_cast<int>(input.tokens.size());
+  std::vector<TokenId> ids(input.tokens.begin(), input.tokens.end());
+  std::replace(ids.begin(), ids.end(), kVector, TokenId{0});
+  LL_RETURN_IF_ERROR(b.embed(b.self, model_.embedding(), ids.data(), n, hidden_.data()));
+  if (c.embedding_scale != 1.0f)
+    LL_RETURN_IF_ERROR(b.scale(b.self, hidden_.data(), c.embedding_scale, int64_t{n} * c.d_model));
+  const auto width = static_cast<size_t>(c.d_model);
+  const float* vector = input.vectors.data();
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (input.tokens[i] != kVector) continue;
+    LL_RETURN_IF_ERROR(b.upload(b.self, kernels::at(hidden_.data(), i * width * 4), vector, width * 4));
+    vector += width;
+  }
+  return {};
 }
 
 Status Stage::receive(std::span<const float> hidden) {
@@ -101,11 +114,13 @@ Status Stage::run(const Pass& pass, int depth) {
 // normed → normed, which is the next layer's input where there is one, and hidden behind this one.
 Status Stage::layer(int index, const LayerWeights* next, const Pass& pass) {
   const LayerWeights& w = model_.layers()[static_cast<size_t>(index)];
+  const Additions* additions = pass.strategy.additions();
+  const LayerAdditions& a = additions == nullptr ? kNothing : additions->layer(index);
   const int n = pass.n_tokens();
-  LL_RETURN_IF_ERROR(attention(index, pass));
-  LL_RETURN_IF_ERROR(multiply({{w.wo, nullptr, normed_.data()}}, heads_, n));
+  LL_RETURN_IF_ERROR(attention(index, a, pass));
+  LL_RETURN_IF_ERROR(multiply({{{w.wo, nullptr, normed_.data()}, a.wo}}, heads_, n));
   LL_RETURN_IF_ERROR(add_and_norm(w.attn_post_norm, w.ffn_norm, n));
-  LL_RETURN_IF_ERROR(w.experts.empty() ? feed_forward(w, n) : experts(w, n));
+  LL_RETURN_IF_ERROR(w.experts.empty() ? feed_forward(w, a, n) : experts(w, a, n));
   return next == nullptr ? add_to_hidden(w.ffn_post_norm, n) : add_and_norm(w.ffn_post_norm, next->attn_norm, n);
 }
 
@@ -148,12 +163,13 @@ Status Stage::add_and_norm(DevicePtr post_weight, DevicePtr next_weight, int n) 
 }
 
 // normed → normed.
-Status Stage::feed_forward(const LayerWeights& w, int n) {
+Status Stage::feed_forward(const LayerWeights& w, const LayerAdditions& a, int n) {
   const ModelConfig& c = model_.config();
   const Backend& b = backend_;
-  LL_RETURN_IF_ERROR(multiply({{w.w_gate, nullptr, gate_.data()}, {w.w_up, nullptr, up_.data()}}, normed_, n));
+  LL_RETURN_IF_ERROR(
+      multiply({{{w.w_gate, nullptr, gate_.data()}, a.w_gate}, {{w.w_up, nullptr, up_.data()}, a.w_up}}, normed_, n));
   LL_RETURN_IF_ERROR(b.gate(b.self, c.architecture->activation, gate_.data(), up_.data(), int64_t{n} * c.d_ff));
-  return multiply({{w.w_down, nullptr, normed_.data()}}, gate_, n);
+  return multiply({{{w.w_down, nullptr, normed_.data()}, a.w_down}}, gate_, n);
 }
 
 // Q or K: normalised as the architecture wants, then rotated.
@@ -170,28 +186,42 @@ Status Stage::finish_heads(Buffer& heads, DevicePtr weight, int n_heads, RopeKin
                          c.rope_dims, c.rope_style, c.rope_magnitude});
 }
 
-Status Stage::attention(int index, const Pass& pass) {
+// normed → heads.
+Status Stage::attention(int index, const LayerAdditions& a, const Pass& pass) {
+  const ModelConfig& c = model_.config();
+  const Backend& b = backend_;
+  const int n = pass.n_tokens();
+  const LayerWeights& w = model_.layers()[static_cast<size_t>(index)];
+  const LayerConfig& layer = c.layers[static_cast<size_t>(index)];
+  LL_RETURN_IF_ERROR(multiply(
+      {{{w.wq, w.bq, q_.data()}, a.wq}, {{w.wk, w.bk, k_.data()}, a.wk}, {{w.wv, w.bv, v_.data()}, a.wv}}, normed_, n));
+  LL_RETURN_IF_ERROR(finish_heads(q_, w.q_norm, c.n_heads, layer.rope, n));
+  LL_RETURN_IF_ERROR(finish_heads(k_, w.k_norm, c.n_kv_heads, layer.rope, n));
+  LL_RETURN_IF_ERROR(
+      b.kv_write(b.self, {pass.store.view(index), k_.data(), v_.data(), kernels::DType::F32, n, pass.first_key}));
+  for (const QueryBlock& queries : pass.strategy.blocks({pass.first_key, n}))
+    LL_RETURN_IF_ERROR(attend(index, queries, pass));
+  return {};
+}
+
+// What the queries of a block see, to their places in heads.
+Status Stage::attend(int index, QueryBlock queries, const Pass& pass) {
   const ModelConfig& c = model_.config();
   const Backend& b = backend_;
   const KvStore& store = pass.store;
-  const int n = pass.n_tokens(), first_key = pass.first_key;
-  const LayerWeights& w = model_.layers()[static_cast<size_t>(index)];
   const LayerConfig& layer = c.layers[static_cast<size_t>(index)];
-  LL_RETURN_IF_ERROR(multiply({{w.wq, w.bq, q_.data()}, {w.wk, w.bk, k_.data()}, {w.wv, w.bv, v_.data()}}, normed_, n));
-  LL_RETURN_IF_ERROR(finish_heads(q_, w.q_norm, c.n_heads, layer.rope, n));
-  LL_RETURN_IF_ERROR(finish_heads(k_, w.k_norm, c.n_kv_heads, layer.rope, n));
-  LL_RETURN_IF_ERROR(b.kv_write(b.self, {store.view(index), k_.data(), v_.data(), kernels::DType::F32, n, first_key}));
-
-  const Phase phase = n == 1 ? Phase::Decode : Phase::Prefill;
-  LL_RETURN_IF_ERROR(upload_plan(pass.strategy.attend(index, phase, {first_key, n}, store), first_key,
+  const Phase phase = queries.n_tokens == 1 ? Phase::Decode : Phase::Prefill;
+  LL_RETURN_IF_ERROR(upload_plan(pass.strategy.attend(index, phase, queries, store), queries.first_key,
                                  layer.window > 0 ? std::span(store.positions()) : std::span<const int32_t>()));
+  const auto first = static_cast<size_t>(queries.first_key - pass.first_key);  // in the batch
+  const size_t row = first * static_cast<size_t>(c.n_heads) * static_cast<size_t>(c.head_dim) * 4;
   kernels::SpanAttentionArgs args;
-  args.q = q_.data();
-  args.out = heads_.data();
+  args.q = kernels::at(q_.data(), row);
+  args.out = kernels::at(heads_.data(), row);
   args.kv = store.view(index);
-  args.n_tokens = n;
+  args.n_tokens = queries.n_tokens;
   args.n_heads = c.n_heads;
-  args.first_key = first_key;
+  args.first_key = queries.first_key;
   args.spans = spans_.data();
   args.group_begin = groups_.data();
   args.n_groups = static_cast<int>(sent_begins_.size()) - 1;
@@ -201,13 +231,30 @@ Status Stage::attention(int index, const Pass& pass) {
   args.scale = c.attention_scale;
   args.soft_cap = c.attention_soft_cap;
   args.window = layer.window;
-  args.positions = positions_.data();
+  args.positions = kernels::at(positions_.data(), first * 4);
   return b.span_attention(b.self, args);
 }
 
-Status Stage::multiply(std::initializer_list<kernels::Product> products, const Buffer& x, int n) {
+Status Stage::multiply(std::initializer_list<Linear> linears, const Buffer& x, int n) {
   const Backend& b = backend_;
-  return b.matmul(b.self, {products.begin(), products.size()}, x.data(), n);
+  std::array<kernels::Product, 3> products;
+  assert(linears.size() <= products.size());
+  std::transform(linears.begin(), linears.end(), products.begin(), [](const Linear& l) { return l.product; });
+  LL_RETURN_IF_ERROR(b.matmul(b.self, {products.data(), linears.size()}, x.data(), n));
+  for (const Linear& linear : linears)
+    if (linear.addition.rank() > 0) LL_RETURN_IF_ERROR(add_low_rank(linear, x, n));
+  return {};
+}
+
+Status Stage::add_low_rank(const Linear& linear, const Buffer& x, int n) {
+  const Backend& b = backend_;
+  const int rows = linear.product.w.rows;
+  LL_RETURN_IF_ERROR(grow(low_, b, static_cast<size_t>(n) * static_cast<size_t>(linear.addition.rank()) * 4));
+  LL_RETURN_IF_ERROR(grow(added_, b, static_cast<size_t>(n) * static_cast<size_t>(rows) * 4));
+  const kernels::Product down{linear.addition.a, nullptr, low_.data()}, up{linear.addition.b, nullptr, added_.data()};
+  LL_RETURN_IF_ERROR(b.matmul(b.self, {&down, 1}, x.data(), n));
+  LL_RETURN_IF_ERROR(b.matmul(b.self, {&up, 1}, low_.data(), n));
+  return b.add(b.self, linear.product.out, added_.data(), 1, int64_t{n} * rows);
 }
 
 Status Stage::upload_plan(const AttentionPlan& plan, int first_key, std::span<const int32_t> positions) {
@@ -241,7 +288,8 @@ Status Stage::read_logits(int n_tokens, Want want, std::vector<float>& logits) {
     const DevicePtr hidden = kernels::at(hidden_.data(), static_cast<size_t>(first) * width);
     LL_RETURN_IF_ERROR(b.rms_norm(b.self, hidden, model_.output_norm(), c.norm_eps, n, c.d_model, normed_.data()));
     LL_RETURN_IF_ERROR(grow(logits_, b, static_cast<size_t>(n) * row * 4));
-    LL_RETURN_IF_ERROR(multiply({{model_.output(), nullptr, logits_.data()}}, normed_, n));
+    const kernels::Product product{model_.output(), nullptr, logits_.data()};
+    LL_RETURN_IF_ERROR(b.matmul(b.self, {&product, 1}, normed_.data(), n));
     const size_t before = logits.size();
     logits.resize(before + static_cast<size_t>(n) * row);
     LL_RETURN_IF_ERROR(b.download(b.self, logits.data() + before, logits_.data(), static_cast<size_t>(n) * row * 4));

@@ -12,6 +12,7 @@
 
 #include "engine/model/model.h"
 #include "engine/tokenizer/tokenizer.h"
+#include "engine/transformer/additions.h"
 #include "engine/transformer/kv_store.h"
 #include "engine/transformer/strategy.h"
 
@@ -23,6 +24,13 @@ using LayerTap =
     std::function<Status(int layer, const kernels::Backend& device, kernels::DevicePtr hidden, int n_tokens)>;
 
 enum class Want { Nothing, LastLogits, AllLogits };
+
+// What a pass reads: tokens, and vectors among them that are no token's embedding.
+constexpr TokenId kVector = -1;  // in the place of a token: the next of the vectors
+struct Input {
+  std::span<const TokenId> tokens;
+  std::span<const float> vectors = {};  // as layers take them: (as many as there are kVector, d_model)
+};
 
 // A pass through layers, as it is asked for.
 struct Pass {
@@ -42,7 +50,7 @@ class Stage {
   static Result<std::unique_ptr<Stage>> create(const Model& model, size_t share, int batch_tokens);
 
   // Fills the hidden rows: with embeddings, or with what another stage sent. (n_tokens, d_model) f32 in host memory.
-  Status embed(std::span<const TokenId> tokens);
+  Status embed(const Input& input);
   Status receive(std::span<const float> hidden);
   Status send(std::span<float> hidden) const;
   // Runs those of its layers that are below `depth`. Looks at the stop token before each: Cancelled.
@@ -60,11 +68,17 @@ class Stage {
   Status norm_behind(kernels::DevicePtr weight, int n_tokens);
   Status add_to_hidden(kernels::DevicePtr weight, int n_tokens);
   Status add_and_norm(kernels::DevicePtr post_weight, kernels::DevicePtr next_weight, int n_tokens);
-  Status feed_forward(const LayerWeights& w, int n_tokens);
-  Status experts(const LayerWeights& w, int n_tokens);
+  Status feed_forward(const LayerWeights& w, const LayerAdditions& a, int n_tokens);
+  Status experts(const LayerWeights& w, const LayerAdditions& a, int n_tokens);
   Status finish_heads(kernels::Buffer& heads, kernels::DevicePtr weight, int n_heads, RopeKind kind, int n_tokens);
-  Status attention(int index, const Pass& pass);
-  Status multiply(std::initializer_list<kernels::Product> products, const kernels::Buffer& x, int n_tokens);
+  Status attention(int index, const LayerAdditions& a, const Pass& pass);
+  Status attend(int index, QueryBlock queries, const Pass& pass);
+  struct Linear {
+    kernels::Product product;
+    const Addition& addition;
+  };
+  Status multiply(std::initializer_list<Linear> products, const kernels::Buffer& x, int n_tokens);
+  Status add_low_rank(const Linear& linear, const kernels::Buffer& x, int n_tokens);
   Status upload_plan(const AttentionPlan& plan, int first_key, std::span<const int32_t> positions);
 
   const Model& model_;
@@ -72,6 +86,7 @@ class Stage {
   const kernels::Backend& backend_;
   int first_layer_ = 0, end_layer_ = 0;
   kernels::Buffer positions_, hidden_, normed_, q_, k_, v_, heads_, gate_, up_, logits_, spans_, groups_;
+  kernels::Buffer low_, added_;                                            // what an adapter adds to a product
   kernels::Buffer expert_in_, expert_out_, expert_rows_, expert_weights_;  // one expert's share
   std::vector<kernels::Span> sent_spans_;                                  // the plan that the device has
   std::vector<int32_t> sent_begins_;

@@ -15,8 +15,40 @@ AttentionPlan DenseStrategy::attend(int, Phase, QueryBlock queries, const KvStor
   return {{{Span{0, queries.first_key + queries.n_tokens, 0, 1}}}};
 }
 
-SpanStrategy::SpanStrategy(std::vector<Span> evidence, int evidence_end, int next_position)
-    : evidence_(std::move(evidence)), evidence_end_(evidence_end), next_position_(next_position) {}
+SeparateTexts::SeparateTexts(std::span<const int> lengths, const Additions* additions)
+    : begins_{0}, additions_(additions) {
+  for (const int length : lengths) begins_.push_back(begins_.back() + length);
+}
+
+size_t SeparateTexts::text_of(int key) const {
+  return static_cast<size_t>(std::upper_bound(begins_.begin(), begins_.end(), key) - begins_.begin()) - 1;
+}
+
+void SeparateTexts::positions(const KvStore& store, std::span<int32_t> out) const {
+  for (size_t i = 0; i < out.size(); ++i) {
+    const int key = store.size() + static_cast<int>(i);
+    out[i] = key - begins_[text_of(key)];
+  }
+}
+
+std::vector<QueryBlock> SeparateTexts::blocks(QueryBlock batch) const {
+  std::vector<QueryBlock> blocks;
+  const int end = batch.first_key + batch.n_tokens;
+  for (int first = batch.first_key; first < end; first += blocks.back().n_tokens)
+    blocks.push_back({first, std::min(end, begins_[text_of(first) + 1]) - first});
+  return blocks;
+}
+
+AttentionPlan SeparateTexts::attend(int, Phase, QueryBlock queries, const KvStore&) const {
+  const int begin = begins_[text_of(queries.first_key)];
+  return {{{Span{begin, queries.first_key + queries.n_tokens - begin, 0, 1}}}};
+}
+
+SpanStrategy::SpanStrategy(std::vector<Span> evidence, int evidence_end, int next_position, const Additions* additions)
+    : evidence_(std::move(evidence)),
+      evidence_end_(evidence_end),
+      next_position_(next_position),
+      additions_(additions) {}
 
 void SpanStrategy::positions(const KvStore& store, std::span<int32_t> out) const {
   std::iota(out.begin(), out.end(), next_position_ + store.size() - evidence_end_);

@@ -24,6 +24,8 @@ struct AttentionPlan {
   std::vector<std::vector<kernels::Span>> groups;
 };
 
+class Additions;
+
 class Strategy {
  public:
   virtual ~Strategy() = default;
@@ -33,29 +35,62 @@ class Strategy {
 
   virtual AttentionPlan attend(int layer, Phase phase, QueryBlock queries, const KvStore& store) const = 0;
 
+  // Tokens of a batch whose plans differ, in order: attend() is asked for each block by itself.
+  virtual std::vector<QueryBlock> blocks(QueryBlock batch) const { return {batch}; }
+
   // Layers to run, from the first; the rest is skipped (a routing vector needs only the lower half).
   virtual int depth(int n_layers) const { return n_layers; }
+
+  // What is added to the model's matrices; nullptr: nothing. Outlives the pass.
+  virtual const Additions* additions() const { return nullptr; }
 };
 
 // Every token sees everything before it; positions go on from the last key's.
 class DenseStrategy : public Strategy {
  public:
+  explicit DenseStrategy(const Additions* additions = nullptr) : additions_(additions) {}
   void positions(const KvStore& store, std::span<int32_t> out) const override;
   AttentionPlan attend(int layer, Phase phase, QueryBlock queries, const KvStore& store) const override;
+  const Additions* additions() const override { return additions_; }
+
+ private:
+  const Additions* additions_;
+};
+
+// Texts that have nothing to do with each other, read one behind the other in shared batches: each begins at position 0
+// and sees itself alone.
+class SeparateTexts : public Strategy {
+ public:
+  //   lengths    of the texts, in tokens, in the order they are appended to an empty store
+  //   additions  see above
+  SeparateTexts(std::span<const int> lengths, const Additions* additions);
+  void positions(const KvStore& store, std::span<int32_t> out) const override;
+  std::vector<QueryBlock> blocks(QueryBlock batch) const override;
+  AttentionPlan attend(int layer, Phase phase, QueryBlock queries, const KvStore& store) const override;
+  const Additions* additions() const override { return additions_; }
+
+ private:
+  size_t text_of(int key) const;
+  std::vector<int> begins_;  // first key of every text, and the key behind the last
+  const Additions* additions_;
 };
 
 // Every token sees the evidence spans and everything behind them. Tokens behind stand from `next_position` on.
 //   evidence          disjoint spans below key index `evidence_end`, causal or not
 //   evidence_end      index of the first key that is not evidence
+//   additions         see above
 class SpanStrategy : public Strategy {
  public:
-  SpanStrategy(std::vector<kernels::Span> evidence, int evidence_end, int next_position);
+  SpanStrategy(std::vector<kernels::Span> evidence, int evidence_end, int next_position,
+               const Additions* additions = nullptr);
   void positions(const KvStore& store, std::span<int32_t> out) const override;
   AttentionPlan attend(int layer, Phase phase, QueryBlock queries, const KvStore& store) const override;
+  const Additions* additions() const override { return additions_; }
 
  private:
   std::vector<kernels::Span> evidence_;
   int evidence_end_, next_position_;
+  const Additions* additions_;
 };
 
 // Joins neighbours that can be read as one (same shift), so that how a plan was cut never changes a result.

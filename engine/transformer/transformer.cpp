@@ -20,17 +20,16 @@ Status Transformer::allocate() {
   return {};
 }
 
-Status Transformer::forward(std::span<const TokenId> tokens, KvStore& store, const Strategy& strategy, Want want,
+Status Transformer::forward(Input input, KvStore& store, const Strategy& strategy, Want want,
                             std::vector<float>* logits, std::stop_token stop, const LayerTap& tap) {
-  assert(!tokens.empty());
+  assert(!input.tokens.empty());
   const int before = store.size();
   if (logits != nullptr) logits->clear();
-  while (!tokens.empty()) {
-    const auto part = tokens.first(std::min(tokens.size(), static_cast<size_t>(batch_tokens_)));
-    tokens = tokens.subspan(part.size());
+  while (!input.tokens.empty()) {
+    const Input part = split(input, static_cast<size_t>(batch_tokens_));
     Status status = append_batch(part, store, strategy, stop, tap);
-    if (status.ok() && (want == Want::AllLogits || (want == Want::LastLogits && tokens.empty())))
-      status = stages_.back()->read_logits(static_cast<int>(part.size()), want, *logits);
+    if (status.ok() && (want == Want::AllLogits || (want == Want::LastLogits && input.tokens.empty())))
+      status = stages_.back()->read_logits(static_cast<int>(part.tokens.size()), want, *logits);
     if (!status.ok()) {
       store.truncate(before);
       return status;
@@ -39,13 +38,22 @@ Status Transformer::forward(std::span<const TokenId> tokens, KvStore& store, con
   return {};
 }
 
-Status Transformer::append_batch(std::span<const TokenId> tokens, KvStore& store, const Strategy& strategy,
+// Takes the first `most` tokens off, with their vectors.
+Input Transformer::split(Input& input, size_t most) const {
+  Input part{input.tokens.first(std::min(input.tokens.size(), most))};
+  const auto vectors = std::count(part.tokens.begin(), part.tokens.end(), kVector);
+  part.vectors = input.vectors.first(static_cast<size_t>(vectors * model_->config().d_model));
+  input = {input.tokens.subspan(part.tokens.size()), input.vectors.subspan(part.vectors.size())};
+  return part;
+}
+
+Status Transformer::append_batch(const Input& input, KvStore& store, const Strategy& strategy,
                                  const std::stop_token& stop, const LayerTap& tap) {
   const int first_key = store.size();
-  std::vector<int32_t> positions(tokens.size());
+  std::vector<int32_t> positions(input.tokens.size());
   strategy.positions(store, positions);
   LL_RETURN_IF_ERROR(store.append(positions));
-  return run_layers(tokens, {positions, first_key, store, strategy, stop, tap});
+  return run_layers(input, {positions, first_key, store, strategy, stop, tap});
 }
 
 Status Transformer::recompute(std::span<const TokenId> tokens, int first_key, KvStore& store, const Strategy& strategy,
@@ -56,19 +64,19 @@ Status Transformer::recompute(std::span<const TokenId> tokens, int first_key, Kv
   for (size_t begin = 0; begin < tokens.size(); begin += batch) {
     const size_t n = std::min(batch, tokens.size() - begin);
     LL_RETURN_IF_ERROR(
-        run_layers(tokens.subspan(begin, n),
+        run_layers({tokens.subspan(begin, n)},
                    {positions.subspan(begin, n), first_key + static_cast<int>(begin), store, strategy, stop, nullptr}));
   }
   return {};
 }
 
 // Through the stages, from the embeddings on. Hidden rows go from one device to the next by way of host memory.
-Status Transformer::run_layers(std::span<const TokenId> tokens, const Pass& pass) {
+Status Transformer::run_layers(const Input& input, const Pass& pass) {
   const int depth = pass.strategy.depth(model_->config().n_layers);
-  LL_RETURN_IF_ERROR(stages_.front()->embed(tokens));
+  LL_RETURN_IF_ERROR(stages_.front()->embed(input));
   for (size_t i = 0; i < stages_.size() && (i == 0 || stages_[i]->first_layer() < depth); ++i) {
     if (i > 0) {
-      crossing_.resize(tokens.size() * static_cast<size_t>(model_->config().d_model));
+      crossing_.resize(input.tokens.size() * static_cast<size_t>(model_->config().d_model));
       LL_RETURN_IF_ERROR(stages_[i - 1]->send(crossing_));
       LL_RETURN_IF_ERROR(stages_[i]->receive(crossing_));
     }

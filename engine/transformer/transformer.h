@@ -16,12 +16,16 @@ class Transformer {
   // `model` is kept alive. Returns NoMemory.
   static Result<std::unique_ptr<Transformer>> create(std::shared_ptr<const Model> model);
 
-  // Appends `tokens` to `store` and computes them. On any error or cancel the store is cut back to what it was.
+  // Appends `input` to `store` and computes it. On any error or cancel the store is cut back to what it was.
   //   logits  resized to (n, n_vocab): one row for LastLogits, one per token for AllLogits; may be null for Nothing
   //   stop    looked at before every layer; Cancelled is returned then
-  // REQUIRES: token ids below n_vocab; tokens is not empty.
+  // REQUIRES: token ids below n_vocab, or kVector; there are some.
+  Status forward(Input input, KvStore& store, const Strategy& strategy, Want want, std::vector<float>* logits,
+                 std::stop_token stop = {}, const LayerTap& tap = nullptr);
   Status forward(std::span<const TokenId> tokens, KvStore& store, const Strategy& strategy, Want want,
-                 std::vector<float>* logits, std::stop_token stop = {}, const LayerTap& tap = nullptr);
+                 std::vector<float>* logits, std::stop_token stop = {}, const LayerTap& tap = nullptr) {
+    return forward(Input{tokens}, store, strategy, want, logits, std::move(stop), tap);
+  }
 
   // Computes tokens that are in `store` already once more, from key `first_key` on, and writes their keys and values
   // anew where they stand, rotated at their recorded positions. What is behind them is not touched.
@@ -37,9 +41,10 @@ class Transformer {
  private:
   explicit Transformer(std::shared_ptr<const Model> model) : model_(std::move(model)) {}
   Status allocate();
-  Status append_batch(std::span<const TokenId> tokens, KvStore& store, const Strategy& strategy,
-                      const std::stop_token& stop, const LayerTap& tap);
-  Status run_layers(std::span<const TokenId> tokens, const Pass& pass);
+  Input split(Input& input, size_t most) const;
+  Status append_batch(const Input& input, KvStore& store, const Strategy& strategy, const std::stop_token& stop,
+                      const LayerTap& tap);
+  Status run_layers(const Input& input, const Pass& pass);
 
   std::shared_ptr<const Model> model_;
   std::vector<std::unique_ptr<Stage>> stages_;

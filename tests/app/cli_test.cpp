@@ -210,7 +210,7 @@ TEST(every_mistake_gets_a_sentence_and_its_exit_status) {
   const auto reason = rig.run("--json doctor").json()["gpu"]["reason"].get<std::string>();
   if (!reason.empty()) expect("--device cuda --model " + rig.model + " encode " + rig.pdf, 1, reason.c_str());
   expect("ask " + rig.pdf + " question --evidence magic", 2, "choose auto");
-  expect("ask " + rig.pdf + " question --evidence memory_tokens", 1, "adapter");
+  expect("ask " + rig.pdf + " question --evidence memory_tokens", 2, "adapter");
   expect("text " + rig.pdf + " --pages 9-3", 2, "A-B");
   expect("text " + rig.pdf + " --pages 1-abc", 2, "A-B");
   expect("ask " + rig.pdf + " ''", 2, "empty");
@@ -425,6 +425,56 @@ TEST(a_memory_is_trained_on_a_document_and_questions_and_goes_on_where_it_was) {
   const Outcome other = rig.run(train + " --steps 7");
   CHECK_EQ(other.status, 2);
   CHECK(other.err.find("belongs to a training with other texts or settings") != std::string::npos);
+}
+
+TEST(a_memory_that_was_trained_answers_and_is_measured) {
+  const Rig rig;
+  std::ofstream(rig.folder / "qa.jsonl")
+      << R"({"document": "manual.pdf", "question": "How much does pump number 1 deliver?", "answers": )"
+      << R"(["107 litres per minute"], "pages": [2]})"
+      << "\n";
+  const std::string qa = (rig.folder / "qa.jsonl").string(), adapter = (rig.folder / "a.gguf").string(),
+                    with = "--json --model " + rig.model + " --adapter " + adapter + " ";
+  CHECK_EQ(rig.run("--model " + rig.model + " train --corpus " + rig.pdf + " --out " + adapter + " --steps 2").status,
+           0);
+  const std::string ask = "ask " + rig.pdf + " \"How much does pump number 1 deliver?\" --max-tokens 5 --evidence ";
+  const Outcome early = rig.run(with + ask + "memory_tokens");
+  CHECK_EQ(early.status, 1);
+  CHECK(early.err.find("encode it first") != std::string::npos);
+  const Json encoded = rig.run(with + "encode " + rig.pdf).json();
+  REQUIRE(encoded.is_object());
+  CHECK(encoded["nodes"].get<int>() > encoded["leaves"].get<int>());
+  CHECK(encoded["node_bytes"].get<int64_t>() > 0 && encoded["node_bytes"] < encoded["bytes"]);
+
+  const Json asked = rig.run(with + ask + "memory_tokens --children 1").json();
+  REQUIRE(asked.is_object());
+  CHECK_EQ(asked["evidence"].get<std::string>(), std::string("memory_tokens"));
+  const Json &stats = asked["stats"], &route = asked["route"];
+  CHECK(stats["memory_tokens"].get<int>() >= 2 && stats["query_ms"].get<double>() > 0);
+  CHECK_EQ(route["trace"].size(), stats["memory_tokens"].get<size_t>());  // one path from the top to a leaf
+  CHECK_EQ(route["leaves"].size(), size_t{1});
+
+  const std::string eval = with + "eval qa --max-tokens 5 --questions " + qa + "," + qa + " --documents " +
+                           rig.folder.path().string() + " --children 1 --evidence ";
+  const Json rows = rig.run(eval + "leaf_kv,memory_tokens,memory_tokens+leaf_kv").json()["evidence"];
+  REQUIRE(rows.size() == 3);
+  for (const Json& row : rows) {
+    CHECK_EQ(row["questions"].get<int>(), 2);
+    CHECK_EQ(row["f1_spread"].get<double>(), 0.0);  // the same questions twice
+    CHECK(!row["gold_survives"].empty() && row["bytes_kept"].get<int64_t>() > 0);
+  }
+  CHECK_EQ(rows[0]["gold_leaves_survive"].get<double>(), 1.0);
+  CHECK(rows[1]["bytes_kept"] < rows[0]["bytes_kept"] && rows[0]["bytes_kept"] < rows[2]["bytes_kept"]);
+  CHECK(rows[1]["evidence_tokens"] < rows[2]["evidence_tokens"]);
+  const Json gold = rig.run(eval + "memory_tokens --memory-routing gold").json()["evidence"][0];
+  for (const Json& level : gold["gold_survives"]) CHECK_EQ(level.get<double>(), 1.0);
+
+  const Outcome no_model = rig.run("--adapter " + adapter + " " + ask + "memory_tokens");
+  CHECK_EQ(no_model.status, 2);
+  CHECK(no_model.err.find("adapter that was trained for it") != std::string::npos);
+  const Outcome no_adapter = rig.run("--model " + rig.model + " --adapter " + rig.model + " " + ask + "exact");
+  CHECK_EQ(no_adapter.status, 1);
+  CHECK(no_adapter.err.find("is not an adapter of this program") != std::string::npos);
 }
 
 TEST(training_says_what_is_wrong_with_what_it_is_given) {

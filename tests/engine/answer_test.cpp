@@ -54,8 +54,25 @@ TEST(the_planner_reuses_when_reading_again_would_be_slow) {
   CHECK_EQ(choose_evidence(large, {1000, 1e6}).evidence, Evidence::Exact);    // loading would take 10 s
 }
 
+TEST(the_planner_takes_memories_where_the_text_would_be_a_long_wait) {
+  PlanInput input{50, 3000, 20, 10 << 20, true, 60};
+  const Rates slow{100, 1e6};  // 30 s to read, 10 s to load
+  const auto plan = choose_evidence(input, slow);
+  CHECK_EQ(plan.evidence, Evidence::MemoryTokens);
+  CHECK_EQ(plan.predicted_ms, 1500.0);                                      // prefix, memories, and the question twice
+  CHECK_EQ(choose_evidence(input, {100, 1e9}).evidence, Evidence::LeafKv);  // 0.2 s
+  CHECK_EQ(choose_evidence(input, {1000, 1e6}).evidence, Evidence::Exact);  // 3 s
+  input.kv_there = false;
+  CHECK_EQ(choose_evidence(input, slow).evidence, Evidence::MemoryTokens);
+  CHECK_EQ(choose_evidence(input, {1000, 1e6}).evidence, Evidence::Exact);
+  input.memory_tokens = 0;
+  CHECK_EQ(choose_evidence(input, slow).evidence, Evidence::Exact);
+  input = {50, 3000, 20, 10 << 20, true, 60};
+  CHECK_EQ(predicted_ms(Evidence::MemoryAndLeafKv, input, slow), 11485.76);  // 100 tokens, and loading
+}
+
 TEST(evidence_names_are_the_contract) {
-  for (const char* name : {"auto", "exact", "leaf_kv", "memory_tokens", "quote"}) {
+  for (const char* name : {"auto", "exact", "leaf_kv", "memory_tokens", "memory_tokens+leaf_kv", "quote"}) {
     const auto evidence = evidence_named(name);
     REQUIRE_OK(evidence);
     CHECK_EQ(std::string(name_of(*evidence)), std::string(name));

@@ -56,7 +56,8 @@ struct Rig {
     return tape.read(memory->read(tape, all));
   }
   std::vector<float> aggregate(int n, const std::vector<float>& children, const std::vector<float>& parent) {
-    return tape.read(memory->aggregate(tape, tape.constant(n, kWidth, children), tape.constant(1, kWidth, parent)));
+    return tape.read(
+        memory->weights().aggregate(tape, tape.constant(n, kWidth, children), tape.constant(1, kWidth, parent)));
   }
   Var query(const std::vector<TokenId>& question) {
     const std::span<const TokenId> one = question;
@@ -250,10 +251,14 @@ TEST(memories_enter_in_the_size_of_embeddings_where_they_are_scaled) {
     for (const float x : values) squares += double{x} * double{x};
     return std::sqrt(squares / static_cast<double>(values.size()));
   };
-  CHECK(difference(raw.tape.read(raw.memory->entered(raw.tape, raw.tape.constant(2, kWidth, memories))), memories) ==
-        0);
-  const auto entered = scaled.tape.read(scaled.memory->entered(scaled.tape, scaled.tape.constant(2, kWidth, memories)));
-  for (int i : {0, 1}) CHECK(std::abs(size(row(entered, i)) / double{scaled.decoder->embedding_size()} - 1) < 1e-3);
+  CHECK(difference(raw.tape.read(raw.memory->weights().entered(raw.tape, raw.tape.constant(2, kWidth, memories))),
+                   memories) == 0);
+  const auto entered =
+      scaled.tape.read(scaled.memory->weights().entered(scaled.tape, scaled.tape.constant(2, kWidth, memories)));
+  for (int i : {0, 1})
+    CHECK(std::abs(size(row(entered, i)) /
+                       double{hidden_shape(scaled.decoder->config(), scaled.decoder->table()).embedding_size} -
+                   1) < 1e-3);
 }
 
 TEST(every_part_of_a_memory_gets_a_gradient_and_every_gradient_is_right) {
@@ -272,7 +277,7 @@ TEST(every_part_of_a_memory_gets_a_gradient_and_every_gradient_is_right) {
       double loss = MemoryModel::route_loss(tape, siblings, {0}, 1, 1);
       std::vector<TokenId> words = question;
       words.insert(words.end(), answer.begin(), answer.end());
-      const Var parts[] = {rig.memory->entered(tape, tape.gathered(memories, {0, 1, 4, 7})),
+      const Var parts[] = {rig.memory->weights().entered(tape, tape.gathered(memories, {0, 1, 4, 7})),
                            rig.decoder->embed(tape, words)};
       Batch batch;
       batch.add(4 + static_cast<int>(words.size()));

@@ -30,8 +30,11 @@ struct MemoryRig {
     const auto path = folder / "model.gguf";
     const std::string bytes = random_model_gguf(model);
     std::ofstream(path, std::ios::binary) << bytes;
-    auto loaded = Engine::load(
-        path, {.device = "cpu", .n_threads = 2, .memory_limit_bytes = 0, .f32_kv = f32, .draft = {}, .gpu = {}});
+    EngineOptions options;
+    options.device = "cpu";
+    options.n_threads = 2;
+    options.f32_kv = f32;
+    auto loaded = Engine::load(path, options);
     if (loaded.ok())
       engine = std::move(*loaded);
     else
