@@ -11,6 +11,7 @@
 #include "tests/support/random_model.h"
 #include "tests/support/simt/control.h"
 #include "tests/support/temporary_folder.h"
+#include "tests/support/trained_adapter.h"
 
 using namespace longleaf;
 using namespace longleaf::test;
@@ -44,11 +45,15 @@ struct Rig {
   std::unique_ptr<Engine> engine;
   DocumentInput document;
 
-  explicit Rig(const std::string& device) {
+  explicit Rig(const std::string& device, const AdapterContents* adapter = nullptr) {
     RandomModel model;
     const auto path = folder / "model.gguf";
     std::ofstream(path, std::ios::binary) << random_model_gguf(model);
     EngineOptions options;
+    if (adapter != nullptr) {
+      options.adapter = folder / "adapter.gguf";
+      CHECK(save_adapter(options.adapter, *adapter).ok());
+    }
     options.device = device;
     options.n_threads = 2;
     options.f32_kv = true;
@@ -246,6 +251,17 @@ TEST(a_card_and_the_processor_give_the_same_answers) {
   CHECK(processor.engine->encode(processor.document, processor.folder / "memory", nullptr, {}).ok());
   for (Evidence evidence : {Evidence::Exact, Evidence::LeafKv}) check_same_answer(card, processor, evidence);
   CHECK(card.engine->memory_use().device_bytes > 0);
+}
+
+TEST(a_card_answers_from_learned_memories_as_the_processor_does) {
+  const Emulator emulator;
+  const AdapterContents adapter = TrainedAdapter({.scales = true}).adapter();
+  Rig card("cuda", &adapter), processor("cpu", &adapter);
+  REQUIRE(card.engine != nullptr && processor.engine != nullptr);
+  for (Rig* rig : {&card, &processor})
+    REQUIRE_OK(rig->engine->encode(rig->document, rig->folder / "memory", nullptr, {}));
+  check_same_answer(card, processor, Evidence::MemoryTokens);
+  check_same_answer(card, processor, Evidence::MemoryAndLeafKv);
 }
 
 TEST(a_model_on_card_and_processor_gives_the_answers_of_one) {

@@ -9,62 +9,19 @@
 
 #include "engine/base/files.h"
 #include "engine/generate/utf8_stream.h"
-#include "engine/train/memory_model.h"
-#include "kernels/cpu_backend.h"
 #include "tests/support/memory_rig.h"
+#include "tests/support/trained_adapter.h"
 
 using namespace longleaf;
 using namespace longleaf::test;
 
 namespace {
 
-constexpr int kRank = 3;
 // Sums of up to 700 numbers of size one (keys of the longest text) in F32, in two orders: 700 roundings of 6e-8, and
 // twice that behind the second layer.
 constexpr double kRounding = 1e-4;
 constexpr Aggregation kAll[] = {Aggregation::Mean, Aggregation::SelfWeights, Aggregation::CrossAttention,
                                 Aggregation::Graph, Aggregation::ParentToken};
-
-// A model of random weights, and an adapter for it of random numbers in every part, as training has them.
-struct Trained {
-  std::string gguf = random_model_gguf({});
-  std::shared_ptr<const ModelFile> file =
-      *ModelFile::parse({reinterpret_cast<const uint8_t*>(gguf.data()), gguf.size()}, "random");
-  kernels::BackendPtr backend = kernels::make_cpu_backend();
-  train::Parameters parameters{*backend};
-  train::Tape tape{*backend};
-  std::unique_ptr<train::Decoder> decoder;
-  std::unique_ptr<train::MemoryModel> memory;
-
-  explicit Trained(const MemorySettings& settings) {
-    train::DecoderSettings decoding;
-    decoding.lora.rank = kRank, decoding.lora.alpha = 2;
-    decoder = std::move(*train::Decoder::create(file, *backend, parameters, decoding));
-    memory = std::move(*train::MemoryModel::create(*decoder, parameters, settings));
-    std::mt19937 random(5);
-    std::normal_distribution<float> normal(0, 0.15f);
-    for (const train::Parameter& p : parameters.all()) {
-      std::vector<float> values(static_cast<size_t>(p.size()));
-      for (float& x : values) x = normal(random);
-      CHECK(parameters.set_values(*parameters.find(p.name), values).ok());
-    }
-    tape.record(false);
-  }
-
-  AdapterContents adapter() const {
-    AdapterContents contents;
-    contents.model_title = "random";
-    contents.architecture = "llama";
-    contents.model_fingerprint = fingerprint_of(*file);
-    contents.lora_alpha = 2, contents.lora_rank = kRank;
-    contents.memory = memory->weights().settings();
-    for (const train::Parameter& p : parameters.all())
-      contents.tensors.push_back({p.name, p.rows, p.cols, *parameters.values(p)});
-    return contents;
-  }
-
-  std::vector<float> memories(const TextTree& tree) { return tape.read(memory->build(tape, tree)); }
-};
 
 // Levels of unequal depth, nodes without text above and below, a text longer than a batch of the processor's.
 TextTree tree() {
@@ -96,8 +53,8 @@ struct Answers {
   std::unique_ptr<KvStore> store;
   std::unique_ptr<LearnedMemory> learned;
 
-  explicit Answers(const Trained& trained) : Answers(trained, trained.adapter()) {}
-  Answers(const Trained& trained, const AdapterContents& adapter) {
+  explicit Answers(const TrainedAdapter& trained) : Answers(trained, trained.adapter()) {}
+  Answers(const TrainedAdapter& trained, const AdapterContents& adapter) {
     auto model = *Model::load(trained.file, *backend);
     store = std::make_unique<KvStore>(model->config(), *backend, kernels::DType::F32);
     transformer = std::move(*Transformer::create(std::move(model)));
@@ -139,7 +96,7 @@ std::vector<float> row(const std::vector<float>& rows, size_t i) {
 TEST(the_engine_makes_the_memories_that_training_made) {
   for (const Aggregation aggregation : kAll) {
     for (const bool scales : {false, true}) {
-      Trained trained({.aggregation = aggregation, .d_routing = 16, .query_fraction = 0.5f, .scales = scales});
+      TrainedAdapter trained({.aggregation = aggregation, .d_routing = 16, .query_fraction = 0.5f, .scales = scales});
       const Answers answers(trained);
       const TextTree t = tree();
       answers.encode(t);
@@ -169,8 +126,24 @@ TEST(the_engine_makes_the_memories_that_training_made) {
   }
 }
 
+// Windows, caps, scales of embeddings and residuals, experts with additions of their own.
+TEST(models_of_every_kind_make_the_memories_that_training_made) {
+  for (const char* model :
+       {"mistral.gguf", "gemma2.gguf", "gemma3.gguf", "granite.gguf", "qwen3moe.gguf", "olmo2.gguf"}) {
+    TrainedAdapter trained({.d_routing = 16}, model);
+    const Answers answers(trained);
+    TextTree t = tree();
+    for (auto& text : t.tokens)
+      for (TokenId& token : text) token %= trained.decoder->config().n_vocab;
+    answers.encode(t);
+    const double off = difference(answers.nodes(t).memories, trained.memories(t));
+    std::printf("  %s: %.2g of %.2g allowed\n", model, off, kRounding);
+    CHECK(off < kRounding);
+  }
+}
+
 TEST(texts_that_are_read_together_do_not_see_each_other) {
-  Trained trained({});
+  TrainedAdapter trained({});
   const Answers answers(trained);
   TextTree together = tree();
   answers.encode(together);
@@ -185,8 +158,26 @@ TEST(texts_that_are_read_together_do_not_see_each_other) {
   }
 }
 
+TEST(every_text_of_a_batch_begins_at_position_0) {
+  const auto backend = kernels::make_cpu_backend();
+  TrainedAdapter trained({});
+  KvStore store(trained.decoder->config(), *backend, kernels::DType::F32);
+  const int lengths[] = {3, 1, 4};
+  const SeparateTexts texts(lengths, nullptr);
+  std::vector<int32_t> positions(2);
+  texts.positions(store, positions);
+  CHECK((positions == std::vector<int32_t>{0, 1}));
+  REQUIRE_OK(store.append(positions));
+  positions.resize(6);
+  texts.positions(store, positions);
+  CHECK((positions == std::vector<int32_t>{2, 0, 0, 1, 2, 3}));
+  const auto blocks = texts.blocks({2, 6});
+  REQUIRE(blocks.size() == 3);
+  CHECK(blocks[0].first_key == 2 && blocks[0].n_tokens == 1 && blocks[2].first_key == 4 && blocks[2].n_tokens == 4);
+}
+
 TEST(an_edited_leaf_costs_its_own_memory_and_those_above_it) {
-  Trained trained({.aggregation = Aggregation::Graph});
+  TrainedAdapter trained({.aggregation = Aggregation::Graph});
   const Answers answers(trained);
   TextTree t = tree();
   const int64_t whole = answers.encode(t);
@@ -208,7 +199,7 @@ TEST(an_edited_leaf_costs_its_own_memory_and_those_above_it) {
 }
 
 TEST(a_memory_of_another_adapter_is_not_taken) {
-  Trained trained({});
+  TrainedAdapter trained({});
   const Answers answers(trained);
   const TextTree t = tree();
   answers.encode(t);
@@ -221,7 +212,7 @@ TEST(a_memory_of_another_adapter_is_not_taken) {
 }
 
 TEST(a_making_that_was_stopped_goes_on) {
-  Trained trained({});
+  TrainedAdapter trained({});
   const Answers answers(trained);
   const TextTree t = tree();
   answers.encode(t, {}, "whole");
@@ -245,7 +236,7 @@ TEST(a_making_that_was_stopped_goes_on) {
 }
 
 TEST(damaged_memories_are_made_again) {
-  Trained trained({});
+  TrainedAdapter trained({});
   const Answers answers(trained);
   const TextTree t = tree();
   answers.encode(t);
@@ -264,7 +255,7 @@ TEST(damaged_memories_are_made_again) {
 }
 
 TEST(an_adapter_that_does_not_fit_is_refused_with_what_is_wrong) {
-  Trained trained({});
+  TrainedAdapter trained({});
   const auto refused = [&](const std::function<void(AdapterContents&)>& spoil) {
     AdapterContents adapter = trained.adapter();
     spoil(adapter);
@@ -298,7 +289,7 @@ namespace {
 // An engine that answers with an adapter, and what training says to the same.
 struct Both {
   MemoryRig rig;
-  Trained trained;
+  TrainedAdapter trained;
   std::unique_ptr<Engine> engine;
 
   explicit Both(const MemorySettings& settings = {}) : trained(settings) {
@@ -319,8 +310,7 @@ struct Both {
     return options;
   }
   Result<AnswerResult> ask(const DocumentInput& d, Evidence evidence, const DescentOptions& descent = {},
-                           int evidence_tokens = 3072) const {
-    AnswerRequest request;
+                           int evidence_tokens = 3072, AnswerRequest request = {}) const {
     request.question = kQuestion;
     request.evidence = evidence;
     request.max_tokens = 8;
@@ -431,6 +421,27 @@ TEST(memories_and_the_text_of_the_best_leaves_go_together) {
   });
   CHECK_EQ(one_leaf->leaves[0], best->node);
   CHECK(together->text != alone->text);
+}
+
+TEST(routing_goes_to_the_leaves_named_or_anywhere_where_that_is_asked_for) {
+  Both both;
+  REQUIRE(both.engine != nullptr);
+  const auto d = document(9);
+  REQUIRE_OK(both.engine->encode(d, both.rig.memory(), nullptr, {}));
+  const auto reached = [&](MemoryRouting routing) {
+    AnswerRequest request;
+    request.memory_routing = routing;
+    request.leaves = {11, 17};
+    const auto answer = both.ask(d, Evidence::MemoryTokens, {.children = 1}, 3072, request);
+    std::vector<int64_t> nodes;
+    if (answer.ok())
+      for (const ReachedNode& node : answer->reached) nodes.push_back(node.node);
+    return nodes;
+  };
+  CHECK((reached(MemoryRouting::ToLeaves) == std::vector<int64_t>{1, 1000, 1006, 11, 17}));
+  CHECK_EQ(reached(MemoryRouting::Learned).size(), size_t{3});
+  CHECK_EQ(reached(MemoryRouting::Random).size(), size_t{3});
+  CHECK(reached(MemoryRouting::Random) == reached(MemoryRouting::Random));
 }
 
 TEST(memory_tokens_that_are_not_there_are_asked_for_in_words) {

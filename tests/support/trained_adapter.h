@@ -1,0 +1,63 @@
+// A model, and an adapter for it with random numbers in every part, as training has them.
+#pragma once
+
+#include <random>
+
+#include "engine/train/memory_model.h"
+#include "kernels/cpu_backend.h"
+#include "tests/support/check.h"
+#include "tests/support/random_model.h"
+
+namespace longleaf::test {
+
+struct TrainedAdapter {
+  static constexpr int kRank = 3;
+  std::string gguf;  // where the model is no file
+  std::shared_ptr<const ModelFile> file;
+  kernels::BackendPtr backend = kernels::make_cpu_backend();
+  train::Parameters parameters{*backend};
+  train::Tape tape{*backend};
+  std::unique_ptr<train::Decoder> decoder;
+  std::unique_ptr<train::MemoryModel> memory;
+
+  // For the random model, or for a model of the tests' data.
+  explicit TrainedAdapter(const MemorySettings& settings, const std::string& model = "") {
+    if (model.empty()) {
+      gguf = random_model_gguf({});
+      file = *ModelFile::parse({reinterpret_cast<const uint8_t*>(gguf.data()), gguf.size()}, "random");
+    } else {
+      file = *ModelFile::open(std::filesystem::path(LONGLEAF_TEST_DATA) / "models" / model);
+    }
+    train::DecoderSettings decoding;
+    decoding.lora.rank = kRank, decoding.lora.alpha = 2;
+    decoder = std::move(*train::Decoder::create(file, *backend, parameters, decoding));
+    memory = std::move(*train::MemoryModel::create(*decoder, parameters, settings));
+    std::mt19937 random(5);
+    std::normal_distribution<float> normal(0, 0.15f);
+    for (const train::Parameter& p : parameters.all()) {
+      std::vector<float> values(static_cast<size_t>(p.size()));
+      for (float& x : values) x = normal(random);
+      CHECK(parameters.set_values(*parameters.find(p.name), values).ok());
+    }
+    tape.record(false);
+  }
+
+  AdapterContents adapter() const {
+    AdapterContents contents;
+    contents.model_title = "random";
+    contents.architecture = decoder->config().architecture->name;
+    contents.model_fingerprint = fingerprint_of(*file);
+    contents.lora_alpha = 2, contents.lora_rank = kRank;
+    contents.memory = memory->weights().settings();
+    for (const train::Parameter& p : parameters.all())
+      contents.tensors.push_back({p.name, p.rows, p.cols, *parameters.values(p)});
+    return contents;
+  }
+
+  std::vector<float> memories(const TextTree& tree) {
+    tape.clear();
+    return tape.read(memory->build(tape, tree));
+  }
+};
+
+}  // namespace longleaf::test
