@@ -21,6 +21,11 @@ constexpr double kRouteBonus = 0.25;      // for a sentence of the best leaf; fa
 constexpr size_t kClosestSections = 3;
 constexpr size_t kShortestQuote = 20;  // bytes; shorter ones are labels
 
+Status check(const std::string& question) {
+  if (question.find_first_not_of(" \t\n") != std::string::npos) return {};
+  return Status(Code::Invalid, "The question is empty");
+}
+
 double msSince(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
 }
@@ -65,7 +70,7 @@ Result<const LexicalIndex*> Asking::words(const DocumentRow& document) {
 Result<Route> Asking::findRoute(const DocumentRow& document, const std::string& question, RouteMethod method,
                                 int rerank, std::stop_token stop) {
   LL_ASSIGN_OR_RETURN(const DocumentInput* input, this->input(document));
-  if (question.find_first_not_of(" \t\n") == std::string::npos) return Status(Code::Invalid, "The question is empty");
+  LL_RETURN_IF_ERROR(check(question));
   LL_ASSIGN_OR_RETURN(const LexicalIndex* words, this->words(document));
   RouteInput in;
   in.nodes = &input->nodes;
@@ -138,6 +143,7 @@ Result<Asked> Asking::ask(const DocumentRow& document, const std::string& questi
     return Status(Code::Invalid, std::string("Evidence “") + name_of(options.evidence) + "” needs a model" +
                                      (needs_memory(options.evidence) ? " and an adapter that was trained for it" : "") +
                                      "; open one, or choose quote");
+  LL_RETURN_IF_ERROR(check(question));
   Asked asked;
   const bool remembers = needs_memory(options.evidence);  // which finds its own way
   if (!remembers) {
@@ -225,7 +231,7 @@ Status Asking::sayNotFound(const AskCallbacks& callbacks, Asked& asked) {
 void Asking::takeRoute(const DocumentInput& input, const AnswerResult& result, Asked& asked) {
   if (result.reached.empty()) return mark_kept(asked.route, input.nodes, result.leaves);
   std::unordered_map<int64_t, double> scores;
-  for (const ReachedNode& node : result.reached) scores[node.node] = node.score;
+  for (const ReachedNode& node : result.reached) scores[node.node] = node.share;
   asked.route = {};
   for (const DocumentNode& node : input.nodes) {
     const auto it = scores.find(node.key);
@@ -245,7 +251,7 @@ Status Asking::generate(const DocumentRow& document, const std::string& question
   AnswerRequest request;
   request.question = question;
   request.history = options.history;
-  request.leaves = options.leaves;
+  if (needs_memory(options.evidence)) request.leaves = options.leaves;
   for (const auto& leaf : asked.route.leaves) request.leaves.push_back(leaf.node);
   request.descent = options.descent;
   request.memory_routing = options.memory_routing;

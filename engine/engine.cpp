@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <numeric>
 
+#include "engine/base/checksum.h"
 #include "engine/parts.h"
 #include "kernels/cpu_backend.h"
 #include "kernels/cuda_backend.h"
@@ -52,6 +53,19 @@ Status has_room(const kernels::Backend& processor, uint64_t needed, size_t limit
 
 int64_t count(const std::vector<TokenId>& tokens) { return static_cast<int64_t>(tokens.size()); }
 
+uint64_t text_of(const DocumentInput& document) {
+  uint64_t key = fingerprint(document.title);
+  for (const DocumentNode& node : document.nodes)
+    key = fingerprint(node.text, fingerprint(std::vector{node.key, node.parent, int64_t{node.is_leaf}}, key));
+  return key;
+}
+
+uint64_t file_bytes(const std::filesystem::path& path) {
+  std::error_code error;
+  const auto bytes = std::filesystem::file_size(path, error);
+  return error ? 0 : bytes;
+}
+
 std::string file_name(const std::string& document_id, uint64_t model) {
   char tail[32];
   std::snprintf(tail, sizeof tail, "-%016llx.llm", static_cast<unsigned long long>(model));
@@ -84,11 +98,7 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::filesystem::path& path, 
     engine->table_bytes_ += draft.config.table_bytes;
   }
   engine->options_ = options;
-  if (!options.adapter.empty()) {
-    std::error_code error;
-    const auto bytes = std::filesystem::file_size(options.adapter, error);
-    engine->facts_.needed_bytes += error ? 0 : bytes;
-  }
+  engine->facts_.needed_bytes += file_bytes(options.adapter);
   Status status = engine->start(options.device);
   // A card that fills up or fails while the model is loaded is no reason to have none.
   const bool steps_down = options.device == "auto" && !engine->is_resting() && engine->parts_->devices.has_gpu() &&
@@ -106,6 +116,7 @@ Result<ModelNeeds> Engine::needs_with_draft() const {
     needs.output_bytes +=
         needs_of(draft.config, draft.kv_bytes_per_token, kStatedTokens, kernels::kCudaBatchTokens).all();
   }
+  needs.output_bytes += file_bytes(options_.adapter);
   return needs;
 }
 
@@ -143,7 +154,9 @@ Status Engine::start(const std::string& name) {
   parts.store = std::make_unique<KvStore>(facts_.config, placement,
                                           options_.f32_kv ? kernels::DType::F32 : kernels::DType::F16, kept_tokens);
   if (!options_.draft.empty()) LL_RETURN_IF_ERROR(load_draft());
-  if (!options_.adapter.empty()) LL_RETURN_IF_ERROR(load_learned());
+  if (!options_.adapter.empty()) {
+    LL_ASSIGN_OR_RETURN(parts.learned, load_learned(options_.adapter));
+  }
   return measure_rates();
 }
 
@@ -180,10 +193,21 @@ Status Engine::load_draft() {
   return {};
 }
 
-Status Engine::load_learned() {
+Result<std::unique_ptr<LearnedMemory>> Engine::load_learned(const std::filesystem::path& path) {
   const Model& model = parts_->transformer->model();
-  LL_ASSIGN_OR_RETURN(const auto adapter, load_adapter(options_.adapter, *parts_->file, model.fingerprint()));
-  LL_ASSIGN_OR_RETURN(parts_->learned, LearnedMemory::load(adapter, *parts_->transformer));
+  LL_ASSIGN_OR_RETURN(const auto adapter, load_adapter(path, *parts_->file, model.fingerprint()));
+  return LearnedMemory::load(adapter, *parts_->transformer);
+}
+
+Status Engine::use_adapter(const std::filesystem::path& adapter) {
+  LL_RETURN_IF_ERROR(revive());
+  std::unique_ptr<LearnedMemory> learned;
+  if (!adapter.empty()) {
+    LL_ASSIGN_OR_RETURN(learned, load_learned(adapter));
+  }
+  open_.reset();
+  parts_->learned = std::move(learned);
+  options_.adapter = adapter;
   return {};
 }
 
@@ -240,10 +264,13 @@ std::filesystem::path Engine::memory_path(const DocumentInput& document, const s
 }
 
 Engine::OpenDocument& Engine::open_document(const DocumentInput& document, const std::filesystem::path& folder) {
-  if (open_ == nullptr || open_->id != document.id || open_->key != document.key || open_->folder != folder) {
+  const uint64_t text = text_of(document);
+  if (open_ == nullptr || open_->id != document.id || open_->key != document.key || open_->folder != folder ||
+      open_->text != text) {
     open_ = std::make_unique<OpenDocument>();
     open_->id = document.id;
     open_->key = document.key;
+    open_->text = text;
     open_->folder = folder;
     open_->plan = plan_memory(parts_->transformer->model(), *parts_->tokenizer,
                               prompt_prefix(*parts_->tokenizer, facts_.chat, document.title), document,
@@ -264,47 +291,57 @@ Engine::OpenDocument& Engine::open_document(const DocumentInput& document, const
 }
 
 Result<EncodeReport> Engine::encode(const DocumentInput& document, const std::filesystem::path& folder,
-                                    const std::function<void(const EncodeProgress&)>& progress, std::stop_token stop) {
-  return guarded([&] { return encode_now(document, folder, progress, stop); });
+                                    const std::function<void(const EncodeProgress&)>& progress, std::stop_token stop,
+                                    const EncodeParts& parts) {
+  return guarded([&] { return encode_now(document, folder, progress, stop, parts); });
 }
 
 Result<EncodeReport> Engine::encode_now(const DocumentInput& document, const std::filesystem::path& folder,
                                         const std::function<void(const EncodeProgress&)>& progress,
-                                        std::stop_token stop) {
+                                        std::stop_token stop, const EncodeParts& parts) {
   const auto start = Clock::now();
-  OpenDocument& open = open_document(document, folder);
-  LL_ASSIGN_OR_RETURN(const auto file, MemoryFile::open_or_create(memory_path(document, folder), open.plan));
+  const OpenDocument& open = open_document(document, folder);
+  const bool makes_nodes = parts.nodes && parts_->learned != nullptr;
   EncodeReport report;
-  report.leaves = open.plan.entries.size() - 1;
-  report.nodes = open.tree.size();
-  report.bytes = file->bytes();
-  for (size_t i = 1; i < open.plan.entries.size(); ++i)
-    if (!file->has(i)) report.tokens += count(open.plan.entries[i].tokens);
-  // Nodes' memories come behind the leaves, and their texts are read once more for them.
-  const int64_t again = std::accumulate(open.tree.tokens.begin(), open.tree.tokens.end(), int64_t{0},
-                                        [](int64_t sum, const auto& tokens) { return sum + count(tokens); });
   EncodeProgress state;
-  const auto on_leaves = [&](const EncodeProgress& now) {
-    state = now;
-    state.tokens += again;
+  if (makes_nodes) {
+    state.nodes = report.nodes = open.tree.size();
+    for (const auto& tokens : open.tree.tokens) state.tokens += count(tokens);
+  }
+  const auto on_leaves = [&, of_nodes = state.tokens](const EncodeProgress& now) {
+    state.leaves_done = now.leaves_done, state.leaves = now.leaves;
+    state.tokens_done = now.tokens_done, state.tokens = now.tokens + of_nodes;
     if (progress) progress(state);
   };
-  LL_RETURN_IF_ERROR(
-      encode_document(*parts_->transformer, *parts_->store, *file, window_limits(facts_.config), on_leaves, stop));
+  if (parts.leaves) LL_RETURN_IF_ERROR(encode_leaves(open, memory_path(document, folder), on_leaves, stop, report));
   const auto on_node = [&](size_t tokens) {
+    ++state.nodes_done;
     state.tokens_done += static_cast<int64_t>(tokens);
     if (progress) progress(state);
   };
-  if (parts_->learned != nullptr) LL_RETURN_IF_ERROR(encode_nodes(open, on_node, stop, report));
+  if (makes_nodes) LL_RETURN_IF_ERROR(encode_nodes(open, on_node, stop, report));
   report.seconds = seconds_since(start);
   return report;
+}
+
+Status Engine::encode_leaves(const OpenDocument& open, const std::filesystem::path& path,
+                             const std::function<void(const EncodeProgress&)>& progress, std::stop_token stop,
+                             EncodeReport& report) {
+  LL_ASSIGN_OR_RETURN(const auto file, MemoryFile::open_or_create(path, open.plan));
+  report.leaves = open.plan.entries.size() - 1;
+  report.bytes = file->bytes();
+  for (size_t i = 1; i < open.plan.entries.size(); ++i)
+    if (!file->has(i)) report.tokens += count(open.plan.entries[i].tokens);
+  return encode_document(*parts_->transformer, *parts_->store, *file, window_limits(facts_.config), progress,
+                         std::move(stop));
 }
 
 Status Engine::encode_nodes(const OpenDocument& open, const std::function<void(size_t)>& progress, std::stop_token stop,
                             EncodeReport& report) {
   LearnedMemory& learned = *parts_->learned;
   const bool is_whole = open.tree_file != nullptr && open.tree_file->count_done() == open.tree.size();
-  const KnownMemories known = is_whole ? KnownMemories() : learned.known(open.folder);  // before it is begun anew
+  const KnownMemories known =
+      is_whole ? KnownMemories() : learned.known(open.tree, open.folder);  // before it is begun anew
   LL_ASSIGN_OR_RETURN(const auto file,
                       MemoryFile::open_or_create(learned.path_of(open.folder, open.id), open.tree_plan));
   LL_ASSIGN_OR_RETURN(const int64_t tokens,

@@ -25,6 +25,8 @@
 
 namespace longleaf {
 
+class LearnedMemory;
+
 struct EngineOptions {
   std::string device = "auto";       // see DeviceRequest
   int n_threads = 0;                 // 0: one per processor
@@ -59,6 +61,12 @@ struct MemoryUse {
   uint64_t peak_host_bytes = 0;      // resident set of this process
 };
 
+// What encoding makes.
+struct EncodeParts {
+  bool leaves = true;  // their keys and values: leaf_kv
+  bool nodes = true;   // with an adapter, learned memories: memory_tokens
+};
+
 struct EncodeReport {
   size_t leaves = 0;
   size_t nodes = 0;    // with a learned memory; 0 without an adapter
@@ -82,14 +90,14 @@ struct AnswerRequest {
   std::optional<Gate> gate;    // take the draft model's word where it is likely enough; needs one
   DescentOptions descent;      // by learned memories
   MemoryRouting memory_routing = MemoryRouting::Learned;
-  int repair_tokens = 0;       // at the head of every later run of leaves, computed again in its new surroundings
+  int repair_tokens = 0;  // at the head of every later run of leaves, computed again in its new surroundings
   std::chrono::steady_clock::time_point asked = std::chrono::steady_clock::now();
 };
 
 struct AnswerStats {
   Evidence evidence = Evidence::Exact;
   std::string reason;       // why the planner chose it
-  double predicted_ms = 0;  // planner's, without routing
+  double predicted_ms = 0;  // planner's; of routing, only that by learned memories
   double actual_ms = 0;     // the same span, measured
   double ttft_ms = 0;       // from `asked`
   // Parts of it, in order: reading the question for its vector, choosing nodes, loading what is kept of them, and
@@ -107,12 +115,12 @@ struct AnswerStats {
 // A node of the document that learned routing reached.
 struct ReachedNode {
   int64_t node = 0;
-  double score = 0;
+  double share = 0;  // of the question's way to it: the product of its path's shares among siblings; 1 for the root
 };
 
 struct AnswerResult {
   std::string text;
-  std::vector<int64_t> leaves;       // those that were evidence, in reading order
+  std::vector<int64_t> leaves;       // those that were evidence, or whose memories were, in reading order
   std::vector<ReachedNode> reached;  // with learned memories: level by level, in reading order
   bool stopped = false;              // by the caller: `text` is what there was
   AnswerStats stats;
@@ -134,6 +142,9 @@ class Engine {
   const std::string& device_note() const { return device_note_; }
   double load_ms() const { return load_ms_; }
   MemoryUse memory_use() const;
+  // Answers with this adapter's memory from now on; without any where the path is empty. Where it cannot be used, the
+  // one before stays. Returns what load() returns for an adapter.
+  Status use_adapter(const std::filesystem::path& adapter);
   // Gives back the memory of model and device; the next request opens the model again.
   void rest();
   bool is_resting() const { return parts_ == nullptr; }
@@ -141,7 +152,8 @@ class Engine {
 
   // Encodes what is missing of `document`, in `folder`. Cancelled keeps what is finished.
   Result<EncodeReport> encode(const DocumentInput& document, const std::filesystem::path& folder,
-                              const std::function<void(const EncodeProgress&)>& progress, std::stop_token stop);
+                              const std::function<void(const EncodeProgress&)>& progress, std::stop_token stop,
+                              const EncodeParts& parts = {});
   // Leaves of the document whose keys and values are there.
   size_t leaves_encoded(const DocumentInput& document, const std::filesystem::path& folder);
 
@@ -178,7 +190,8 @@ class Engine {
   Status revive();
   Status step_down(const std::string& why);
   Result<EncodeReport> encode_now(const DocumentInput& document, const std::filesystem::path& folder,
-                                  const std::function<void(const EncodeProgress&)>& progress, std::stop_token stop);
+                                  const std::function<void(const EncodeProgress&)>& progress, std::stop_token stop,
+                                  const EncodeParts& parts);
   Result<std::vector<float>> question_vector_now(const std::string& question, const NodeMemory& memory,
                                                  std::stop_token stop);
   Result<double> question_likelihood_now(const DocumentInput& document, const std::filesystem::path& folder,
@@ -186,7 +199,10 @@ class Engine {
   Result<BenchReport> bench_now(int prompt_tokens, int generate_tokens, int repeat, std::stop_token stop);
   struct OpenDocument;
   Status load_draft();
-  Status load_learned();
+  Result<std::unique_ptr<LearnedMemory>> load_learned(const std::filesystem::path& adapter);
+  Status encode_leaves(const OpenDocument& open, const std::filesystem::path& path,
+                       const std::function<void(const EncodeProgress&)>& progress, std::stop_token stop,
+                       EncodeReport& report);
   Status encode_nodes(const OpenDocument& open, const std::function<void(size_t tokens)>& progress,
                       std::stop_token stop, EncodeReport& report);
   Status measure_rates();

@@ -20,6 +20,7 @@ struct Engine::Parts {
 struct Engine::OpenDocument {
   std::string id;
   int64_t key = 0;
+  uint64_t text = 0;  // fingerprint of its nodes: recognition changes them under the same key
   std::filesystem::path folder;
   MemoryPlan plan;
   std::unique_ptr<MemoryFile> file;  // nullptr: none for this text and model

@@ -91,8 +91,8 @@ struct Tally {
   std::map<std::string, std::vector<double>> times, counts;
   std::vector<size_t> file_ends;  // number of questions, when a file's were done
   Survival survival;
-  std::map<int64_t, EncodeReport> encoded;  // by document
-  uint64_t peak_device_bytes = 0, peak_host_bytes = 0;
+  std::map<int64_t, EncodeReport> encoded;              // by document
+  uint64_t peak_device_bytes = 0, peak_host_bytes = 0;  // of the program until then
 
   void add(const QuestionOnFile& question, const Asked& asked, double ms) {
     const AnswerStats& s = asked.stats;
@@ -115,11 +115,10 @@ struct Tally {
     pages_reached += std::any_of(question.pages.begin(), question.pages.end(), cited) ? 1 : 0;
   }
 
-  uint64_t bytes_kept(Evidence evidence) const {
+  uint64_t bytes_kept() const {
     uint64_t bytes = 0;
     for (const auto& [document, report] : encoded) {
-      if (evidence != Evidence::MemoryTokens) bytes += report.bytes;
-      if (needs_memory(evidence)) bytes += report.node_bytes;
+      bytes += report.bytes + report.node_bytes;
     }
     return bytes;
   }
@@ -159,7 +158,7 @@ Json tallyJson(const std::string& name, const Tally& t) {
   for (const auto& [what, values] : t.counts) row[what] = mean_of(values);
   row["gold_survives"] = t.survival.levels();
   row["gold_leaves_survive"] = t.survival.leaves();
-  if (const auto evidence = evidence_named(name); evidence.ok()) row["bytes_kept"] = t.bytes_kept(*evidence);
+  row["bytes_kept"] = t.bytes_kept();
   row["peak_device_bytes"] = t.peak_device_bytes;
   row["peak_host_bytes"] = t.peak_host_bytes;
   return row;
@@ -229,8 +228,10 @@ class Answers {
       return {};
     LL_ASSIGN_OR_RETURN(Engine * engine, context_.engine());
     LL_ASSIGN_OR_RETURN(const DocumentInput* input, asking_->input(document));
-    LL_ASSIGN_OR_RETURN(tally_.encoded[document.key],
-                        engine->encode(*input, memoryFolder(library_->folder()), nullptr, context_.stop()));
+    LL_ASSIGN_OR_RETURN(
+        tally_.encoded[document.key],
+        engine->encode(*input, memoryFolder(library_->folder()), nullptr, context_.stop(),
+                       {.leaves = evidence_ != Evidence::MemoryTokens, .nodes = needs_memory(evidence_)}));
     return {};
   }
 

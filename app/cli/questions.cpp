@@ -88,7 +88,10 @@ int runEncode(Context& context, const std::string& name) {
   LL_TRY(Engine * engine, context.engine());
   LL_TRY(const DocumentInput* input, asking->input(document));
   const auto progress = [&](const EncodeProgress& p) {
-    context.progress("Encoding: " + std::to_string(p.leaves_done) + " of " + std::to_string(p.leaves) + " leaves");
+    context.progress("Encoding: " + std::to_string(p.leaves_done) + " of " + std::to_string(p.leaves) + " leaves" +
+                     (p.nodes_done == 0
+                          ? ""
+                          : ", " + std::to_string(p.nodes_done) + " of " + std::to_string(p.nodes) + " memories"));
   };
   LL_TRY(const EncodeReport report, engine->encode(*input, memoryFolder(library->folder()), progress, context.stop()));
   context.progress("");

@@ -1,6 +1,7 @@
 #include "engine/answer/answering.h"
 
 #include <algorithm>
+#include <cmath>
 #include <random>
 #include <unordered_map>
 
@@ -15,6 +16,8 @@ using Clock = std::chrono::steady_clock;
 using kernels::Span;
 
 constexpr double kNewRateShare = 0.3;  // of a new measurement in the planner's rates
+constexpr const char* kNotEncoded =
+    "The document has not been encoded for this model; encode it first, or choose exact";
 
 double ms_since(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
@@ -47,6 +50,11 @@ Result<AnswerResult> Answering::run(const std::function<void(std::string_view)>&
 
   const auto start = Clock::now();
   Status status = remembers() ? choose_memories(count(question)) : Status();
+  if (status.code() == Code::Corrupt && request_.evidence == Evidence::Auto) {
+    use_text("the document's memories are damaged and have to be encoded again");
+    choose_leaves(request_.leaves, count(question));
+    status = {};
+  }
   if (status.ok()) status = prefill(std::move(question));
   if (status.code() == Code::Cancelled) {
     if (!so_far_.tokens.empty()) result_ = so_far_.result;
@@ -70,11 +78,20 @@ Status Answering::prefill(std::vector<TokenId> question) {
   const bool reuse = evidence != Evidence::Exact;
   Status status = reuse ? prefill_leaf_kv(question) : prefill_exact(question);
   if (!reuse || status.code() != Code::Corrupt) return status;
-  parts_.store->truncate(0);  // damaged on disk: the text is still there
-  result_.stats.evidence = Evidence::Exact;
-  result_.stats.prefill_tokens = 0;
-  result_.stats.reason = "the document's memory is damaged and has to be encoded again";
+  use_text("the document's memory is damaged and has to be encoded again");
   return prefill_exact(question);
+}
+
+// What is kept is damaged on disk: the text is still there.
+void Answering::use_text(const char* reason) {
+  parts_.store->truncate(0);
+  memories_.clear();
+  result_.reached.clear();
+  AnswerStats& stats = result_.stats;
+  stats.evidence_tokens -= stats.memory_tokens;
+  stats.evidence = Evidence::Exact;
+  stats.prefill_tokens = stats.memory_tokens = 0;
+  stats.reason = reason;
 }
 
 std::vector<TokenId> Answering::question_tokens(const std::vector<Turn>& history) const {
@@ -82,7 +99,7 @@ std::vector<TokenId> Answering::question_tokens(const std::vector<Turn>& history
   return encode_pieces(*parts_.tokenizer, prompt.after);
 }
 
-// The evidence, the question and the answer so far, as they are read.
+// The text of the evidence, the question and the answer so far: what guesses are taken from.
 std::vector<TokenId> Answering::known_tokens() const {
   std::vector<TokenId> known = entry(0).tokens;
   for (size_t i : chosen_) known.insert(known.end(), entry(i).tokens.begin(), entry(i).tokens.end());
@@ -127,18 +144,24 @@ bool Answering::prefix_and_leaves_there() const {
          std::all_of(chosen_.begin(), chosen_.end(), [&](size_t i) { return file->has(i); });
 }
 
-Status Answering::choose_evidence(int question_tokens) {
+PlanInput Answering::plan_input(int question_tokens) const {
   PlanInput input{prefix_tokens(), result_.stats.evidence_tokens, question_tokens, 0, prefix_and_leaves_there()};
   if (input.kv_there) {
     input.kv_bytes = bytes_to_load(0);
     for (size_t i : chosen_) input.kv_bytes += bytes_to_load(i);
   }
   const auto& nodes = document_.tree_file;
-  const bool memory_there = nodes != nullptr && nodes->count_done() == document_.tree.size();
-  if (memory_there)
+  if (nodes != nullptr && nodes->count_done() == document_.tree.size())
     input.memory_tokens = std::min(request_.descent.most_nodes, static_cast<int>(document_.tree.size()));
+  return input;
+}
+
+Status Answering::choose_evidence(int question_tokens) {
+  const PlanInput input = plan_input(question_tokens);
+  const bool memory_there = input.memory_tokens > 0;
   AnswerStats& stats = result_.stats;
-  const bool goes_on = so_far_.used && (input.kv_there || *so_far_.used != Evidence::LeafKv);
+  const bool goes_on = so_far_.used && (input.kv_there || *so_far_.used != Evidence::LeafKv) &&
+                       (memory_there || !needs_memory(*so_far_.used));
   if (request_.evidence == Evidence::Auto && goes_on) {
     stats.evidence = *so_far_.used;
     stats.predicted_ms = predicted_ms(stats.evidence, input, engine_.rates_);
@@ -158,9 +181,7 @@ Status Answering::choose_evidence(int question_tokens) {
   if (needs_memory(request_.evidence) && !memory_there)
     return Status(Code::NotFound,
                   "The document has not been encoded with this adapter; encode it first, or choose exact");
-  const bool loads = request_.evidence == Evidence::LeafKv || request_.evidence == Evidence::MemoryAndLeafKv;
-  if (loads && !input.kv_there)
-    return Status(Code::NotFound, "The document has not been encoded for this model; encode it first, or choose exact");
+  if (request_.evidence == Evidence::LeafKv && !input.kv_there) return Status(Code::NotFound, kNotEncoded);
   assert(request_.evidence != Evidence::Quote);  // needs no model: not the engine's
   stats.evidence = request_.evidence;
   stats.predicted_ms = predicted_ms(stats.evidence, input, engine_.rates_);
@@ -168,19 +189,19 @@ Status Answering::choose_evidence(int question_tokens) {
   return {};
 }
 
-std::vector<int> Answering::reach(std::vector<float> scores, DescentOptions options) const {
+std::vector<int> Answering::reach(std::vector<float> scores, DescentOptions options,
+                                  std::vector<double>& shares) const {
   const auto& parents = document_.tree.parents;
   if (request_.memory_routing == MemoryRouting::Random) {
     std::mt19937_64 random(fingerprint(request_.question));
     for (float& score : scores) score = static_cast<float>(random() % 4096);
   }
-  if (request_.memory_routing != MemoryRouting::ToLeaves) return descend(parents, scores, options);
   std::vector<int> wanted;
-  for (size_t i = 0; i < document_.keys.size(); ++i)
+  for (size_t i = 0; request_.memory_routing == MemoryRouting::ToLeaves && i < document_.keys.size(); ++i)
     if (std::find(request_.leaves.begin(), request_.leaves.end(), document_.keys[i]) != request_.leaves.end())
       wanted.push_back(static_cast<int>(i));
-  options.children = 0;
-  return descend(parents, scores, options, wanted);
+  if (!wanted.empty()) options.children = 0;
+  return descend(parents, scores, options, wanted, &shares);
 }
 
 // What learned routing reaches (H²MT, section 3.3): the memories the model gets, and the leaves they stand for.
@@ -189,7 +210,7 @@ Status Answering::choose_memories(int question_tokens) {
   AnswerStats& stats = result_.stats;
   LearnedMemory& learned = *parts_.learned;
   if (!document_.learned) {
-    LL_ASSIGN_OR_RETURN(document_.learned, learned.read(*document_.tree_file));
+    LL_ASSIGN_OR_RETURN(document_.learned, learned.read(document_.tree, *document_.tree_file));
     stats.load_ms += ms_since(start);
     start = Clock::now();
   }
@@ -200,24 +221,32 @@ Status Answering::choose_memories(int question_tokens) {
   DescentOptions options = request_.descent;
   const int room = engine_.facts_.config.context_tokens - prefix_tokens() - question_tokens - request_.max_tokens;
   options.most_nodes = std::clamp(room, 1, std::max(1, options.most_nodes));
-  const auto nodes = reach(scores, options);
+  std::vector<double> shares;
+  const auto nodes = reach(scores, options, shares);
   LL_ASSIGN_OR_RETURN(memories_, learned.entered(*document_.learned, nodes));
   std::vector<bool> is_parent(document_.tree.size(), false);
   for (const int parent : document_.tree.parents)
     if (parent >= 0) is_parent[static_cast<size_t>(parent)] = true;
   std::vector<ReachedNode> leaves;
-  for (const int node : nodes) {
-    const auto i = static_cast<size_t>(node);
-    result_.reached.push_back({document_.keys[i], double{scores[i]}});
-    if (!is_parent[i]) leaves.push_back(result_.reached.back());
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    const auto node = static_cast<size_t>(nodes[i]);
+    result_.reached.push_back({document_.keys[node], std::exp(shares[i])});
+    if (!is_parent[node]) leaves.push_back(result_.reached.back());
   }
-  std::stable_sort(leaves.begin(), leaves.end(), [](const auto& a, const auto& b) { return a.score > b.score; });
+  std::stable_sort(leaves.begin(), leaves.end(), [](const auto& a, const auto& b) { return a.share > b.share; });
   std::vector<int64_t> best_first;
   for (const ReachedNode& leaf : leaves) best_first.push_back(leaf.node);
-  choose_leaves(best_first, question_tokens);
   stats.memory_tokens = static_cast<int>(nodes.size());
-  stats.evidence_tokens = stats.memory_tokens + (stats.evidence == Evidence::MemoryTokens ? 0 : stats.evidence_tokens);
+  choose_leaves(best_first, question_tokens + stats.memory_tokens);
   stats.descent_ms = ms_since(start);
+  if (stats.evidence == Evidence::MemoryAndLeafKv) {
+    const PlanInput input = plan_input(question_tokens);  // now that the leaves are known
+    if (!input.kv_there) return Status(Code::NotFound, kNotEncoded);
+    stats.predicted_ms = predicted_ms(stats.evidence, input, engine_.rates_);
+  } else {
+    stats.evidence_tokens = 0;
+  }
+  stats.evidence_tokens += stats.memory_tokens;
   return {};
 }
 
@@ -233,12 +262,12 @@ Status Answering::read_prompt(const std::vector<TokenId>& in_front, const std::v
   stats.prefill_ms = ms_since(start);
   stats.prefill_tokens += count(tokens);
   stats.prefill_tokens_per_s = 1000.0 * count(tokens) / std::max(stats.prefill_ms, 1e-6);
-  blend(engine_.rates_.prefill_tokens_per_s, stats.prefill_tokens_per_s);
+  // With an adapter, reading is slower: that says nothing of reading the text.
+  if (!remembers()) blend(engine_.rates_.prefill_tokens_per_s, stats.prefill_tokens_per_s);
   return {};
 }
 
 Status Answering::prefill_exact(const std::vector<TokenId>& question) {
-  memories_.clear();
   std::vector<TokenId> tokens = entry(0).tokens;
   for (size_t i : chosen_) tokens.insert(tokens.end(), entry(i).tokens.begin(), entry(i).tokens.end());
   strategy_ = std::make_unique<DenseStrategy>();
@@ -310,7 +339,7 @@ Status Answering::repair(const std::vector<Placed>& placed) {
 }
 
 Status Answering::prefill_leaf_kv(const std::vector<TokenId>& question) {
-  const auto placed = place(count(question));
+  const auto placed = place(count(question) + result_.stats.memory_tokens);
   LL_RETURN_IF_ERROR(load(placed));
   if (request_.repair_tokens > 0) LL_RETURN_IF_ERROR(repair(placed));
   const Placed& last = placed.back();

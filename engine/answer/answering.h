@@ -38,9 +38,11 @@ class Answering {
   std::vector<TokenId> question_tokens(const std::vector<Turn>& history) const;
   std::vector<TokenId> known_tokens() const;
   Status prefill(std::vector<TokenId> question);
+  void use_text(const char* reason);
   void choose_leaves(const std::vector<int64_t>& leaves, int question_tokens);
   Status choose_memories(int question_tokens);
-  std::vector<int> reach(std::vector<float> scores, DescentOptions options) const;
+  std::vector<int> reach(std::vector<float> scores, DescentOptions options, std::vector<double>& shares) const;
+  PlanInput plan_input(int question_tokens) const;
   Status choose_evidence(int question_tokens);
   Status read_prompt(const std::vector<TokenId>& in_front, const std::vector<TokenId>& question);
   Status prefill_exact(const std::vector<TokenId>& question);

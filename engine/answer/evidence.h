@@ -35,7 +35,7 @@ struct PlanInput {
 
 struct EvidencePlan {
   Evidence evidence = Evidence::Exact;
-  double predicted_ms = 0;  // until the first token, routing not counted
+  double predicted_ms = 0;  // until the first token; only routing by learned memories is counted
   std::string reason;
 };
 

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <type_traits>
+#include <vector>
 
 namespace longleaf {
 
@@ -15,6 +17,13 @@ uint32_t crc32c(const void* data, size_t size, uint32_t seed = 0);
 inline uint64_t fingerprint(std::string_view text, uint64_t seed = 0xcbf29ce484222325ull) {
   for (unsigned char c : text) seed = (seed ^ c) * 0x100000001b3ull;
   return seed;
+}
+
+// … of the bytes of numbers.
+template <typename T>
+uint64_t fingerprint(const std::vector<T>& numbers, uint64_t seed) {
+  static_assert(std::is_arithmetic_v<T>);
+  return fingerprint({reinterpret_cast<const char*>(numbers.data()), numbers.size() * sizeof(T)}, seed);
 }
 
 }  // namespace longleaf

@@ -13,20 +13,14 @@ constexpr int kMostReserve = 1024;  // of the trained length, for question and a
 constexpr int kMostOverlap = 1024;
 constexpr uint64_t kLayoutVersion = 1;
 
-template <typename T>
-uint64_t mix(uint64_t key, const T* values, size_t n) {
-  return fingerprint({reinterpret_cast<const char*>(values), n * sizeof(T)}, key);
-}
-
 uint64_t key_of(const Model& model, kernels::DType kv_type, const std::vector<MemoryEntry>& entries,
                 const WindowLimits& limits) {
-  const uint64_t fixed[] = {kLayoutVersion, model.fingerprint(), static_cast<uint64_t>(kv_type),
-                            static_cast<uint64_t>(limits.overlap_tokens)};
-  uint64_t key = mix(fingerprint("memory"), fixed, 4);
+  const std::vector<uint64_t> fixed = {kLayoutVersion, model.fingerprint(), static_cast<uint64_t>(kv_type),
+                                       static_cast<uint64_t>(limits.overlap_tokens)};
+  uint64_t key = fingerprint(fixed, fingerprint("memory"));
   for (const MemoryEntry& entry : entries) {
-    const int64_t place[] = {entry.node, entry.window, entry.first_position};
-    key = mix(key, place, 3);
-    key = mix(key, entry.tokens.data(), entry.tokens.size());
+    const std::vector<int64_t> place = {entry.node, entry.window, entry.first_position};
+    key = fingerprint(entry.tokens, fingerprint(place, key));
   }
   return key;
 }

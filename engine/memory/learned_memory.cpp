@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cinttypes>
 #include <cstring>
+#include <unordered_set>
 
 #include "engine/base/checksum.h"
 #include "engine/routing/descent.h"
@@ -16,20 +17,19 @@ using train::Var;
 namespace {
 
 constexpr size_t kReadTokens = 2048;  // at a time
-constexpr uint64_t kLayoutVersion = 1;
+constexpr double kLayoutVersion = 1;
+constexpr size_t kVectors = 3;     // at most, that are read with a text
 constexpr size_t kMarkFloats = 2;  // behind a node's numbers: the mark of what it was made from
 
-template <typename T>
-uint64_t mix(uint64_t key, const T* values, size_t n) {
-  return fingerprint({reinterpret_cast<const char*>(values), n * sizeof(T)}, key);
-}
-
 uint64_t fingerprint_of(const AdapterContents& adapter) {
-  const double settings[] = {static_cast<double>(adapter.memory.aggregation), double(adapter.memory.d_routing),
-                             double{adapter.memory.query_fraction}, double(adapter.memory.scales),
-                             double{adapter.lora_alpha}};
-  uint64_t key = mix(adapter.model_fingerprint, settings, std::size(settings));
-  for (const AdapterTensor& t : adapter.tensors) key = mix(fingerprint(t.name, key), t.values.data(), t.values.size());
+  const std::vector<double> settings = {kLayoutVersion,
+                                        static_cast<double>(adapter.memory.aggregation),
+                                        static_cast<double>(adapter.memory.d_routing),
+                                        double{adapter.memory.query_fraction},
+                                        adapter.memory.scales ? 1.0 : 0.0,
+                                        double{adapter.lora_alpha}};
+  uint64_t key = fingerprint(settings, adapter.model_fingerprint);
+  for (const AdapterTensor& t : adapter.tensors) key = fingerprint(t.values, fingerprint(t.name, key));
   return key;
 }
 
@@ -38,13 +38,14 @@ std::vector<uint64_t> marks_of(const TextTree& tree) {
   const auto children = children_of(tree.parents);
   std::vector<uint64_t> marks(tree.size());
   for (size_t i = tree.size(); i-- > 0;) {
-    marks[i] = mix(fingerprint("node"), tree.tokens[i].data(), tree.tokens[i].size());
-    for (const int child : children[i]) marks[i] = mix(marks[i], &marks[static_cast<size_t>(child)], 1);
+    marks[i] = fingerprint(tree.tokens[i], fingerprint("node"));
+    for (const int child : children[i])
+      marks[i] = fingerprint(std::vector{marks[static_cast<size_t>(child)]}, marks[i]);
   }
   return marks;
 }
 
-uint64_t mark_in(const std::vector<float>& record) {
+uint64_t mark_in(std::span<const float> record) {
   uint64_t mark;
   std::memcpy(&mark, record.data() + record.size() - kMarkFloats, sizeof mark);
   return mark;
@@ -90,7 +91,7 @@ class RowCollector {
 LearnedMemory::LearnedMemory(Transformer& transformer)
     : transformer_(transformer),
       d_model_(static_cast<size_t>(transformer.model().config().d_model)),
-      host_(kernels::make_cpu_backend()),
+      host_(kernels::make_cpu_backend({.isa = kernels::Isa::Best, .n_threads = 1, .limit_bytes = 0})),
       parameters_(*host_, train::Parameters::Use::Reading),
       tape_(*host_) {
   tape_.record(false);
@@ -104,6 +105,9 @@ Result<std::unique_ptr<LearnedMemory>> LearnedMemory::load(const AdapterContents
   LL_ASSIGN_OR_RETURN(memory->additions_, Additions::load(adapter, model));
   LL_ASSIGN_OR_RETURN(memory->e_write_, memory->on_tape([&](Tape& tape) { return memory->weights_->e_write(tape); }));
   LL_ASSIGN_OR_RETURN(memory->e_read_, memory->on_tape([&](Tape& tape) { return memory->weights_->e_read(tape); }));
+  for (const AdapterTensor& t : adapter.tensors)
+    if (!t.name.starts_with("h2mt.") && !t.name.ends_with(".lora_a") && !t.name.ends_with(".lora_b"))
+      return Status(Code::Corrupt, "The adapter has a part that this version does not know: " + t.name);
   memory->fingerprint_ = longleaf::fingerprint_of(adapter);
   return memory;
 }
@@ -127,21 +131,27 @@ std::filesystem::path LearnedMemory::path_of(const std::filesystem::path& folder
 MemoryPlan LearnedMemory::plan(const TextTree& tree, std::span<const int64_t> keys) const {
   MemoryPlan plan;
   plan.d_model = static_cast<int>(d_model_) + settings().d_routing + static_cast<int>(kMarkFloats);
-  for (size_t i = 0; i < tree.size(); ++i) plan.entries.push_back({keys[i], 0, 0, tree.tokens[i]});
-  const std::vector<uint64_t> marks = marks_of(tree);
-  plan.key = mix(mix(fingerprint_, &kLayoutVersion, 1), marks.data(), marks.size());
-  plan.key = mix(mix(plan.key, tree.parents.data(), tree.parents.size()), keys.data(), keys.size());
+  for (const int64_t key : keys) plan.entries.push_back({key, 0, 0, {}});
+  plan.key = longleaf::fingerprint(tree.parents, longleaf::fingerprint(marks_of(tree), fingerprint_));
+  plan.key = longleaf::fingerprint(std::vector(keys.begin(), keys.end()), plan.key);
   return plan;
 }
 
-KnownMemories LearnedMemory::known(const std::filesystem::path& folder) const {
+KnownMemories LearnedMemory::known(const TextTree& tree, const std::filesystem::path& folder) const {
   KnownMemories known;
+  const std::vector<uint64_t> marks = marks_of(tree);
+  const std::unordered_set<uint64_t> wanted(marks.begin(), marks.end());
   const std::string tail = path_of("", "").filename().string();
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
     if (!entry.path().filename().string().ends_with(tail)) continue;
-    for (std::vector<float>& record : MemoryFile::vectors_of(entry.path()))
-      if (record.size() > kMarkFloats) known.emplace(mark_in(record), std::move(record));
+    MemoryFile::find_vectors(
+        entry.path(), kMarkFloats,
+        [&](std::span<const float> last) { return wanted.count(mark_in(last)) > 0 && known.count(mark_in(last)) == 0; },
+        [&](std::vector<float> record) {
+          const uint64_t mark = mark_in(record);
+          known.emplace(mark, std::move(record));
+        });
   }
   return known;
 }
@@ -175,7 +185,8 @@ class MemoryEncoding {
   Status take(size_t node, const KnownMemories& known) {
     std::vector<float> record;
     if (file_.has(node)) {
-      if (auto there = file_.read_vector(node); there.ok()) record = std::move(*there);
+      if (auto there = file_.read_vector(node); there.ok() && mark_in(*there) == marks_[node])
+        record = std::move(*there);
     }
     if (record.empty()) {
       const auto it = known.find(marks_[node]);
@@ -192,14 +203,14 @@ class MemoryEncoding {
     if (progress_) progress_(tree_.tokens[node].size());
   }
 
-  // Some nodes at a time, so that memory does not grow with the document, and little is lost when it is stopped.
+  // Some nodes at a time, so that a pass stays small, and little is lost when it is stopped.
   Status make_level(const std::vector<int>& level) {
     std::vector<size_t> some;
     size_t n_tokens = 0;
     for (const int number : level) {
       const auto node = static_cast<size_t>(number);
       if (!values_[node].empty()) continue;
-      const size_t n = tree_.tokens[node].size();
+      const size_t n = tree_.tokens[node].size() + kVectors;
       if (!some.empty() && n_tokens + n > kReadTokens) {
         LL_RETURN_IF_ERROR(make(some));
         some.clear(), n_tokens = 0;
@@ -211,6 +222,7 @@ class MemoryEncoding {
 
   // Nodes with text are read, behind what their children were made to; others are what their children were made to.
   Status make(const std::vector<size_t>& nodes) {
+    if (stop_.stop_requested()) return Status(Code::Cancelled, "Stopped");
     LL_ASSIGN_OR_RETURN(const auto said, parents_say(nodes));
     std::vector<std::vector<float>> inner(nodes.size());  // as it stands among embeddings
     std::vector<LearnedMemory::Text> texts;
@@ -229,11 +241,9 @@ class MemoryEncoding {
     }
     LL_ASSIGN_OR_RETURN(const auto states, m_.read(texts, store_, stop_));
     size_t next = 0;
-    for (const size_t node : nodes) {
+    for (const size_t node : nodes)
       if (!tree_.tokens[node].empty() || children_[node].empty()) values_[node] = at(states, next++);
-      LL_RETURN_IF_ERROR(keep(node));
-    }
-    return {};
+    return keep(nodes);
   }
 
   // What the nodes that have children say by themselves, where aggregation asks for it; empty for the others.
@@ -265,16 +275,26 @@ class MemoryEncoding {
     });
   }
 
-  Status keep(size_t node) {
-    LL_ASSIGN_OR_RETURN(const auto key,
-                        m_.on_tape([&](Tape& tape) { return m_.weights_->keys(tape, row(tape, values_[node])); }));
-    std::vector<float> record = values_[node];
-    record.insert(record.end(), key.begin(), key.end());
-    record.resize(record.size() + kMarkFloats);
-    std::memcpy(record.data() + record.size() - kMarkFloats, &marks_[node], sizeof marks_[node]);
-    LL_RETURN_IF_ERROR(file_.write(node, {std::move(record), {}}));
-    tokens_ += static_cast<int64_t>(tree_.tokens[node].size());
-    done(node);
+  // Each with what questions are compared to.
+  Status keep(const std::vector<size_t>& nodes) {
+    std::vector<float> memories;
+    for (const size_t node : nodes) memories.insert(memories.end(), values_[node].begin(), values_[node].end());
+    LL_ASSIGN_OR_RETURN(const auto keys, m_.on_tape([&](Tape& tape) {
+      return m_.weights_->keys(tape,
+                               tape.constant(static_cast<int>(nodes.size()), static_cast<int>(width()), memories));
+    }));
+    const size_t routing = keys.size() / nodes.size();
+    for (size_t i = 0; i < nodes.size(); ++i) {
+      const size_t node = nodes[i];
+      std::vector<float> record = values_[node];
+      const auto key = keys.begin() + static_cast<long>(i * routing);
+      record.insert(record.end(), key, key + static_cast<long>(routing));
+      record.resize(record.size() + kMarkFloats);
+      std::memcpy(record.data() + record.size() - kMarkFloats, &marks_[node], sizeof marks_[node]);
+      LL_RETURN_IF_ERROR(file_.write(node, {std::move(record), {}}));
+      tokens_ += static_cast<int64_t>(tree_.tokens[node].size());
+      done(node);
+    }
     return {};
   }
 
@@ -332,13 +352,16 @@ Result<std::vector<float>> LearnedMemory::read(std::span<const Text> texts, KvSt
   return std::move(collected.values);
 }
 
-Result<LearnedMemory::Nodes> LearnedMemory::read(MemoryFile& file) const {
+Result<LearnedMemory::Nodes> LearnedMemory::read(const TextTree& tree, MemoryFile& file) const {
   Nodes nodes;
+  const std::vector<uint64_t> marks = marks_of(tree);
   const auto width = static_cast<long>(d_model_), routing = static_cast<long>(settings().d_routing);
   for (size_t i = 0; i < file.plan().entries.size(); ++i) {
-    LL_ASSIGN_OR_RETURN(const auto record, file.read_vector(i));
-    nodes.memories.insert(nodes.memories.end(), record.begin(), record.begin() + width);
-    nodes.keys.insert(nodes.keys.end(), record.begin() + width, record.begin() + width + routing);
+    const auto record = file.read_vector(i);
+    if (!record.ok() || mark_in(*record) != marks[i])
+      return Status(Code::Corrupt, "The document's memories are damaged; encode it again, or choose exact");
+    nodes.memories.insert(nodes.memories.end(), record->begin(), record->begin() + width);
+    nodes.keys.insert(nodes.keys.end(), record->begin() + width, record->begin() + width + routing);
   }
   return nodes;
 }

@@ -38,8 +38,8 @@ class LearnedMemory {
   // Returns how many tokens of text were read for it.
   Result<int64_t> encode(const TextTree& tree, KvStore& store, const KnownMemories& known, MemoryFile& file,
                          const std::function<void(size_t tokens)>& progress, std::stop_token stop);
-  // What can be used again of the memory files of `folder` that were made with this adapter, whatever their texts.
-  KnownMemories known(const std::filesystem::path& folder) const;
+  // What of the tree is in a memory file of `folder` that was made with this adapter, of whatever text.
+  KnownMemories known(const TextTree& tree, const std::filesystem::path& folder) const;
   // How the files are called.
   std::filesystem::path path_of(const std::filesystem::path& folder, const std::string& document_id) const;
 
@@ -47,7 +47,8 @@ class LearnedMemory {
   struct Nodes {
     std::vector<float> memories, keys;  // (n, d_model), (n, d_routing)
   };
-  Result<Nodes> read(MemoryFile& file) const;
+  // Returns Corrupt where a record is damaged, or another node's.
+  Result<Nodes> read(const TextTree& tree, MemoryFile& file) const;
 
   // How well each node answers the question (section 3.3). `store` is scratch as above.
   Result<std::vector<float>> scores(std::span<const TokenId> question, const Nodes& nodes, KvStore& store,

@@ -213,24 +213,27 @@ bool read_slot(std::ifstream& file, uint64_t entry, MemorySlot& slot) {
 
 }  // namespace
 
-std::vector<std::vector<float>> MemoryFile::vectors_of(const std::filesystem::path& path) {
-  std::vector<std::vector<float>> vectors;
+void MemoryFile::find_vectors(const std::filesystem::path& path, size_t n_last,
+                              const std::function<bool(std::span<const float>)>& wants,
+                              const std::function<void(std::vector<float>)>& take) {
   std::ifstream file(path, std::ios::binary);
   std::error_code error;
   const auto size = std::filesystem::file_size(path, error);
   Header header{};
-  if (!read_header(file, header) || error || uint64_t{header.d_model} * 4 > size) return vectors;
+  if (!read_header(file, header) || error || uint64_t{header.d_model} * 4 > size || header.d_model < n_last) return;
+  std::vector<float> last(n_last), vector(header.d_model);
+  const auto read = [&](uint64_t offset, std::vector<float>& to) {
+    file.clear();
+    file.seekg(static_cast<std::streamoff>(offset));
+    return !file.read(reinterpret_cast<char*>(to.data()), static_cast<std::streamsize>(to.size() * 4)).fail();
+  };
   for (uint64_t i = 0; i < header.entries; ++i) {
     MemorySlot slot{};
-    if (!read_slot(file, i, slot)) break;
+    if (!read_slot(file, i, slot)) return;
     if (slot.state != 1 || slot.crc != slot.computed_crc()) continue;
-    std::vector<float> vector(header.d_model);
-    const size_t bytes = vector.size() * 4;
-    file.seekg(static_cast<std::streamoff>(slot.offset));
-    if (!file.read(reinterpret_cast<char*>(vector.data()), static_cast<std::streamsize>(bytes))) break;
-    if (crc32c(vector.data(), bytes) == slot.vector_crc) vectors.push_back(std::move(vector));
+    if (!read(slot.offset + (vector.size() - n_last) * 4, last) || !wants(last)) continue;
+    if (read(slot.offset, vector) && crc32c(vector.data(), vector.size() * 4) == slot.vector_crc) take(vector);
   }
-  return vectors;
 }
 
 Status verify_memory_file(const std::filesystem::path& path) {

@@ -4,7 +4,9 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -57,8 +59,11 @@ class MemoryFile {
   Result<MemoryBlob> read(size_t entry);
   // The vector alone, for routing.
   Result<std::vector<float>> read_vector(size_t entry);
-  // The vectors of all whole entries of a file, whatever it was made from; none where there is no such file.
-  static std::vector<std::vector<float>> vectors_of(const std::filesystem::path& path);
+  // Hands `take` the whole vectors of a file, whatever it was made from, of which `wants` wanted the last `n_last`
+  // numbers; none where there is no such file.
+  static void find_vectors(const std::filesystem::path& path, size_t n_last,
+                           const std::function<bool(std::span<const float> last)>& wants,
+                           const std::function<void(std::vector<float> vector)>& take);
   // NoMemory on a full disk: the entry stays missing.
   Status write(size_t entry, const MemoryBlob& blob);
 

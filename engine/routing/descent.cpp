@@ -74,7 +74,7 @@ std::vector<std::vector<int>> children_of(std::span<const int> parents) {
 }
 
 std::vector<int> descend(std::span<const int> parents, std::span<const float> scores, const DescentOptions& options,
-                         std::span<const int> wanted) {
+                         std::span<const int> wanted, std::vector<double>* shares) {
   assert(!parents.empty() && parents[0] == -1 && scores.size() == parents.size());
   const auto children = children_of(parents);
   const std::vector<bool> must = with_ancestors(parents, wanted);
@@ -91,8 +91,11 @@ std::vector<int> descend(std::span<const int> parents, std::span<const float> sc
   }
   leave_out_unlikeliest(reached, options, must);
   std::vector<int> nodes;
-  for (const Reached& r : reached)
-    if (!options.leaves_only || children[static_cast<size_t>(r.node)].empty()) nodes.push_back(r.node);
+  for (const Reached& r : reached) {
+    if (options.leaves_only && !children[static_cast<size_t>(r.node)].empty()) continue;
+    nodes.push_back(r.node);
+    if (shares != nullptr) shares->push_back(r.share);
+  }
   return nodes;
 }
 

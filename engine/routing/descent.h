@@ -19,8 +19,9 @@ struct DescentOptions {
 //   scores   of every node for the question, comparable among the children of one parent
 //   wanted   nodes that are reached whatever their score, with their ancestors (in training, the gold ones); may be
 //   empty
+//   shares   gets, of every node that is returned, the log of the product of the shares of its path: comparable among all
 std::vector<int> descend(std::span<const int> parents, std::span<const float> scores, const DescentOptions& options,
-                         std::span<const int> wanted = {});
+                         std::span<const int> wanted = {}, std::vector<double>* shares = nullptr);
 
 // Children of every node, in reading order.
 std::vector<std::vector<int>> children_of(std::span<const int> parents);

@@ -15,7 +15,8 @@ constexpr const char* kPrefix = "h2mt.";
 
 class Start {
  public:
-  explicit Start(uint64_t seed) : random_(seed) {}
+  // Zeros where nothing is begun, because numbers are there.
+  Start(uint64_t seed, bool at_random) : random_(seed), at_random_(at_random) {}
   std::vector<float> normal(size_t n, float deviation) {
     std::normal_distribution<float> distribution(0, deviation);
     return filled(n, distribution);
@@ -31,10 +32,12 @@ class Start {
   template <typename Distribution>
   std::vector<float> filled(size_t n, Distribution& distribution) {
     std::vector<float> values(n);
-    for (float& x : values) x = distribution(random_);
+    if (at_random_)
+      for (float& x : values) x = distribution(random_);
     return values;
   }
   std::mt19937_64 random_;
+  bool at_random_;
 };
 
 std::vector<float> identity(int n) {
@@ -61,13 +64,22 @@ HiddenShape hidden_shape(const ModelConfig& config, const kernels::Weight& table
 Result<std::unique_ptr<MemoryWeights>> MemoryWeights::create(const HiddenShape& shape, Parameters& parameters,
                                                              const MemorySettings& settings) {
   std::unique_ptr<MemoryWeights> weights(new MemoryWeights(shape, parameters, settings));
-  LL_RETURN_IF_ERROR(weights->make_parameters());
+  LL_RETURN_IF_ERROR(weights->make_parameters(true));
   return weights;
 }
 
 Result<std::unique_ptr<MemoryWeights>> MemoryWeights::load(const HiddenShape& shape, Parameters& parameters,
                                                            const AdapterContents& adapter) {
-  LL_ASSIGN_OR_RETURN(auto weights, create(shape, parameters, adapter.memory));
+  // Widths are believed when a tensor has them.
+  const bool is_wide = std::any_of(adapter.tensors.begin(), adapter.tensors.end(), [&](const AdapterTensor& t) {
+    return t.name == "h2mt.w_k" && t.rows == adapter.memory.d_routing && t.cols == shape.d_model;
+  });
+  if (!is_wide)
+    return Status(Code::Corrupt,
+                  "The adapter does not fit the model: its tensor h2mt.w_k is missing or of another shape; train it "
+                  "again for this model");
+  std::unique_ptr<MemoryWeights> weights(new MemoryWeights(shape, parameters, adapter.memory));
+  LL_RETURN_IF_ERROR(weights->make_parameters(false));
   int64_t left = 0;  // that are to be set
   for (const Parameter& p : parameters.all()) left += p.name.starts_with(kPrefix) ? 1 : 0;
   for (const AdapterTensor& tensor : adapter.tensors) {
@@ -87,11 +99,11 @@ Status MemoryWeights::set(const AdapterTensor& tensor) {
   return parameters_.set_values(*p, tensor.values);
 }
 
-Status MemoryWeights::make_parameters() {
+Status MemoryWeights::make_parameters(bool at_random) {
   const int d = shape_.d_model;
   if (settings_.d_routing == 0) settings_.d_routing = std::min(d, kMostRouting);
   const int h = settings_.d_routing;
-  Start start(settings_.seed);
+  Start start(settings_.seed, at_random);
   const auto vector = [&](const char* name, int n, std::vector<float> values, Parameter*& to) -> Status {
     LL_ASSIGN_OR_RETURN(to, parameters_.add(kPrefix + std::string(name), 1, n, values));
     to->decays = false;

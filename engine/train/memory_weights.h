@@ -56,7 +56,7 @@ class MemoryWeights {
  private:
   MemoryWeights(const HiddenShape& shape, Parameters& parameters, const MemorySettings& settings)
       : shape_(shape), parameters_(parameters), settings_(settings) {}
-  Status make_parameters();
+  Status make_parameters(bool at_random);
   Status set(const AdapterTensor& tensor);
   Var on(Tape& tape, const Parameter* parameter) const { return parameters_.on(tape, *parameter); }
   Var graph(Tape& tape, Var children, Var parent) const;

@@ -31,10 +31,6 @@ constexpr char kMagic[9] = "LLmemtr2";
 
 std::filesystem::path beside(const std::filesystem::path& out, const char* ending) { return out.string() + ending; }
 
-uint64_t mixed(uint64_t key, const std::vector<TokenId>& tokens) {
-  return fingerprint({reinterpret_cast<const char*>(tokens.data()), tokens.size() * sizeof(TokenId)}, key);
-}
-
 // Every setting that decides what is learnt, as bytes.
 std::string described(const TrainingOptions& o) {
   const MemoryTrainingSettings& s = o.steps;
@@ -145,7 +141,8 @@ Status TrainingRun::open_model() {
 }
 
 TrainingDocument TrainingRun::document(const DocumentInput& from, std::vector<int64_t>& keys) const {
-  return {prompt_prefix(*tokenizer_, chat_, from.title), text_tree(from, *tokenizer_, decoder_->config().context_tokens, keys)};
+  return {prompt_prefix(*tokenizer_, chat_, from.title),
+          text_tree(from, *tokenizer_, decoder_->config().context_tokens, keys)};
 }
 
 Status TrainingRun::take_texts(const TrainingInput& input) {
@@ -157,9 +154,9 @@ Status TrainingRun::take_texts(const TrainingInput& input) {
     for (const auto& tokens : tree.tokens) {
       plan_.tokens += static_cast<int64_t>(tokens.size());
       plan_.leaves += tokens.empty() ? 0 : 1;
-      key_ = mixed(key_, tokens);
+      key_ = fingerprint(tokens, key_);
     }
-    key_ = mixed(mixed(key_, tree.parents), documents_.back().opening);
+    key_ = fingerprint(documents_.back().opening, fingerprint(tree.parents, key_));
   }
   plan_.documents = documents_.size();
   if (plan_.tokens == 0) return Status(Code::Invalid, "There is no text to train on; name documents that have some");
@@ -185,7 +182,8 @@ Status TrainingRun::take_questions(const TrainingInput& input, const std::vector
       ++plan_.left_out;
       continue;
     }
-    key_ = mixed(mixed(mixed(mixed(key_, q.asked), q.answer), q.gold), {static_cast<TokenId>(q.document)});
+    key_ = fingerprint(q.gold, fingerprint(q.answer, fingerprint(q.asked, key_)));
+    key_ = fingerprint(std::vector{q.document}, key_);
     (before(i + 1) > before(i) ? held_out_ : questions_).push_back(std::move(q));
   }
   plan_.questions = questions_.size();

@@ -74,7 +74,7 @@ struct Answers {
   LearnedMemory::Nodes nodes(const TextTree& t, const std::string& id = "book") const {
     auto file = MemoryFile::open(path(id), learned->plan(t, keys(t)));
     CHECK(file.ok() && (*file)->count_done() == t.size());
-    return file.ok() ? *learned->read(**file) : LearnedMemory::Nodes{};
+    return file.ok() ? *learned->read(t, **file) : LearnedMemory::Nodes{};
   }
 };
 
@@ -187,7 +187,7 @@ TEST(an_edited_leaf_costs_its_own_memory_and_those_above_it) {
   const auto before = answers.nodes(t);
 
   t.tokens[3] = {40, 41, 42};
-  const auto known = answers.learned->known(answers.folder.path());
+  const auto known = answers.learned->known(t, answers.folder.path());
   CHECK_EQ(answers.encode(t, known), int64_t{3 + 12});  // the leaf, and its parent's text; the root has none
   const auto after = answers.nodes(t);
   for (size_t node = 0; node < t.size(); ++node) {
@@ -207,7 +207,7 @@ TEST(a_memory_of_another_adapter_is_not_taken) {
   other.tensors[0].values[0] += 1;
   const Answers others(trained, other);
   CHECK(others.learned->fingerprint() != answers.learned->fingerprint());
-  CHECK(others.learned->known(answers.folder.path()).empty());
+  CHECK(others.learned->known(t, answers.folder.path()).empty());
   CHECK(others.learned->plan(t, keys(t)).key != answers.learned->plan(t, keys(t)).key);
 }
 
@@ -245,11 +245,11 @@ TEST(damaged_memories_are_made_again) {
   std::string damaged = whole;
   damaged[2 * 4096 + 6 * 4096 + 8] ^= 1;  // in a leaf's vector, behind header and table
   REQUIRE_OK(write_file(answers.path(), damaged));
-  CHECK_EQ(answers.learned->known(answers.folder.path()).size(), t.size() - 1);
+  CHECK_EQ(answers.learned->known(t, answers.folder.path()).size(), t.size() - 1);
   answers.encode(t);
   CHECK(difference(answers.nodes(t).memories, before) < kRounding);
   REQUIRE_OK(write_file(answers.path(), whole.substr(0, whole.size() / 2)));
-  CHECK(answers.learned->known(answers.folder.path()).size() < t.size());
+  CHECK(answers.learned->known(t, answers.folder.path()).size() < t.size());
   answers.encode(t);
   CHECK(difference(answers.nodes(t).memories, before) < kRounding);
 }
@@ -272,6 +272,8 @@ TEST(an_adapter_that_does_not_fit_is_refused_with_what_is_wrong) {
     return message.find(what) != std::string::npos;
   };
   CHECK(says(refused([&](auto& a) { a.tensors.erase(named(a, "h2mt.e_read")); }), "missing"));
+  CHECK(says(refused([&](auto& a) { a.memory.d_routing = 65536; }), "h2mt.w_k"));
+  CHECK(says(refused([&](auto& a) { a.tensors.push_back({"token_embd.weight", 1, 1, {1}}); }), "token_embd"));
   CHECK(says(refused([&](auto& a) { named(a, "h2mt.w_q")->rows = 31; }), "h2mt.w_q"));
   CHECK(says(refused([&](auto& a) { named(a, "h2mt.w_q")->name = "h2mt.w_x"; }), "h2mt.w_x"));
   CHECK(says(refused([&](auto& a) { a.tensors.erase(named(a, "blk.0.attn_q.weight.lora_b")); }), "blk.0.attn_q"));
@@ -292,7 +294,8 @@ struct Both {
   TrainedAdapter trained;
   std::unique_ptr<Engine> engine;
 
-  explicit Both(const MemorySettings& settings = {}) : trained(settings) {
+  explicit Both(const MemorySettings& settings = {}, const RandomModel& model = {})
+      : rig(model), trained(settings, model) {
     const auto path = rig.folder / "adapter.gguf";
     CHECK(save_adapter(path, trained.adapter()).ok());
     auto loaded = Engine::load(rig.folder / "model.gguf", options(path));
@@ -390,6 +393,7 @@ TEST(the_other_kinds_of_evidence_are_the_same_with_an_adapter) {
   request.leaves = {10, 12};
   request.max_tokens = 8;
   for (const Evidence evidence : {Evidence::Exact, Evidence::LeafKv}) {
+    REQUIRE_OK(both.ask(d, Evidence::MemoryAndLeafKv));  // which leaves nothing behind
     request.evidence = evidence;
     const auto with = both.engine->answer(d, both.rig.memory(), request, [](std::string_view) {}, nullptr, {});
     const auto without = both.rig.engine->answer(d, both.rig.memory(), request, [](std::string_view) {}, nullptr, {});
@@ -417,7 +421,7 @@ TEST(memories_and_the_text_of_the_best_leaves_go_together) {
   REQUIRE(one_leaf->leaves.size() == 1);
   const auto best = std::max_element(one_leaf->reached.begin(), one_leaf->reached.end(), [&](auto& a, auto& b) {
     const auto is_leaf = [&](int64_t node) { return node >= 10 && node < 1000; };
-    return is_leaf(a.node) != is_leaf(b.node) ? is_leaf(b.node) : a.score < b.score;
+    return is_leaf(a.node) != is_leaf(b.node) ? is_leaf(b.node) : a.share < b.share;
   });
   CHECK_EQ(one_leaf->leaves[0], best->node);
   CHECK(together->text != alone->text);
@@ -428,10 +432,10 @@ TEST(routing_goes_to_the_leaves_named_or_anywhere_where_that_is_asked_for) {
   REQUIRE(both.engine != nullptr);
   const auto d = document(9);
   REQUIRE_OK(both.engine->encode(d, both.rig.memory(), nullptr, {}));
-  const auto reached = [&](MemoryRouting routing) {
+  const auto reached = [&](MemoryRouting routing, std::vector<int64_t> leaves = {11, 17}) {
     AnswerRequest request;
     request.memory_routing = routing;
-    request.leaves = {11, 17};
+    request.leaves = std::move(leaves);
     const auto answer = both.ask(d, Evidence::MemoryTokens, {.children = 1}, 3072, request);
     std::vector<int64_t> nodes;
     if (answer.ok())
@@ -440,8 +444,63 @@ TEST(routing_goes_to_the_leaves_named_or_anywhere_where_that_is_asked_for) {
   };
   CHECK((reached(MemoryRouting::ToLeaves) == std::vector<int64_t>{1, 1000, 1006, 11, 17}));
   CHECK_EQ(reached(MemoryRouting::Learned).size(), size_t{3});
+  CHECK(reached(MemoryRouting::ToLeaves, {}) == reached(MemoryRouting::Learned));  // no leaf is known
   CHECK_EQ(reached(MemoryRouting::Random).size(), size_t{3});
   CHECK(reached(MemoryRouting::Random) == reached(MemoryRouting::Random));
+}
+
+TEST(memories_and_leaves_have_room_in_the_trained_length_together) {
+  const RandomModel model{.context = 600};
+  Both both({}, model);
+  REQUIRE(both.engine != nullptr);
+  const auto d = document(9);
+  REQUIRE_OK(both.engine->encode(d, both.rig.memory(), nullptr, {}));
+  const auto tokenizer = *Tokenizer::load(both.trained.file);
+  const auto chat = ChatStyle::of(*both.trained.file);
+  const size_t fixed = prompt_prefix(*tokenizer, chat, d.title).size() +
+                       encode_pieces(*tokenizer, document_prompt(chat, "", {}, Both::kQuestion).after).size() + 8;
+  const auto answer = both.ask(d, Evidence::MemoryAndLeafKv, {.children = 9});
+  REQUIRE_OK(answer);
+  CHECK_EQ(answer->stats.memory_tokens, 13);
+  CHECK(!answer->leaves.empty() && answer->leaves.size() < 9);
+  CHECK(fixed + static_cast<size_t>(answer->stats.evidence_tokens) <= 600);
+  const auto few = both.ask(d, Evidence::MemoryTokens, {.children = 9, .most_nodes = 5});
+  REQUIRE_OK(few);
+  CHECK_EQ(few->stats.memory_tokens, 5);
+}
+
+TEST(a_text_that_was_read_anew_is_not_answered_from_its_old_memory) {
+  Both both;
+  REQUIRE(both.engine != nullptr);
+  auto d = document(9);
+  REQUIRE_OK(both.engine->encode(d, both.rig.memory(), nullptr, {}));
+  const auto before = both.ask(d, Evidence::MemoryTokens);
+  REQUIRE_OK(before);
+  both.engine->rest();
+  CHECK_EQ(both.ask(d, Evidence::MemoryTokens)->text, before->text);
+  d.nodes.back().text = "Other words under the same key.";
+  CHECK(both.ask(d, Evidence::MemoryTokens).status().code() == Code::NotFound);
+  CHECK(both.ask(d, Evidence::MemoryAndLeafKv).status().code() == Code::NotFound);
+  REQUIRE_OK(both.engine->encode(d, both.rig.memory(), nullptr, {}, {.leaves = false}));
+  REQUIRE_OK(both.ask(d, Evidence::MemoryTokens));
+  const auto leaves = both.ask(d, Evidence::MemoryAndLeafKv);
+  CHECK(leaves.status().code() == Code::NotFound &&
+        leaves.status().message().find("for this model; encode it") != std::string::npos);
+}
+
+TEST(a_memory_that_was_damaged_meanwhile_says_what_to_do) {
+  Both both;
+  REQUIRE(both.engine != nullptr);
+  const auto d = document(9);
+  REQUIRE_OK(both.engine->encode(d, both.rig.memory(), nullptr, {}, {.leaves = false}));
+  std::string bytes = bytes_of(both.rig.memory_file());
+  bytes[2 * 4096 + 5 * 4096] ^= 1;
+  REQUIRE_OK(write_file(both.rig.memory_file(), bytes));
+  const auto answer = both.ask(d, Evidence::MemoryTokens);
+  CHECK(answer.status().code() == Code::Corrupt);
+  CHECK(answer.status().message().find("encode it again") != std::string::npos);
+  REQUIRE_OK(both.engine->encode(d, both.rig.memory(), nullptr, {}, {.leaves = false}));
+  REQUIRE_OK(both.ask(d, Evidence::MemoryTokens));
 }
 
 TEST(memory_tokens_that_are_not_there_are_asked_for_in_words) {

@@ -1,11 +1,11 @@
 // A model, and an adapter for it with random numbers in every part, as training has them.
 #pragma once
 
+#include <cstdlib>
 #include <random>
 
 #include "engine/train/memory_model.h"
 #include "kernels/cpu_backend.h"
-#include "tests/support/check.h"
 #include "tests/support/random_model.h"
 
 namespace longleaf::test {
@@ -20,14 +20,18 @@ struct TrainedAdapter {
   std::unique_ptr<train::Decoder> decoder;
   std::unique_ptr<train::MemoryModel> memory;
 
-  // For the random model, or for a model of the tests' data.
-  explicit TrainedAdapter(const MemorySettings& settings, const std::string& model = "") {
-    if (model.empty()) {
-      gguf = random_model_gguf({});
-      file = *ModelFile::parse({reinterpret_cast<const uint8_t*>(gguf.data()), gguf.size()}, "random");
-    } else {
-      file = *ModelFile::open(std::filesystem::path(LONGLEAF_TEST_DATA) / "models" / model);
-    }
+  explicit TrainedAdapter(const MemorySettings& settings, const RandomModel& model = {})
+      : gguf(random_model_gguf(model)),
+        file(*ModelFile::parse({reinterpret_cast<const uint8_t*>(gguf.data()), gguf.size()}, "random")) {
+    make(settings);
+  }
+  // For a model of the tests' data.
+  TrainedAdapter(const MemorySettings& settings, const std::string& model)
+      : file(*ModelFile::open(std::filesystem::path(LONGLEAF_TEST_DATA) / "models" / model)) {
+    make(settings);
+  }
+
+  void make(const MemorySettings& settings) {
     train::DecoderSettings decoding;
     decoding.lora.rank = kRank, decoding.lora.alpha = 2;
     decoder = std::move(*train::Decoder::create(file, *backend, parameters, decoding));
@@ -37,7 +41,7 @@ struct TrainedAdapter {
     for (const train::Parameter& p : parameters.all()) {
       std::vector<float> values(static_cast<size_t>(p.size()));
       for (float& x : values) x = normal(random);
-      CHECK(parameters.set_values(*parameters.find(p.name), values).ok());
+      if (!parameters.set_values(*parameters.find(p.name), values).ok()) std::abort();
     }
     tape.record(false);
   }
