@@ -8,6 +8,7 @@
 #include <QPushButton>
 #include <QScrollBar>
 #include <QVBoxLayout>
+#include <array>
 
 #include "ui/answer_html.h"
 
@@ -16,6 +17,8 @@ namespace {
 
 constexpr int kFlushMs = 33;
 constexpr int kInputLines = 3;
+constexpr std::array kTextKinds = {"auto", "exact", "leaf_kv", "quote"};
+constexpr std::array kMemoryKinds = {"memory_tokens", "memory_tokens+leaf_kv"};
 
 }  // namespace
 
@@ -40,7 +43,7 @@ ChatView::ChatView(QWidget* parent)
   evidence_->setToolTip(
       tr("What the answer is made from: chosen automatically, the text read again, its memory, or verbatim quotes "
          "without a model"));
-  for (const char* name : {"auto", "exact", "leaf_kv", "quote"}) evidence_->addItem(QString::fromLatin1(name));
+  for (const char* name : kTextKinds) evidence_->addItem(QString::fromLatin1(name));
   flushTimer_.setInterval(kFlushMs);
   flushTimer_.setSingleShot(true);
 
@@ -66,6 +69,12 @@ ChatView::ChatView(QWidget* parent)
 }
 
 QString ChatView::evidence() const { return evidence_->currentText(); }
+
+void ChatView::setMemoryOffered(bool offered) {
+  while (evidence_->count() > static_cast<int>(kTextKinds.size())) evidence_->removeItem(evidence_->count() - 1);
+  if (!offered) return;
+  for (const char* name : kMemoryKinds) evidence_->addItem(QString::fromLatin1(name));
+}
 
 void ChatView::setMessages(QList<ChatItem> messages) {
   messages_ = std::move(messages);

@@ -18,6 +18,7 @@ namespace {
 
 const QString kModelSetting = QStringLiteral("model");
 const QString kEmbedderSetting = QStringLiteral("embedder");
+const QString kAdapterSetting = QStringLiteral("adapter");
 const QString kIdleSetting = QStringLiteral("idle_minutes");
 const QString kLimitSetting = QStringLiteral("memory_limit");
 constexpr qsizetype kShownProblems = 6;
@@ -40,6 +41,7 @@ void Application::start(const QStringList& files) {
   library_.loadSetting(kLimitSetting);
   library_.loadSetting(kModelSetting);
   library_.loadSetting(kEmbedderSetting);
+  library_.loadSetting(kAdapterSetting);
   library_.loadSetting(kDocumentSetting);
   library_.loadDocuments();
   import_.resume();
@@ -112,6 +114,7 @@ void Application::connectLibrary() {
   });
   connect(&library_, &LibraryController::settingLoaded, this, [this](const QString& name, const QString& value) {
     if (name == kEmbedderSetting) rememberedEmbedder_ = value;
+    if (name == kAdapterSetting) rememberedAdapter_ = value;
     if (name == kIdleSetting) {
       window_.modelMenu()->setIdleMinutes(value.toInt());
       engine_.setIdle(std::chrono::minutes(value.toInt()));
@@ -120,7 +123,8 @@ void Application::connectLibrary() {
       window_.modelMenu()->setMemoryLimit(value.toULongLong());
       engine_.setMemoryLimit(value.toULongLong());
     }
-    if ((name == kModelSetting || name == kEmbedderSetting) && !value.isEmpty()) engine_.openModel(value);
+    const bool isModel = name == kModelSetting || name == kEmbedderSetting || name == kAdapterSetting;
+    if (isModel && !value.isEmpty()) engine_.openModel(value);
     if (name == kDocumentSetting && value.toLongLong() != 0 && offerSample_) {
       remembered_ = true;
       library_.openDocument(value.toLongLong());
@@ -184,6 +188,20 @@ void Application::connectEngine() {
     if (file != rememberedEmbedder_)
       window_.showNotice(tr("%1 helps to find passages by their meaning.").arg(title) + more, false);
     library_.saveSetting(kEmbedderSetting, file);
+  });
+  connect(&engine_, &EngineController::adapterOpened, this, [this](const QString& file) {
+    window_.chat()->setMemoryOffered(true);
+    if (file != rememberedAdapter_)
+      window_.showNotice(tr("%1: the model has a memory of its own now. Encode the document (Document ▸ Encode), and "
+                            "choose “memory_tokens” as evidence.")
+                             .arg(QFileInfo(file).fileName()),
+                         false);
+    rememberedAdapter_.clear();
+    library_.saveSetting(kAdapterSetting, file);
+  });
+  connect(&engine_, &EngineController::adapterClosed, this, [this] {
+    window_.chat()->setMemoryOffered(false);
+    if (rememberedAdapter_.isEmpty()) library_.saveSetting(kAdapterSetting, {});
   });
   connect(&engine_, &EngineController::readingProgress, window_.job(), &ui::JobBar::setJob);
   connect(&engine_, &EngineController::readingDone, this, [this] {

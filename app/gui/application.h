@@ -46,8 +46,8 @@ class Application final : public QObject {
   qint64 scanned_ = 0;                 // the document whose scans were offered to be read
   bool hasLanguageModel_ = false, hasEmbedder_ = false;
   bool offerSample_ = false, remembered_ = false;
-  QString rememberedEmbedder_;  // opened by itself, without a word
-  QStringList problems_;        // with the files that were opened last
+  QString rememberedEmbedder_, rememberedAdapter_;  // opened by themselves, without a word
+  QStringList problems_;                            // with the files that were opened last
   ui::MainWindow window_;
 };
 

@@ -2,6 +2,7 @@
 
 #include "app/gui/convert.h"
 #include "app/places.h"
+#include "engine/adapter/adapter_file.h"
 
 namespace longleaf {
 
@@ -97,6 +98,7 @@ ui::Figures EngineController::figures(const AnswerStats* stats) const {
 void EngineController::openModel(const QString& file) {
   thread_.post([this, file] {
     if (is_embedder(file.toStdString())) return openEmbedder(file);
+    if (is_adapter(file.toStdString())) return openAdapter(file);
     // What cannot be a model does not take the place of one.
     if (const auto facts = describe_model(file.toStdString()); !facts.ok())
       return home([this, file, text = toSentence(facts.status())] { emit modelFailed(file, text); });
@@ -104,13 +106,25 @@ void EngineController::openModel(const QString& file) {
   });
 }
 
-void EngineController::openLanguageModel(const QString& file) {
+void EngineController::openAdapter(const QString& file) {
+  const Status none(Code::Invalid, "This is a memory that was trained for a model; open that model first");
+  const Status status = engine_ == nullptr ? none : engine_->use_adapter(file.toStdString());
+  worked_ = Clock::now();
+  if (!status.ok()) return home([this, file, text = toSentence(status)] { emit modelFailed(file, text); });
+  adapterFile_ = file;
+  home([this, file] { emit adapterOpened(file); });
+}
+
+void EngineController::openLanguageModel(const QString& file, const QString& adapter) {
   asking_.reset();
   engine_.reset();
+  adapterFile_ = adapter;
   EngineOptions options;
+  options.adapter = adapter.toStdString();
   options.memory_limit_bytes = memoryLimit_;
   auto loaded = Engine::load(file.toStdString(), options);
   worked_ = Clock::now();
+  if (adapter.isEmpty()) home([this] { emit adapterClosed(); });
   if (!loaded.ok())
     return home([this, file, text = toSentence(loaded.status())] {
       emit languageModelClosed();
@@ -125,7 +139,7 @@ void EngineController::setMemoryLimit(quint64 bytes) {
   thread_.post([this, bytes] {
     if (bytes == memoryLimit_) return;
     memoryLimit_ = bytes;
-    if (engine_ != nullptr) openLanguageModel(modelFile_);
+    if (engine_ != nullptr) openLanguageModel(modelFile_, adapterFile_);
   });
 }
 
@@ -145,7 +159,9 @@ void EngineController::closeModel() {
     asking_.reset();
     engine_.reset();
     embedder_.reset();
+    adapterFile_.clear();
     home([this] {
+      emit adapterClosed();
       emit languageModelClosed();
       emit embedderClosed();
     });
@@ -262,12 +278,13 @@ Result<EncodeReport> EngineController::encodeNow(qint64 document, std::stop_toke
   const auto start = Clock::now();
   auto last = Clock::time_point();
   const auto progress = [&](const EncodeProgress& p) {
-    if (secondsSince(last) < kSecondsBetweenFigures && p.leaves_done < p.leaves) return;
+    if (secondsSince(last) < kSecondsBetweenFigures && !p.is_done()) return;
     last = Clock::now();
+    const bool makesMemories = p.nodes_done > 0;  // behind the leaves
     ui::JobItem job{tr("Encoding %1").arg(QString::fromStdString(row.title)),
-                    static_cast<qint64>(p.leaves_done),
-                    static_cast<qint64>(p.leaves),
-                    tr("leaves"),
+                    static_cast<qint64>(makesMemories ? p.nodes_done : p.leaves_done),
+                    static_cast<qint64>(makesMemories ? p.nodes : p.leaves),
+                    makesMemories ? tr("memories") : tr("leaves"),
                     -1,
                     false};
     if (p.tokens_done > 0)

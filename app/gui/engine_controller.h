@@ -23,7 +23,8 @@ class EngineController final : public QObject {
   explicit EngineController(std::filesystem::path folder, QObject* parent = nullptr);
   ~EngineController() override;
 
-  // A model that makes vectors of texts is kept beside the one that answers, and helps to find passages.
+  // A model that makes vectors of texts is kept beside the one that answers, and helps to find passages; a memory that
+  // was trained for the open model is kept with it.
   void openModel(const QString& file);
   void closeModel();
   // Of a card; the open model is opened again within it. 0: what is free.
@@ -45,6 +46,8 @@ class EngineController final : public QObject {
   void embedderOpened(const QString& file, const QString& title);
   void languageModelClosed();
   void embedderClosed();
+  void adapterOpened(const QString& file);
+  void adapterClosed();
   void modelFailed(const QString& file, const QString& reason);
   void routed(const QHash<qint64, ui::RouteMark>& marks);
   void textCame(const QString& text);
@@ -66,7 +69,8 @@ class EngineController final : public QObject {
   Result<EncodeReport> encodeNow(qint64 document, std::stop_token stop);
   Result<Asking*> asking();
   void openEmbedder(const QString& file);
-  void openLanguageModel(const QString& file);
+  void openLanguageModel(const QString& file, const QString& adapter = {});
+  void openAdapter(const QString& file);
   void restIfIdle();
   void showReading(size_t done, size_t leaves);
   void endReading();
@@ -93,7 +97,7 @@ class EngineController final : public QObject {
   std::chrono::milliseconds idle_{0};
   std::chrono::steady_clock::time_point worked_;  // when work ended last
   size_t memoryLimit_ = 0;
-  QString modelFile_;
+  QString modelFile_, adapterFile_;
 
   QTimer idleTimer_;
   TaskThread thread_;  // last: ends before the rest goes

@@ -89,6 +89,11 @@ Status save_adapter(const std::filesystem::path& path, const AdapterContents& c)
   return gguf.save(path);
 }
 
+bool is_adapter(const std::filesystem::path& path) {
+  const auto file = ModelFile::open(path);
+  return file.ok() && (*file)->text_or("general.type", "") == "adapter";
+}
+
 Result<AdapterContents> load_adapter(const std::filesystem::path& path, const ModelFile& model, uint64_t fingerprint) {
   LL_ASSIGN_OR_RETURN(const auto file, ModelFile::open(path));
   if (file->text_or("general.type", "") != "adapter") return no_adapter(path, "it is a model, or something else");

@@ -51,6 +51,9 @@ struct AdapterContents {
 // Returns Io.
 Status save_adapter(const std::filesystem::path& path, const AdapterContents& contents);
 
+// Whether the file says that it is an adapter; what kind, and whose, load_adapter finds out.
+bool is_adapter(const std::filesystem::path& path);
+
 // Reads an adapter and checks that it belongs to `model`, whose fingerprint is given.
 // Returns NotFound, Io, Corrupt; Unsupported for a file that is no adapter of ours; Invalid when it belongs to another
 // model.

@@ -1,6 +1,7 @@
 // The whole program in one process: real window, real controllers, real worker, real engine.
 #include "app/gui/application.h"
 
+#include <QComboBox>
 #include <QDropEvent>
 #include <QInputDialog>
 #include <QMimeData>
@@ -18,6 +19,7 @@
 #include "tests/support/random_model.h"
 #include "tests/support/scan.h"
 #include "tests/support/temporary_folder.h"
+#include "tests/support/trained_adapter.h"
 #include "ui/chat_view.h"
 #include "ui/figures_bar.h"
 #include "ui/job_bar.h"
@@ -28,6 +30,19 @@
 
 using namespace longleaf;
 using namespace longleaf::test;
+
+namespace {
+
+const RandomModel kModel{.layers = 4,
+                         .d_model = 128,
+                         .heads = 4,
+                         .kv_heads = 2,
+                         .d_ff = 256,
+                         .context = 4096,
+                         .seed = 4,
+                         .chat_template = "<|im_start|>"};
+
+}  // namespace
 
 class ApplicationTest : public QObject {
   Q_OBJECT
@@ -160,6 +175,46 @@ class ApplicationTest : public QObject {
     auto library = Library::open(*folder_ / "lib");
     QVERIFY(library.ok());
     QTRY_COMPARE(QString::fromStdString(*(*library)->setting("embedder")), model);
+  }
+
+  void aMemoryThatWasTrainedForTheModelIsKeptWithItAndAnswers() {
+    const QString adapter = QString::fromStdString((*folder_ / "memory.gguf").string());
+    QVERIFY(save_adapter(adapter.toStdString(), TrainedAdapter({}, kModel).adapter()).ok());
+    auto* kinds = window().chat()->findChild<QComboBox*>();
+    {
+      QSignalSpy failed(engine(), &EngineController::modelFailed);
+      application_->start({});
+      emit window().modelOpened(adapter);  // without a model
+      QTRY_COMPARE_WITH_TIMEOUT(failed.count(), 1, 120000);
+      QVERIFY(window().notice().contains(QStringLiteral("open that model first")));
+    }
+    openEverything();
+    QCOMPARE(kinds->findText(QStringLiteral("memory_tokens")), -1);
+    QSignalSpy opened(engine(), &EngineController::adapterOpened), encoded(engine(), &EngineController::encoded);
+    emit window().modelOpened(adapter);
+    QTRY_COMPARE_WITH_TIMEOUT(opened.count(), 1, 120000);
+    QVERIFY(window().notice().contains(QStringLiteral("memory of its own")));
+    emit window().encodeRequested();
+    QTRY_COMPARE_WITH_TIMEOUT(encoded.count(), 1, 120000);
+    kinds->setCurrentText(QStringLiteral("memory_tokens"));
+    QCOMPARE(window().chat()->evidence(), QStringLiteral("memory_tokens"));
+    ask(QStringLiteral("How many litres per minute does pump number 7 deliver?"));
+    QTRY_VERIFY_WITH_TIMEOUT(!window().chat()->isAnswering(), 120000);
+    QVERIFY2(window().figures()->text().contains(QStringLiteral("memory_tokens")),
+             qPrintable(window().figures()->text()));
+    QVERIFY(kept() >= 2);
+
+    application_ = std::make_unique<Application>(*folder_ / "lib");  // the next start
+    QSignalSpy again(engine(), &EngineController::adapterOpened), closed(engine(), &EngineController::adapterClosed);
+    application_->start({});
+    QTRY_COMPARE_WITH_TIMEOUT(again.count(), 1, 120000);
+    QVERIFY(window().notice().isEmpty());
+    closed.clear();
+    QSignalSpy model(engine(), &EngineController::modelOpened);
+    emit window().modelOpened(QString::fromStdString((*folder_ / "model.gguf").string()));
+    QTRY_COMPARE_WITH_TIMEOUT(model.count(), 1, 120000);
+    QCOMPARE(closed.count(), 1);  // a model is opened without: it may be another
+    QCOMPARE(window().chat()->findChild<QComboBox*>()->findText(QStringLiteral("memory_tokens")), -1);
   }
 
   void whatIsNoModelDoesNotTakeThePlaceOfOne() {
@@ -302,14 +357,7 @@ class ApplicationTest : public QObject {
 
   void openEverything() {
     const auto model = *folder_ / "model.gguf";
-    std::ofstream(model, std::ios::binary) << random_model_gguf({.layers = 4,
-                                                                 .d_model = 128,
-                                                                 .heads = 4,
-                                                                 .kv_heads = 2,
-                                                                 .d_ff = 256,
-                                                                 .context = 4096,
-                                                                 .seed = 4,
-                                                                 .chat_template = "<|im_start|>"});
+    std::ofstream(model, std::ios::binary) << random_model_gguf(kModel);
     application_->start({pdf_});
     QSignalSpy opened(engine(), &EngineController::modelOpened);
     emit window().modelOpened(QString::fromStdString(model.string()));
