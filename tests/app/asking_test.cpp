@@ -1,8 +1,10 @@
 #include "app/asking.h"
 
 #include "app/places.h"
+#include "engine/base/files.h"
 #include "ingest/library/importer.h"
 #include "ingest/library/node_vectors.h"
+#include "tests/reader/world.h"
 #include "tests/support/check.h"
 #include "tests/support/manual.h"
 #include "tests/support/programs.h"
@@ -57,6 +59,30 @@ TEST(a_quote_answers_with_the_right_sentence_page_and_boxes) {
   size_t kept = 0;
   for (const auto& visited : asked->route.trace) kept += visited.kept ? 1 : 0;
   CHECK(kept >= 2 && kept < asked->route.trace.size());
+}
+
+// What the reader of the tests' data is trained on is what the program gives it to read.
+TEST(synthetic_manuals_are_read_as_their_maker_says) {
+  const TemporaryFolder folder;
+  const reader::SyntheticManual manual = reader::make_manual({.leaves = 12}, 3);
+  REQUIRE_OK(write_file(folder / "manual.md", manual.markdown));
+  auto library = std::move(*Library::open(folder / "lib"));
+  ImportOptions options;
+  options.reader.worker = program("longleaf-pdf");
+  const auto report = import_document(*library, folder / "manual.md", options);
+  REQUIRE_OK(report);
+  CHECK_EQ(report->document.title, manual.document.title);
+  Asking asking(*library, nullptr);
+  const auto input = asking.input(report->document);
+  REQUIRE_OK(input);
+  const auto &read = (*input)->nodes, &made = manual.document.nodes;
+  REQUIRE(read.size() == made.size());
+  const int64_t offset = read[0].key - made[0].key;
+  for (size_t i = 0; i < made.size(); ++i) {
+    CHECK_EQ(read[i].text, made[i].text);
+    CHECK_EQ(read[i].is_leaf, made[i].is_leaf);
+    CHECK_EQ(read[i].parent, made[i].parent == 0 ? 0 : made[i].parent + offset);
+  }
 }
 
 TEST(a_question_the_document_does_not_answer_is_told_so) {

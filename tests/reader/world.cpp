@@ -55,16 +55,17 @@ std::string pick(const std::array<const char*, N>& words, Random& random) {
 }
 
 // A fifth of the names, and of the numbers, is held out.
-bool name_is_held_out(int first, int second) { return (7 * first + 3 * second) % 5 == 0; }
-bool number_is_held_out(int number) { return number % 5 == 3; }
+bool name_is_held_out(int first, int second, int third) { return (7 * first + 3 * second + third) % 5 == 0; }
+// By all its digits: none of them says by itself that a number is.
+bool number_is_held_out(int number) { return (number / 100 + 2 * (number / 10 % 10) + 3 * (number % 10)) % 5 == 3; }
 
 std::string name(bool held_out, Random& random) {
+  const auto below = [&random](size_t n) { return random.below(static_cast<int>(n)); };
   while (true) {
-    const int first = random.below(static_cast<int>(kFirst.size())),
-              second = random.below(static_cast<int>(kSecond.size()));
-    if (name_is_held_out(first, second) != held_out) continue;
-    return std::string(kFirst[static_cast<size_t>(first)]) + kSecond[static_cast<size_t>(second)] + "-" +
-           std::to_string(10 + random.below(90));
+    const int first = below(kFirst.size()), second = below(kSecond.size()), third = below(kSecond.size());
+    if (name_is_held_out(first, second, third) != held_out) continue;
+    return std::string(kFirst[static_cast<size_t>(first)]) + kSecond[static_cast<size_t>(second)] +
+           kSecond[static_cast<size_t>(third)];
   }
 }
 
@@ -116,52 +117,72 @@ class Maker {
       case Values::Place:
         return pick(kPlaces, random_);
       case Values::Part:
-        return parts_[static_cast<size_t>(random_.below(static_cast<int>(parts_.size())))].name;
+        return "the " + any_part().name;
     }
     return {};
   }
 
+  const Part& any_part() { return parts_[static_cast<size_t>(random_.below(static_cast<int>(parts_.size())))]; }
+
+  static std::string fact(const Part& part, size_t property) {
+    return "The " + part.name + " " + kProperties[property].name + " is " + part.values.at(property) + ".";
+  }
+
   std::string text_of(const Part& part) {
     std::vector<std::string> sentences;
-    for (const auto& [property, value] : part.values) {
-      const std::string what = kProperties[property].name;
-      sentences.push_back(random_.one_in(2) ? "The " + what + " of the " + part.name + " is " + value + "."
-                                            : "The " + part.name + " has a " + what + " of " + value + ".");
-    }
+    for (const auto& [property, value] : part.values) sentences.push_back(fact(part, property));
     sentences.push_back(pick(kFillers, random_));
+    sentences.push_back("The " + part.name + " is next to the " + any_part().name + ".");
     for (size_t i = sentences.size(); i > 1; --i)
       std::swap(sentences[i - 1], sentences[static_cast<size_t>(random_.below(static_cast<int>(i)))]);
-    std::string text = part.name + "\nThe " + part.name + " is a " + pick(kKinds, random_) + ".";
+    std::string text = "The " + part.name + " is a " + pick(kKinds, random_) + ".";
     for (const std::string& sentence : sentences) text += " " + sentence;
-    return text + "\n";
+    return text;
+  }
+
+  // A node, as importing the heading makes it: with a leaf of its own where nothing but headings follows it.
+  int64_t section(int64_t parent, const std::string& path, const std::string& title, const std::string& text) {
+    auto& nodes = manual_.document.nodes;
+    const int64_t node = key_++;
+    nodes.push_back({node, parent, false, 0, ""});
+    std::string leaf = path + "\n" + title + (text.empty() ? "" : "\n" + text) + "\n\n";
+    const auto words = static_cast<int>(std::count(leaf.begin(), leaf.end(), ' '));
+    nodes.push_back({key_++, node, true, 2 * words, std::move(leaf)});
+    return node;
   }
 
   void write_tree() {
+    const std::string title = "Manual of parts";
     DocumentInput& d = manual_.document;
     d.id = "manual";
     d.key = 1;
-    d.title = "Manual of parts";
-    int64_t key = 1;
-    d.nodes.push_back({key++, 0, false, 0, ""});
+    d.title = title;
+    manual_.markdown = "# " + title + "\n\n";
+    d.nodes.push_back({key_++, 0, false, 0, ""});
+    const int64_t book = section(1, title, title, "");
     int per_chapter = 1;
     while (per_chapter * per_chapter < shape_.leaves) ++per_chapter;
+    int number = 1 + random_.below(30);  // of a chapter
     int64_t chapter = 0;
+    std::string path;
     for (size_t i = 0; i < parts_.size(); ++i) {
       if (static_cast<int>(i) % per_chapter == 0) {
-        chapter = key++;
-        d.nodes.push_back({chapter, 1, false, 0, ""});
+        const std::string name = "Chapter " + std::to_string(number++);
+        path = title + " › " + name;
+        chapter = section(book, path, name, "");
+        manual_.markdown += "## " + name + "\n\n";
       }
-      parts_[i].leaf = key++;
-      std::string text = text_of(parts_[i]);
-      const auto words = static_cast<int>(std::count(text.begin(), text.end(), ' '));
-      d.nodes.push_back({parts_[i].leaf, chapter, true, 2 * words, std::move(text)});
+      const std::string text = text_of(parts_[i]);
+      manual_.markdown += "### " + parts_[i].name + "\n\n" + text + "\n\n";
+      section(chapter, path + " › " + parts_[i].name, parts_[i].name, text);
+      parts_[i].leaf = d.nodes.back().key;
     }
   }
 
   void write_questions() {
     for (int tries = 0; static_cast<int>(manual_.questions.size()) < shape_.questions && tries < 1000; ++tries) {
       const int dice = random_.below(100);
-      const Part& part = parts_[static_cast<size_t>(random_.below(static_cast<int>(parts_.size())))];
+      const Part& part = any_part();
       const bool done = dice < shape_.two_hop_percent                                 ? ask_two_hop(part)
                         : dice < shape_.two_hop_percent + shape_.unanswerable_percent ? ask_unanswerable(part)
                                                                                       : ask_fact(part);
@@ -177,40 +198,41 @@ class Maker {
 
   bool ask_fact(const Part& part) {
     const size_t property = stated_property(part);
-    add("What is the " + std::string(kProperties[property].name) + " of the " + part.name + "?",
-        part.values.at(property), QuestionKind::Fact, {part.leaf});
+    add("What is the " + part.name + " " + kProperties[property].name + "?", fact(part, property), QuestionKind::Fact,
+        {part.leaf});
     return true;
   }
 
   bool ask_two_hop(const Part& part) {
     const size_t link = stated_property(part);
     if (kProperties[link].values != Values::Part) return false;
-    const auto other =
-        std::find_if(parts_.begin(), parts_.end(), [&](const Part& p) { return p.name == part.values.at(link); });
+    const auto other = std::find_if(parts_.begin(), parts_.end(),
+                                    [&](const Part& p) { return "the " + p.name == part.values.at(link); });
     if (&*other == &part) return false;
     const size_t property = stated_property(*other);
-    add("What is the " + std::string(kProperties[property].name) + " of the " + kProperties[link].name + " of the " +
-            part.name + "?",
-        other->values.at(property), QuestionKind::TwoHop, {part.leaf, other->leaf});
+    add("What is the " + std::string(kProperties[property].name) + " of the " + part.name + " " +
+            kProperties[link].name + "?",
+        fact(part, link) + " " + fact(*other, property), QuestionKind::TwoHop, {part.leaf, other->leaf});
     return true;
   }
 
   bool ask_unanswerable(const Part& part) {
     const auto property = static_cast<size_t>(random_.below(static_cast<int>(kProperties.size())));
     if (part.values.count(property) > 0) return false;
-    add("What is the " + std::string(kProperties[property].name) + " of the " + part.name + "?", "not stated",
-        QuestionKind::Unanswerable, {part.leaf});
+    const std::string asked = part.name + " " + kProperties[property].name;
+    add("What is the " + asked + "?", "The " + asked + " is not stated.", QuestionKind::Unanswerable, {part.leaf});
     return true;
   }
 
   void add(std::string text, std::string answer, QuestionKind kind, std::vector<int64_t> leaves) {
-    manual_.questions.push_back({std::move(text), answer + ".", kind, std::move(leaves)});
+    manual_.questions.push_back({std::move(text), std::move(answer), kind, std::move(leaves)});
   }
 
   const ManualShape& shape_;
   Random random_;
   std::vector<Part> parts_;
   SyntheticManual manual_;
+  int64_t key_ = 1;
 };
 
 }  // namespace
@@ -239,15 +261,20 @@ std::vector<ScoredPiece> vocabulary() {
   for (const char* word : kPlaces) add_text(word);
   for (const char* word : kKinds) add_text(word);
   for (const char* text : kFillers) add_text(text);
-  add_text("The of the is a has What not stated Manual parts Document: Question: in one or two sentences from below");
+  add_text(
+      "The of the is a next to What not stated Manual parts Chapter Document: Question: in one or two sentences from "
+      "below");
   add_text("Answer If does answer it say so question document");
   std::vector<ScoredPiece> pieces;
   for (const std::string& word : words) pieces.push_back({"\u2581" + word, -1});
-  for (const char* line_start : {"The", "Question", "Document", "Answer"}) pieces.push_back({line_start, -1});
+  for (const char* line_start : {"The", "Question", "Document", "Answer", "Manual", "Chapter"})
+    pieces.push_back({line_start, -1});
   for (const char* syllable : kFirst) pieces.push_back({std::string("\u2581") + syllable, -2});
   for (const char* syllable : kFirst) pieces.push_back({syllable, -2});
   for (const char* syllable : kSecond)
     if (words.count(syllable) == 0) pieces.push_back({syllable, -2});
+  for (char digit = '0'; digit <= '9'; ++digit) pieces.push_back({std::string("\u2581") + digit, -1});
+  pieces.push_back({"\u2581›", -1});
   pieces.push_back({"\u2581", -4});
   pieces.push_back({"\n", -2});
   for (char c = ' ' + 1; c < 127; ++c)

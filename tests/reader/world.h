@@ -31,13 +31,14 @@ struct ManualQuestion {
 };
 
 struct SyntheticManual {
-  DocumentInput document;  // a root, chapters, and a leaf per part
+  std::string markdown;    // as a file
+  DocumentInput document;  // as that file is read: chapters, parts, and a leaf for each of them
   std::vector<ManualQuestion> questions;
 };
 
 struct ManualShape {
-  int leaves = 10;
-  int facts = 6;  // per leaf, about
+  int leaves = 10;  // that are parts
+  int facts = 6;    // per part, about
   int questions = 8;
   bool held_out = false;
   int two_hop_percent = 15, unanswerable_percent = 10;
