@@ -1,7 +1,8 @@
 // Writes synthetic manuals as Markdown, and questions about them with their answers, as `eval qa` and `train` read
 // them.
 //   write_manuals FOLDER PARTS MANUALS QUESTIONS SEED [known]
-// Names and numbers are those that the reader was not trained with, or with `known` those that it was.
+// Names and numbers are those that the reader was not trained with, or with `known` those that it was. Files of several
+// seeds have room in one folder: manual-SEED-1.md …, questions-SEED.jsonl.
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -27,13 +28,14 @@ int main(int argc, char** argv) {
   std::string questions;
   for (int i = 0; i < std::atoi(argv[3]); ++i) {
     const SyntheticManual manual = make_manual(shape, random.next());
-    const std::string name = "manual-" + std::to_string(i + 1) + ".md";
+    const std::string name = "manual-" + std::string(argv[5]) + "-" + std::to_string(i + 1) + ".md";
     if (const Status status = write_file(folder / name, manual.markdown); !status.ok())
       return std::fprintf(stderr, "%s\n", status.message().c_str()), 1;
     for (const ManualQuestion& q : manual.questions)
       questions += nlohmann::json{{"document", name}, {"question", q.text}, {"answers", {q.answer}}}.dump() + "\n";
   }
-  if (const Status status = write_file(folder / "questions.jsonl", questions); !status.ok())
+  if (const Status status = write_file(folder / ("questions-" + std::string(argv[5]) + ".jsonl"), questions);
+      !status.ok())
     return std::fprintf(stderr, "%s\n", status.message().c_str()), 1;
   return 0;
 }
