@@ -26,8 +26,9 @@ struct Arguments {
   TrainingOptions options;
 };
 
-// Documents of the library, or of a folder or file, which is imported where it has to be.
-Result<std::vector<DocumentRow>> corpusOf(Context& context, const std::string& corpus) {
+// Documents of the library, or of a folder or file, which is imported where it has to be. Questions that lie in the
+// folder are no document of it.
+Result<std::vector<DocumentRow>> corpusOf(Context& context, const std::string& corpus, const std::string& questions) {
   LL_ASSIGN_OR_RETURN(Library * library, context.library());
   const Status nothing(Code::Invalid, "There is no document to train on in " + corpus +
                                           "; name a folder with some, a file, or “library”");
@@ -42,7 +43,8 @@ Result<std::vector<DocumentRow>> corpusOf(Context& context, const std::string& c
   std::error_code error;
   if (std::filesystem::is_directory(corpus, error)) {
     for (const auto& entry : std::filesystem::directory_iterator(corpus, error))
-      if (entry.is_regular_file(error)) files.push_back(entry.path());
+      if (entry.is_regular_file(error) && !std::filesystem::equivalent(entry.path(), questions, error))
+        files.push_back(entry.path());
     std::sort(files.begin(), files.end());
   } else {
     files.push_back(corpus);
@@ -63,7 +65,7 @@ Result<std::vector<DocumentRow>> corpusOf(Context& context, const std::string& c
 
 Result<TrainingInput> readInput(Context& context, const Arguments& args) {
   LL_ASSIGN_OR_RETURN(Library * library, context.library());
-  LL_ASSIGN_OR_RETURN(const auto rows, corpusOf(context, args.corpus));
+  LL_ASSIGN_OR_RETURN(const auto rows, corpusOf(context, args.corpus, args.questions));
   TrainingInput input;
   std::map<std::string, std::set<size_t>> by_name;  // several where it is not clear which is meant
   std::map<size_t, EvidenceLeaves> leaves_of;

@@ -427,6 +427,20 @@ TEST(a_memory_is_trained_on_a_document_and_questions_and_goes_on_where_it_was) {
   CHECK(other.err.find("belongs to a training with other texts or settings") != std::string::npos);
 }
 
+TEST(questions_beside_the_documents_are_no_document) {
+  const Rig rig;
+  const auto folder = rig.folder / "corpus";
+  std::filesystem::create_directory(folder);
+  std::filesystem::copy_file(rig.pdf, folder / "manual.pdf");
+  std::ofstream(folder / "qa.jsonl") << R"({"document": "manual.pdf", "question": "Why?", "answers": ["Pumps."]})"
+                                     << "\n";
+  const Outcome outcome = rig.run("--model " + rig.model + " train --corpus " + folder.string() + " --qa " +
+                                  (folder / "qa.jsonl").string() + " --out " + (rig.folder / "a.gguf").string() +
+                                  " --steps 1 --held-out 0");
+  CHECK_EQ(outcome.status, 0);
+  CHECK(outcome.out.find("1 documents, ") != std::string::npos);
+}
+
 TEST(a_memory_that_was_trained_answers_and_is_measured) {
   const Rig rig;
   std::ofstream(rig.folder / "qa.jsonl")
