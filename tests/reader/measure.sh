@@ -1,22 +1,26 @@
 #!/bin/sh
 # What every kind of evidence is worth with the reader: held-out manuals of 10, 100 and 1,000 parts, three seeds each.
-#   tests/reader/measure.sh BUILD READER.gguf ADAPTER.gguf FOLDER [QUESTIONS of a seed; 500]
-# Leaves one JSON file per row in FOLDER.
+#   tests/reader/measure.sh BUILD READER.gguf FOLDER QUESTIONS [ADAPTER.gguf]
+# QUESTIONS of a seed, 500 at most; with an adapter, memory tokens too. Prints tables, and leaves JSON in FOLDER.
 set -eu
-build=$1 reader=$2 adapter=$3 folder=$4 most=${5:-500}
+build=$1 reader=$2 folder=$3 most=$4 adapter=${5:-}
+measure() {  # NAME EVIDENCE OPTION…
+  name=$1 evidence=$2 && shift 2
+  "$build/bin/longleaf-cli" --library "$folder/library" --device cpu --json --model "$reader" \
+    ${adapter:+--adapter "$adapter"} eval qa --questions "$questions" --documents "$folder/$parts" --most "$most" \
+    --max-tokens 48 --evidence-tokens 1000 --evidence "$evidence" "$@" > "$folder/$parts-$name.json"
+  echo "$parts parts, $name:" $(grep -E '"(exact_match|exact_match_spread|gold_leaves_survive|ttft_ms|bytes_kept)"' "$folder/$parts-$name.json")
+}
 for parts in 10 100 1000; do
-  manuals=$((250 / parts)) && [ $manuals -gt 0 ] || manuals=1
+  manuals=$((250 / parts))
+  [ $manuals -gt 0 ] || manuals=1
   for seed in 1 2 3; do
     "$build/tests/write_manuals" "$folder/$parts" $parts $manuals $((500 / manuals)) $seed
   done
   questions="$folder/$parts/questions-1.jsonl,$folder/$parts/questions-2.jsonl,$folder/$parts/questions-3.jsonl"
-  measure() {  # NAME OPTION…
-    name=$1 && shift
-    "$build/bin/longleaf-cli" --library "$folder/library" --device cpu --json --model "$reader" --adapter "$adapter" \
-      eval qa --questions "$questions" --documents "$folder/$parts" --most "$most" --max-tokens 48 \
-      --evidence-tokens 1000 "$@" > "$folder/$parts-$name.json"
-  }
-  for evidence in exact leaf_kv memory_tokens memory_tokens+leaf_kv quote; do measure $evidence --evidence $evidence; done
-  for routing in gold random; do measure "memory_tokens-$routing" --evidence memory_tokens --memory-routing $routing; done
-  for k in 1 2 8 16; do measure "memory_tokens-k$k" --evidence memory_tokens --children $k; done
+  for evidence in exact leaf_kv quote; do measure $evidence $evidence; done
+  [ -n "$adapter" ] || continue
+  for evidence in memory_tokens memory_tokens+leaf_kv; do measure $evidence $evidence; done
+  for routing in gold random; do measure memory_tokens-$routing memory_tokens --memory-routing $routing; done
+  for k in 1 2 8 16; do measure memory_tokens-k$k memory_tokens --children $k; done
 done
