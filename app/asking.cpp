@@ -235,9 +235,10 @@ void Asking::takeRoute(const DocumentInput& input, const AnswerResult& result, A
   asked.route = {};
   for (const DocumentNode& node : input.nodes) {
     const auto it = scores.find(node.key);
-    if (it == scores.end()) continue;
-    asked.route.trace.push_back({node.key, node.parent, it->second, true});
-    if (node.is_leaf) asked.route.leaves.push_back(asked.route.trace.back());
+    const bool kept = it != scores.end();
+    if (!kept && scores.count(node.parent) == 0) continue;  // nobody looked at it
+    asked.route.trace.push_back({node.key, node.parent, kept ? it->second : 0, kept});
+    if (kept && node.is_leaf) asked.route.leaves.push_back(asked.route.trace.back());
   }
   std::stable_sort(asked.route.leaves.begin(), asked.route.leaves.end(),
                    [](const RoutedNode& a, const RoutedNode& b) { return a.score > b.score; });

@@ -43,6 +43,7 @@ ChatView::ChatView(QWidget* parent)
   evidence_->setToolTip(
       tr("What the answer is made from: chosen automatically, the text read again, its memory, or verbatim quotes "
          "without a model"));
+  evidence_->setSizeAdjustPolicy(QComboBox::AdjustToContents);
   for (const char* name : kTextKinds) evidence_->addItem(QString::fromLatin1(name));
   flushTimer_.setInterval(kFlushMs);
   flushTimer_.setSingleShot(true);
