@@ -1,5 +1,6 @@
 #include "ui/chat_view.h"
 
+#include <QAbstractItemView>
 #include <QComboBox>
 #include <QHBoxLayout>
 #include <QKeyEvent>
@@ -40,6 +41,7 @@ ChatView::ChatView(QWidget* parent)
   ask_->setDefault(true);
   stop_->hide();
   evidence_->setAccessibleName(tr("Evidence"));
+  evidence_->view()->setAccessibleName(tr("Kinds of evidence"));
   evidence_->setToolTip(
       tr("What the answer is made from: chosen automatically, the text read again, its memory, or verbatim quotes "
          "without a model"));
