@@ -201,10 +201,7 @@ Result<std::unique_ptr<LearnedMemory>> Engine::load_learned(const std::filesyste
 
 Status Engine::use_adapter(const std::filesystem::path& adapter) {
   LL_RETURN_IF_ERROR(revive());
-  std::unique_ptr<LearnedMemory> learned;
-  if (!adapter.empty()) {
-    LL_ASSIGN_OR_RETURN(learned, load_learned(adapter));
-  }
+  LL_ASSIGN_OR_RETURN(auto learned, load_learned(adapter));
   open_.reset();
   parts_->learned = std::move(learned);
   options_.adapter = adapter;

@@ -142,8 +142,8 @@ class Engine {
   const std::string& device_note() const { return device_note_; }
   double load_ms() const { return load_ms_; }
   MemoryUse memory_use() const;
-  // Answers with this adapter's memory from now on; without any where the path is empty. Where it cannot be used, the
-  // one before stays. Returns what load() returns for an adapter.
+  // Answers with this adapter's memory from now on. Where it cannot be used, the one before stays. Returns what load()
+  // returns for an adapter.
   Status use_adapter(const std::filesystem::path& adapter);
   // Gives back the memory of model and device; the next request opens the model again.
   void rest();

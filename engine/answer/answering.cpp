@@ -1,11 +1,8 @@
 #include "engine/answer/answering.h"
 
 #include <algorithm>
-#include <cmath>
-#include <random>
 #include <unordered_map>
 
-#include "engine/base/checksum.h"
 #include "engine/generate/lookahead.h"
 #include "engine/generate/utf8_stream.h"
 
@@ -16,9 +13,6 @@ using Clock = std::chrono::steady_clock;
 using kernels::Span;
 
 constexpr double kNewRateShare = 0.3;  // of a new measurement in the planner's rates
-constexpr const char* kNotEncoded =
-    "The document has not been encoded for this model; encode it first, or choose exact";
-
 double ms_since(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
 }
@@ -181,72 +175,11 @@ Status Answering::choose_evidence(int question_tokens) {
   if (needs_memory(request_.evidence) && !memory_there)
     return Status(Code::NotFound,
                   "The document has not been encoded with this adapter; encode it first, or choose exact");
-  if (request_.evidence == Evidence::LeafKv && !input.kv_there) return Status(Code::NotFound, kNotEncoded);
+  if (request_.evidence == Evidence::LeafKv && !input.kv_there) return leaves_missing();
   assert(request_.evidence != Evidence::Quote);  // needs no model: not the engine's
   stats.evidence = request_.evidence;
   stats.predicted_ms = predicted_ms(stats.evidence, input, engine_.rates_);
   stats.reason = "asked for";
-  return {};
-}
-
-std::vector<int> Answering::reach(std::vector<float> scores, DescentOptions options,
-                                  std::vector<double>& shares) const {
-  const auto& parents = document_.tree.parents;
-  if (request_.memory_routing == MemoryRouting::Random) {
-    std::mt19937_64 random(fingerprint(request_.question));
-    for (float& score : scores) score = static_cast<float>(random() % 4096);
-  }
-  std::vector<int> wanted;
-  for (size_t i = 0; request_.memory_routing == MemoryRouting::ToLeaves && i < document_.keys.size(); ++i)
-    if (std::find(request_.leaves.begin(), request_.leaves.end(), document_.keys[i]) != request_.leaves.end())
-      wanted.push_back(static_cast<int>(i));
-  if (!wanted.empty()) options.children = 0;
-  return descend(parents, scores, options, wanted, &shares);
-}
-
-// What learned routing reaches (H²MT, section 3.3): the memories the model gets, and the leaves they stand for.
-Status Answering::choose_memories(int question_tokens) {
-  auto start = Clock::now();
-  AnswerStats& stats = result_.stats;
-  LearnedMemory& learned = *parts_.learned;
-  if (!document_.learned) {
-    LL_ASSIGN_OR_RETURN(document_.learned, learned.read(document_.tree, *document_.tree_file));
-    stats.load_ms += ms_since(start);
-    start = Clock::now();
-  }
-  const auto words = parts_.tokenizer->encode(request_.question);
-  LL_ASSIGN_OR_RETURN(const auto scores, learned.scores(words, *document_.learned, *parts_.store, stop_));
-  stats.query_ms = ms_since(start);
-  start = Clock::now();
-  DescentOptions options = request_.descent;
-  const int room = engine_.facts_.config.context_tokens - prefix_tokens() - question_tokens - request_.max_tokens;
-  options.most_nodes = std::clamp(room, 1, std::max(1, options.most_nodes));
-  std::vector<double> shares;
-  const auto nodes = reach(scores, options, shares);
-  LL_ASSIGN_OR_RETURN(memories_, learned.entered(*document_.learned, nodes));
-  std::vector<bool> is_parent(document_.tree.size(), false);
-  for (const int parent : document_.tree.parents)
-    if (parent >= 0) is_parent[static_cast<size_t>(parent)] = true;
-  std::vector<ReachedNode> leaves;
-  for (size_t i = 0; i < nodes.size(); ++i) {
-    const auto node = static_cast<size_t>(nodes[i]);
-    result_.reached.push_back({document_.keys[node], std::exp(shares[i])});
-    if (!is_parent[node]) leaves.push_back(result_.reached.back());
-  }
-  std::stable_sort(leaves.begin(), leaves.end(), [](const auto& a, const auto& b) { return a.share > b.share; });
-  std::vector<int64_t> best_first;
-  for (const ReachedNode& leaf : leaves) best_first.push_back(leaf.node);
-  stats.memory_tokens = static_cast<int>(nodes.size());
-  choose_leaves(best_first, question_tokens + stats.memory_tokens);
-  stats.descent_ms = ms_since(start);
-  if (stats.evidence == Evidence::MemoryAndLeafKv) {
-    const PlanInput input = plan_input(question_tokens);  // now that the leaves are known
-    if (!input.kv_there) return Status(Code::NotFound, kNotEncoded);
-    stats.predicted_ms = predicted_ms(stats.evidence, input, engine_.rates_);
-  } else {
-    stats.evidence_tokens = 0;
-  }
-  stats.evidence_tokens += stats.memory_tokens;
   return {};
 }
 

@@ -41,7 +41,10 @@ class Answering {
   void use_text(const char* reason);
   void choose_leaves(const std::vector<int64_t>& leaves, int question_tokens);
   Status choose_memories(int question_tokens);
-  std::vector<int> reach(std::vector<float> scores, DescentOptions options, std::vector<double>& shares) const;
+  Result<std::vector<float>> score_nodes();
+  std::vector<int> reach(std::vector<float> scores, DescentOptions options);
+  std::vector<int64_t> leaves_reached(const std::vector<int>& nodes) const;
+  static Status leaves_missing();
   PlanInput plan_input(int question_tokens) const;
   Status choose_evidence(int question_tokens);
   Status read_prompt(const std::vector<TokenId>& in_front, const std::vector<TokenId>& question);

@@ -32,7 +32,6 @@ class MemoryWeights {
                                                      const AdapterContents& adapter);
 
   const MemorySettings& settings() const { return settings_; }
-  int d_model() const { return shape_.d_model; }
 
   Var e_write(Tape& tape) const { return on(tape, e_write_); }
   Var e_read(Tape& tape) const { return on(tape, e_read_); }

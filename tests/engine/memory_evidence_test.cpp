@@ -1,0 +1,244 @@
+// Answers from learned memories: they are what training's own parts would say, and what is missing or damaged is told.
+#include <algorithm>
+
+#include "engine/base/files.h"
+#include "engine/generate/utf8_stream.h"
+#include "tests/support/memory_rig.h"
+#include "tests/support/trained_adapter.h"
+
+using namespace longleaf;
+using namespace longleaf::test;
+
+namespace {
+
+// An engine that answers with an adapter, and what training says to the same.
+struct Both {
+  MemoryRig rig;
+  TrainedAdapter trained;
+  std::unique_ptr<Engine> engine;
+
+  explicit Both(const MemorySettings& settings = {}, const RandomModel& model = {})
+      : rig(model), trained(settings, model) {
+    const auto path = rig.folder / "adapter.gguf";
+    CHECK(save_adapter(path, trained.adapter()).ok());
+    auto loaded = Engine::load(rig.folder / "model.gguf", options(path));
+    if (loaded.ok())
+      engine = std::move(*loaded);
+    else
+      fail(__FILE__, __LINE__, loaded.status().message());
+  }
+  static EngineOptions options(const std::filesystem::path& adapter) {
+    EngineOptions options;
+    options.device = "cpu";
+    options.n_threads = 2;
+    options.f32_kv = true;
+    options.adapter = adapter;
+    return options;
+  }
+  Result<AnswerResult> ask(const DocumentInput& d, Evidence evidence, const DescentOptions& descent = {},
+                           int evidence_tokens = 3072, AnswerRequest request = {}) const {
+    request.question = kQuestion;
+    request.evidence = evidence;
+    request.max_tokens = 8;
+    request.evidence_tokens = evidence_tokens;
+    request.descent = descent;
+    return engine->answer(d, rig.memory(), request, [](std::string_view) {}, nullptr, {});
+  }
+
+  // Nodes and text that training's own parts give.
+  std::pair<std::vector<int64_t>, std::string> expected(const DocumentInput& d, const DescentOptions& descent) {
+    const auto tokenizer = *Tokenizer::load(trained.file);
+    const auto chat = ChatStyle::of(*trained.file);
+    std::vector<int64_t> keys, reached;
+    const TextTree t = text_tree(d, *tokenizer, 4096, keys);
+    train::Tape& tape = trained.tape;
+    tape.clear();
+    const auto memories = trained.memory->build(tape, t);
+    const auto words = tokenizer->encode(kQuestion);
+    const std::span<const TokenId> asked[] = {words};
+    const auto scores = tape.read(trained.memory->scores(tape, trained.memory->queries(tape, asked), memories));
+    const auto nodes = descend(t.parents, scores, descent);
+    for (const int node : nodes) reached.push_back(keys[static_cast<size_t>(node)]);
+    const auto rows = tape.gathered(trained.memory->weights().entered(tape, memories), {nodes.begin(), nodes.end()});
+    const auto front = prompt_prefix(*tokenizer, chat, d.title);
+    auto behind = encode_pieces(*tokenizer, document_prompt(chat, "", {}, kQuestion).after);
+    Utf8Stream stream;
+    std::string text;
+    for (int i = 0; i < 8; ++i) {
+      const train::Var parts[] = {trained.decoder->embed(tape, front), rows, trained.decoder->embed(tape, behind)};
+      train::Batch batch;
+      batch.add(static_cast<int>(front.size() + nodes.size() + behind.size()));
+      const auto hidden = trained.decoder->run(tape, tape.stacked(parts), batch);
+      const int32_t none[] = {0};
+      const TokenId next =
+          trained.decoder->guess(tape, tape.gathered(hidden, {batch.n_tokens() - 1}), none).tokens.front();
+      if (tokenizer->ends_answer(next)) break;
+      text += stream.push(tokenizer->decode(next));
+      behind.push_back(next);
+    }
+    return {reached, text + stream.finish()};
+  }
+  static constexpr const char* kQuestion = "Which leaf speaks of pumps?";
+};
+
+}  // namespace
+
+TEST(an_answer_from_memory_tokens_is_the_one_that_training_gives) {
+  for (const bool scales : {true, false}) {
+    Both both({.aggregation = Aggregation::Graph, .scales = scales});
+    REQUIRE(both.engine != nullptr);
+    const auto d = document(9);
+    REQUIRE_OK(both.engine->encode(d, both.rig.memory(), nullptr, {}));
+    for (const int children : {1, 2, 9}) {
+      const DescentOptions descent{.children = children};
+      const auto answer = both.ask(d, Evidence::MemoryTokens, descent);
+      REQUIRE_OK(answer);
+      const auto [reached, text] = both.expected(d, descent);
+      std::vector<int64_t> nodes;
+      for (const ReachedNode& node : answer->reached) nodes.push_back(node.node);
+      CHECK(nodes == reached);
+      CHECK(!text.empty());
+      CHECK_EQ(answer->text, text.substr(std::min(text.find_first_not_of(" \n\t"), text.size())));
+      CHECK_EQ(answer->stats.memory_tokens, static_cast<int>(reached.size()));
+      CHECK(answer->stats.evidence == Evidence::MemoryTokens);
+      for (const int64_t leaf : answer->leaves) CHECK(std::find(reached.begin(), reached.end(), leaf) != reached.end());
+    }
+  }
+}
+
+TEST(the_other_kinds_of_evidence_are_the_same_with_an_adapter) {
+  Both both;
+  REQUIRE(both.engine != nullptr);
+  const auto d = document(9);
+  REQUIRE_OK(both.engine->encode(d, both.rig.memory(), nullptr, {}));
+  AnswerRequest request;
+  request.question = Both::kQuestion;
+  request.leaves = {10, 12};
+  request.max_tokens = 8;
+  for (const Evidence evidence : {Evidence::Exact, Evidence::LeafKv}) {
+    REQUIRE_OK(both.ask(d, Evidence::MemoryAndLeafKv));  // which leaves nothing behind
+    request.evidence = evidence;
+    const auto with = both.engine->answer(d, both.rig.memory(), request, [](std::string_view) {}, nullptr, {});
+    const auto without = both.rig.engine->answer(d, both.rig.memory(), request, [](std::string_view) {}, nullptr, {});
+    REQUIRE_OK(with);
+    REQUIRE_OK(without);
+    CHECK_EQ(with->text, without->text);
+    CHECK(with->reached.empty() && with->stats.memory_tokens == 0);
+  }
+}
+
+TEST(memories_and_the_text_of_the_best_leaves_go_together) {
+  Both both;
+  REQUIRE(both.engine != nullptr);
+  const auto d = document(9);
+  REQUIRE_OK(both.engine->encode(d, both.rig.memory(), nullptr, {}));
+  const DescentOptions descent{.children = 3};
+  const auto alone = both.ask(d, Evidence::MemoryTokens, descent);
+  const auto together = both.ask(d, Evidence::MemoryAndLeafKv, descent);
+  const auto one_leaf = both.ask(d, Evidence::MemoryAndLeafKv, descent, 1);
+  REQUIRE_OK(alone);
+  REQUIRE_OK(together);
+  REQUIRE_OK(one_leaf);
+  CHECK_EQ(together->stats.memory_tokens, alone->stats.memory_tokens);
+  CHECK(together->leaves.size() > 1 && together->stats.evidence_tokens > 100);
+  REQUIRE(one_leaf->leaves.size() == 1);
+  const auto best = std::max_element(one_leaf->reached.begin(), one_leaf->reached.end(), [&](auto& a, auto& b) {
+    const auto is_leaf = [&](int64_t node) { return node >= 10 && node < 1000; };
+    return is_leaf(a.node) != is_leaf(b.node) ? is_leaf(b.node) : a.share < b.share;
+  });
+  CHECK_EQ(one_leaf->leaves[0], best->node);
+  CHECK(together->text != alone->text);
+}
+
+TEST(routing_goes_to_the_leaves_named_or_anywhere_where_that_is_asked_for) {
+  Both both;
+  REQUIRE(both.engine != nullptr);
+  const auto d = document(9);
+  REQUIRE_OK(both.engine->encode(d, both.rig.memory(), nullptr, {}));
+  const auto reached = [&](MemoryRouting routing, std::vector<int64_t> leaves = {11, 17}) {
+    AnswerRequest request;
+    request.memory_routing = routing;
+    request.leaves = std::move(leaves);
+    const auto answer = both.ask(d, Evidence::MemoryTokens, {.children = 1}, 3072, request);
+    std::vector<int64_t> nodes;
+    if (answer.ok())
+      for (const ReachedNode& node : answer->reached) nodes.push_back(node.node);
+    return nodes;
+  };
+  CHECK((reached(MemoryRouting::ToLeaves) == std::vector<int64_t>{1, 1000, 1006, 11, 17}));
+  CHECK_EQ(reached(MemoryRouting::Learned).size(), size_t{3});
+  CHECK(reached(MemoryRouting::ToLeaves, {}) == reached(MemoryRouting::Learned));  // no leaf is known
+  CHECK_EQ(reached(MemoryRouting::Random).size(), size_t{3});
+  CHECK(reached(MemoryRouting::Random) == reached(MemoryRouting::Random));
+}
+
+TEST(memories_and_leaves_have_room_in_the_trained_length_together) {
+  const RandomModel model{.context = 600};
+  Both both({}, model);
+  REQUIRE(both.engine != nullptr);
+  const auto d = document(9);
+  REQUIRE_OK(both.engine->encode(d, both.rig.memory(), nullptr, {}));
+  const auto tokenizer = *Tokenizer::load(both.trained.file);
+  const auto chat = ChatStyle::of(*both.trained.file);
+  const size_t fixed = prompt_prefix(*tokenizer, chat, d.title).size() +
+                       encode_pieces(*tokenizer, document_prompt(chat, "", {}, Both::kQuestion).after).size() + 8;
+  const auto answer = both.ask(d, Evidence::MemoryAndLeafKv, {.children = 9});
+  REQUIRE_OK(answer);
+  CHECK_EQ(answer->stats.memory_tokens, 13);
+  CHECK(!answer->leaves.empty() && answer->leaves.size() < 9);
+  CHECK(fixed + static_cast<size_t>(answer->stats.evidence_tokens) <= 600);
+  const auto few = both.ask(d, Evidence::MemoryTokens, {.children = 9, .most_nodes = 5});
+  REQUIRE_OK(few);
+  CHECK_EQ(few->stats.memory_tokens, 5);
+}
+
+TEST(a_text_that_was_read_anew_is_not_answered_from_its_old_memory) {
+  Both both;
+  REQUIRE(both.engine != nullptr);
+  auto d = document(9);
+  REQUIRE_OK(both.engine->encode(d, both.rig.memory(), nullptr, {}));
+  const auto before = both.ask(d, Evidence::MemoryTokens);
+  REQUIRE_OK(before);
+  both.engine->rest();
+  CHECK_EQ(both.ask(d, Evidence::MemoryTokens)->text, before->text);
+  d.nodes.back().text = "Other words under the same key.";
+  CHECK(both.ask(d, Evidence::MemoryTokens).status().code() == Code::NotFound);
+  CHECK(both.ask(d, Evidence::MemoryAndLeafKv).status().code() == Code::NotFound);
+  REQUIRE_OK(both.engine->encode(d, both.rig.memory(), nullptr, {}, {.leaves = false}));
+  REQUIRE_OK(both.ask(d, Evidence::MemoryTokens));
+  const auto leaves = both.ask(d, Evidence::MemoryAndLeafKv);
+  CHECK(leaves.status().code() == Code::NotFound &&
+        leaves.status().message().find("for this model; encode it") != std::string::npos);
+}
+
+TEST(a_memory_that_was_damaged_meanwhile_says_what_to_do) {
+  Both both;
+  REQUIRE(both.engine != nullptr);
+  const auto d = document(9);
+  REQUIRE_OK(both.engine->encode(d, both.rig.memory(), nullptr, {}, {.leaves = false}));
+  std::string bytes = bytes_of(both.rig.memory_file());
+  bytes[2 * 4096 + 5 * 4096] ^= 1;
+  REQUIRE_OK(write_file(both.rig.memory_file(), bytes));
+  const auto answer = both.ask(d, Evidence::MemoryTokens);
+  CHECK(answer.status().code() == Code::Corrupt);
+  CHECK(answer.status().message().find("encode it again") != std::string::npos);
+  REQUIRE_OK(both.engine->encode(d, both.rig.memory(), nullptr, {}, {.leaves = false}));
+  REQUIRE_OK(both.ask(d, Evidence::MemoryTokens));
+}
+
+TEST(memory_tokens_that_are_not_there_are_asked_for_in_words) {
+  Both both;
+  REQUIRE(both.engine != nullptr);
+  const auto d = document(3);
+  const auto answer = both.ask(d, Evidence::MemoryTokens);
+  CHECK(answer.status().code() == Code::NotFound);
+  CHECK(answer.status().message().find("encode it first") != std::string::npos);
+  // An adapter of another model.
+  AdapterContents other = both.trained.adapter();
+  other.model_fingerprint += 1;
+  const auto path = both.rig.folder / "other.gguf";
+  REQUIRE_OK(save_adapter(path, other));
+  const auto engine = Engine::load(both.rig.folder / "model.gguf", Both::options(path));
+  CHECK(engine.status().code() == Code::Invalid);
+  CHECK(engine.status().message().find("was trained for") != std::string::npos);
+}
