@@ -4,7 +4,8 @@
 
 A line per matrix or vector: MODEL NAME NORM FIRST SECOND, where FIRST and SECOND are the gradient's products with two
 fixed vectors, cos(0.7391 (i + 1)) and cos(1.4782 (i + 1)). The loss is the mean over all tokens but the last. Lines of
-MODEL+lora are of low-rank additions of rank 2 and scale 1.5 to q, k, v, o, gate, up and down.
+MODEL+lora are of low-rank additions of rank 2 and scale 1.5 to q, k, v, o, gate, up and down. Lines of MODEL+AGGREGATION
+are of those and of a learned memory (H2MT, arXiv 2605.24930): a tree is read, a question is routed by it and answered.
 """
 import pathlib
 
@@ -22,6 +23,7 @@ NAMES = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.
          "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm"}
 NORMS_BEHIND = {"post_attention_layernorm": "post_attention_norm", "pre_feedforward_layernorm": "ffn_norm",
                 "post_feedforward_layernorm": "post_ffw_norm"}
+AGGREGATIONS = ("mean", "self_weights", "cross_attention", "graph", "parent_token")
 LORA = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
 
 
@@ -79,9 +81,131 @@ def factors(rows, cols):
     return 0.1 * torch.cos(0.37 * index(2, cols)), 0.1 * torch.cos(0.53 * index(rows, 2))
 
 
+def unpermute(value, heads):
+    rows = value.shape[0]
+    return value.reshape(heads, rows // heads // 2, 2, *value.shape[1:]).swapaxes(1, 2).reshape(value.shape)
+
+
+def with_additions(name, model):
+    """The model's matrices with low-rank additions, and their factors by our names."""
+    changed, added = {}, {}
+    for key, value in model.named_parameters():
+        sums = []
+        for our, part in ours(name, model.config, key, value.detach().numpy()):
+            kind = (our.split(".") + [""])[2]
+            if kind not in LORA or not our.endswith(".weight"):
+                continue
+            a, b = (x.requires_grad_() for x in factors(*part.shape))
+            added[our + ".lora_a"], added[our + ".lora_b"] = a, b
+            if name in ADJACENT and kind in ("attn_q", "attn_k"):
+                b = unpermute(b, model.config.num_attention_heads if kind == "attn_q"
+                              else model.config.num_key_value_heads)
+            sums.append(1.5 * b @ a)
+        if sums:
+            changed[key] = value.detach() + torch.cat(sums).reshape(value.shape)
+    return changed, added
+
+
 def loss_of(model, parameters, ids):
     logits = torch.func.functional_call(model, parameters, (ids,)).logits[0]
     return torch.nn.functional.cross_entropy(logits[:-1], ids[0, 1:])
+
+
+PITCHES = {"e_write": 0.11, "e_read": 0.17, "w_q": 0.23, "w_k": 0.29, "parent_q": 0.31, "child_k": 0.41,
+           "child_v": 0.43, "parent_token": 0.47, "slope_parent": 0.59, "slope_child": 0.61}
+ROUTING = 8  # width of projections
+PARENTS = [-1, 0, 1, 1, 0, 4, 4, 6, 6]
+LENGTHS = [0, 18, 20, 19, 0, 22, 0, 18, 21]
+REACHED = [0, 1, 4, 7]
+
+
+def text(salt, n):
+    return [(37 * salt + 11 * i + i * i) % 64 for i in range(n)]
+
+
+class Memory:
+    """A learned memory on a model of transformers, from the paper's formulas; one text at a time."""
+
+    def __init__(self, model, changed, aggregation):
+        self.model, self.changed, self.kind = model, changed, aggregation
+        d = model.config.hidden_size
+        shapes = {"e_write": (1, d), "e_read": (1, d), "w_q": (ROUTING, d), "w_k": (ROUTING, d)}
+        if aggregation != "mean":
+            shapes |= {"parent_q": (ROUTING, d), "child_k": (ROUTING, d)}
+        if aggregation in ("graph", "parent_token"):
+            shapes["child_v"] = (d, d)
+        if aggregation == "parent_token":
+            shapes["parent_token"] = (1, d)
+        if aggregation == "graph":
+            shapes |= {"slope_parent": (1, ROUTING), "slope_child": (1, ROUTING)}
+        self.p = {key: (0.15 * torch.cos(PITCHES[key] * torch.arange(1, m * n + 1, dtype=torch.double)))
+                  .reshape(m, n).requires_grad_() for key, (m, n) in shapes.items()}
+        # What models multiply embeddings by behind the place where we hand ours in.
+        self.factor = 1.0
+        self.factor = self.run(torch.ones(1, d).double()).hidden_states[0].mean().item()
+        table = self.embed(list(range(model.config.vocab_size))).detach()
+        self.size = table.square().mean().sqrt()
+
+    def run(self, rows):
+        return torch.func.functional_call(self.model, self.changed, kwargs={
+            "inputs_embeds": (rows / self.factor)[None], "output_hidden_states": True, "use_cache": False})
+
+    def embed(self, tokens):
+        return self.model.get_input_embeddings()(torch.tensor(tokens)).detach() * self.factor
+
+    def entered(self, m):
+        return m / (m.square().mean(-1, keepdim=True) + self.model.config.rms_norm_eps).sqrt() * self.size
+
+    def read(self, rows):
+        return self.run(torch.cat([self.p["e_write"], *rows, self.p["e_read"]])).hidden_states[-1][0, -1:]
+
+    def shares(self, queries, keys):
+        scores = (queries @ self.p["parent_q"].T) @ (keys @ self.p["child_k"].T).T / ROUTING ** 0.5
+        return scores.softmax(-1)
+
+    def aggregate(self, children, parent):
+        if self.kind == "mean":
+            return children.mean(0, keepdim=True)
+        if self.kind == "self_weights":
+            mass = self.shares(children, children).sum(0, keepdim=True)
+            return mass / mass.sum() @ children
+        if self.kind == "cross_attention":
+            return self.shares(parent, children) @ children
+        if self.kind == "graph":
+            e = (parent @ self.p["parent_q"].T) @ self.p["slope_parent"].T \
+                + (children @ self.p["child_k"].T) @ self.p["slope_child"].T
+            shares = torch.nn.functional.leaky_relu(e, 0.2).softmax(0)
+            return (shares * (children @ self.p["child_v"].T)).sum(0, keepdim=True)
+        rows = torch.cat([self.p["parent_token"], children])
+        return self.shares(self.p["parent_token"], rows) @ (rows @ self.p["child_v"].T)
+
+    def build(self):
+        memories = {}
+        for node in reversed(range(len(PARENTS))):
+            own = [self.embed(text(node, LENGTHS[node]))] if LENGTHS[node] else []
+            below = [memories[i] for i in range(len(PARENTS)) if PARENTS[i] == node]
+            if below:
+                children = torch.cat(below)
+                made = self.aggregate(children, self.read(own) if own else children.mean(0, keepdim=True))
+                memories[node] = self.read([self.entered(made), *own]) if own else made
+            else:
+                memories[node] = self.read(own)
+        return torch.cat([memories[i] for i in range(len(PARENTS))])
+
+    def loss(self):
+        memories = self.build()
+        question, answer = text(9, 36), text(10, 4)
+        query = self.read([self.embed(question[:18])])
+        scores = (query @ self.p["w_q"].T) @ (memories @ self.p["w_k"].T).T / ROUTING ** 0.5
+        rows = torch.cat([self.entered(memories[REACHED]), self.embed(question + answer)])
+        logits = self.run(rows).logits[0, -len(answer) - 1:-1]
+        return (torch.nn.functional.cross_entropy(logits, torch.tensor(answer), reduction="sum")
+                - scores[0, [1, 4]].log_softmax(0)[0])
+
+
+def lines_of(name, loss, parameters):
+    loss.backward()
+    return [f"{name} loss {loss.item():.9e} 0 0"] + [line(name, key, p.grad.numpy()) for key, p in parameters.items()]
 
 
 lines = []
@@ -97,19 +221,11 @@ for name in MODELS:
     for key, value in model.named_parameters():
         for our, gradient in ours(name, model.config, key, value.grad.numpy()):
             lines.append(line(name, our, gradient))
-    if name in ADJACENT or name in ("phi3", "qwen3moe"):
-        continue
-    changed, added = {}, {}
-    for key, value in model.named_parameters():
-        for our, _ in ours(name, model.config, key, value.detach().numpy()):
-            if any(our.endswith(f"{part}.weight") for part in LORA):
-                a, b = (x.requires_grad_() for x in factors(*value.shape))
-                added[our.removesuffix(".weight")] = (a, b)
-                changed[key] = value.detach() + 1.5 * b @ a
-    loss = loss_of(model, changed, ids)
-    loss.backward()
-    lines.append(f"{name}+lora loss {loss.item():.9e} 0 0")
-    for our, (a, b) in added.items():
-        lines.append(line(f"{name}+lora", our + ".weight.lora_a", a.grad.numpy()))
-        lines.append(line(f"{name}+lora", our + ".weight.lora_b", b.grad.numpy()))
+    changed, added = with_additions(name, model)
+    lines += lines_of(f"{name}+lora", loss_of(model, changed, ids), added)
+    for aggregation in AGGREGATIONS if name == "qwen3" else ["graph"]:
+        changed, added = with_additions(name, model)
+        memory = Memory(model, changed, aggregation)
+        lines += lines_of(f"{name}+{aggregation}", memory.loss(),
+                          added | {f"h2mt.{key}": p for key, p in memory.p.items()})
 (FOLDER / "gradients.txt").write_text("\n".join(lines) + "\n")

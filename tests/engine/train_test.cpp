@@ -1,182 +1,36 @@
-// Training: gradients of whole models against PyTorch's (tests/data/make_gradients.py), and what a step promises.
+// Training: what a step promises, and what a training that goes on does.
 #include <cmath>
 #include <cstring>
-#include <fstream>
 #include <limits>
-#include <map>
-#include <sstream>
 
 #include "engine/train/decoder.h"
 #include "kernels/cpu_backend.h"
 #include "tests/support/check.h"
 #include "tests/support/random_model.h"
+#include "tests/support/trained_model.h"
 
 using namespace longleaf;
 using namespace longleaf::train;
 
 namespace {
 
-const std::filesystem::path kModels = std::filesystem::path(LONGLEAF_TEST_DATA) / "models";
+using Rig = test::TrainedModel;
+using test::cpu;
 
-struct Golden {
-  double norm = 0, first = 0, second = 0;
-};
-using Goldens = std::map<std::string, Golden>;
-
-// Of all models, by name.
-const std::map<std::string, Goldens>& goldens() {
-  static const auto all = [] {
-    std::map<std::string, Goldens> models;
-    std::ifstream file(kModels / "gradients.txt");
-    for (std::string line; std::getline(file, line);) {
-      std::istringstream words(line);
-      std::string model, name;
-      Golden golden;
-      words >> model >> name >> golden.norm >> golden.first >> golden.second;
-      models[model][name] = golden;
-    }
-    return models;
-  }();
-  return all;
-}
-
-std::vector<TokenId> golden_tokens() {
-  std::vector<TokenId> ids;
-  for (int i = 0; i < 40; ++i) ids.push_back((7 * i * i + 3 * i + 1) % 64);
-  return ids;
-}
-
-kernels::BackendPtr cpu(int n_threads = 2) {
-  return kernels::make_cpu_backend({.isa = kernels::Isa::Best, .n_threads = n_threads, .limit_bytes = 0});
-}
-
-struct Rig {
-  kernels::BackendPtr backend;
-  Parameters parameters;
-  Tape tape;
-  std::unique_ptr<Decoder> decoder;
-
-  Rig(const std::string& name, const DecoderSettings& settings, kernels::BackendPtr on = cpu())
-      : backend(std::move(on)), parameters(*backend), tape(*backend) {
-    auto file = ModelFile::open(kModels / (name + ".gguf"));
-    CHECK(file.ok());
-    auto made = Decoder::create(*file, *backend, parameters, settings);
-    if (made.ok())
-      decoder = std::move(*made);
-    else
-      test::fail(__FILE__, __LINE__, made.status().message());
-  }
-
-  // The mean loss of the golden tokens, in sequences of the given lengths; gradients are left in the parameters.
-  double run(const std::vector<size_t>& lengths) {
-    tape.clear();
-    const auto ids = golden_tokens();
-    const Var hidden = decoder->embed(tape, ids);
-    Batch batch;
-    for (const size_t n : lengths) batch.add(static_cast<int>(n));
-    const Var rows = decoder->run(tape, hidden, batch);
-    std::vector<int32_t> targets(ids.begin() + 1, ids.end());
-    targets.push_back(0);
-    std::vector<float> weights(ids.size(), 1.0f / 39);
-    weights.back() = 0;
-    const double loss = decoder->loss(tape, rows, targets, weights);
-    const Status status = tape.backward();
-    if (!status.ok()) test::fail(__FILE__, __LINE__, status.message());
-    return loss;
-  }
-  std::vector<float> gradient(const Parameter& p) const {
-    std::vector<float> values(static_cast<size_t>(p.size()));
-    CHECK(backend->download(backend->self, values.data(), p.gradient.data(), values.size() * 4).ok());
-    return values;
-  }
-};
-
-Golden measures(const std::vector<float>& gradient) {
-  Golden g;
-  for (size_t i = 0; i < gradient.size(); ++i) {
-    const double x = double{gradient[i]}, angle = 0.7391 * static_cast<double>(i + 1);
-    g.norm += x * x;
-    g.first += x * std::cos(angle);
-    g.second += x * std::cos(2 * angle);
-  }
-  g.norm = std::sqrt(g.norm);
-  return g;
-}
-
-void check_gradients(const std::string& name, const Rig& rig) {
-  const auto model = goldens().find(name);
-  REQUIRE(model != goldens().end());
-  CHECK_EQ(rig.parameters.all().size() + 1, model->second.size());
-  double worst = 0;
-  std::string where;
-  for (const Parameter& p : rig.parameters.all()) {
-    const auto golden = model->second.find(p.name);
-    if (golden == model->second.end()) {
-      test::fail(__FILE__, __LINE__, name + " knows no " + p.name);
-      continue;
-    }
-    const Golden ours = measures(rig.gradient(p)), &theirs = golden->second;
-    const double error = std::max({std::abs(ours.norm - theirs.norm), std::abs(ours.first - theirs.first),
-                                   std::abs(ours.second - theirs.second)}) /
-                         (theirs.norm + 1e-6);
-    if (!(error <= worst)) worst = error, where = p.name;
-  }
-  // A gradient passes forward and back through (7 * layers + 1) products of at most 64 terms in f32, each rounded to
-  // 2^-24 of what passes: errors of either sign, which add up like the root of their number. Norms and softmaxes
-  // amplify them by a few times.
-  const int layers = rig.decoder->config().n_layers;
-  const double bound = 8 * std::sqrt(2.0 * (7 * layers + 1) * 66) * 0x1p-24;
-  std::printf("  %s: %.2g of %.2g allowed (%s)\n", name.c_str(), worst, bound, where.c_str());
-  CHECK(worst <= bound);
-}
-
-const std::vector<std::string> kModelNames = {"llama",    "llama_tied", "llama_rope_scaling",
-                                              "mistral",  "qwen2",      "qwen3",
-                                              "qwen3moe", "gemma2",     "gemma3",
-                                              "phi3",     "smollm3",    "granite",
-                                              "olmo2"};
-
-// The numbers of make_gradients.py.
-std::vector<float> factor(const Parameter& p) {
-  const double pitch = p.name.ends_with("lora_a") ? 0.37 : 0.53;
-  std::vector<float> values(static_cast<size_t>(p.size()));
-  for (size_t i = 0; i < values.size(); ++i)
-    values[i] = static_cast<float>(0.1 * std::cos(pitch * static_cast<double>(i + 1)));
-  return values;
+double norm_of(const std::vector<float>& values) {
+  double squares = 0;
+  for (const float x : values) squares += double{x} * double{x};
+  return std::sqrt(squares);
 }
 
 }  // namespace
-
-TEST(gradients_of_every_architecture_agree_with_an_independent_implementation) {
-  for (const std::string& name : kModelNames) {
-    Rig rig(name, {.all_weights = true, .keeps_layers = false, .lora = {}});
-    REQUIRE(rig.decoder != nullptr);
-    const double loss = rig.run({40});
-    CHECK(std::abs(loss - goldens().at(name).at("loss").norm) < 1e-5);
-    check_gradients(name, rig);
-  }
-}
-
-TEST(gradients_of_low_rank_additions_agree_with_an_independent_implementation) {
-  for (const char* name : {"qwen2", "qwen3", "gemma2", "gemma3", "olmo2"}) {
-    DecoderSettings settings;
-    settings.lora.rank = 2, settings.lora.alpha = 3;
-    Rig rig(name, settings);
-    REQUIRE(rig.decoder != nullptr);
-    for (const Parameter& p : rig.parameters.all())
-      CHECK(rig.parameters.set_values(*rig.parameters.find(p.name), factor(p)).ok());
-    const double loss = rig.run({40});
-    CHECK(std::abs(loss - goldens().at(std::string(name) + "+lora").at("loss").norm) < 1e-5);
-    check_gradients(std::string(name) + "+lora", rig);
-  }
-}
 
 TEST(sequences_that_are_computed_together_do_not_see_each_other) {
   const DecoderSettings all{.all_weights = true, .keeps_layers = false, .lora = {}};
   Rig together("mistral", all), apart("mistral", all);
   const double loss = together.run({25, 15});
   // The same sequences, one behind the other: the gradients add up in the parameters.
-  const auto ids = golden_tokens();
+  const auto ids = test::golden_tokens();
   double sum = 0;
   size_t first = 0;
   for (const size_t n : {size_t{25}, size_t{15}}) {
@@ -197,7 +51,7 @@ TEST(sequences_that_are_computed_together_do_not_see_each_other) {
   CHECK(std::abs(loss - sum) < 1e-6);
   for (const Parameter& p : together.parameters.all()) {
     const auto a = together.gradient(p), b = apart.gradient(*apart.parameters.find(p.name));
-    const double size = measures(a).norm;
+    const double size = norm_of(a);
     for (size_t i = 0; i < a.size(); ++i) CHECK(std::abs(double{a[i]} - double{b[i]}) <= 1e-5 * (size + 1e-6));
   }
 }
