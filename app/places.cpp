@@ -45,6 +45,8 @@ fs::path pdfWorkerProgram() {
 
 fs::path memoryFolder(const fs::path& data_folder) { return data_folder / "memory"; }
 
+fs::path trainedFolder(const fs::path& data_folder) { return data_folder / "trained"; }
+
 fs::path sampleDocument() {
   const fs::path here = programFolder();
   return firstExisting({here / "../share/longleaf/sample.pdf", here / "sample.pdf"});

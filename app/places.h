@@ -15,6 +15,9 @@ std::filesystem::path pdfWorkerProgram();
 // Memory files of documents.
 std::filesystem::path memoryFolder(const std::filesystem::path& data_folder);
 
+// Memories that were trained from the window.
+std::filesystem::path trainedFolder(const std::filesystem::path& data_folder);
+
 // The sample document that comes with the program; empty when it is not installed.
 std::filesystem::path sampleDocument();
 

@@ -24,6 +24,7 @@
 #include "ui/model_menu.h"
 #include "ui/page_view.h"
 #include "ui/section_model.h"
+#include "ui/training_window.h"
 
 namespace longleaf::ui {
 namespace {
@@ -49,7 +50,8 @@ MainWindow::MainWindow(QWidget* parent)
       job_(new JobBar),
       notice_(new QLabel),
       overlay_(new DropOverlay(this)),
-      modelMenu_(new ModelMenu(this)) {
+      modelMenu_(new ModelMenu(this)),
+      training_(new TrainingWindow(this)) {
   setWindowTitle(tr("Longleaf"));
   resize(1360, 860);
   setAcceptDrops(true);
@@ -116,6 +118,11 @@ void MainWindow::makeMenus() {
   menuBar()->addMenu(modelMenu_);
   connect(modelMenu_, &ModelMenu::openRequested, this, &MainWindow::openModel);
   connect(modelMenu_, &ModelMenu::closeRequested, this, &MainWindow::modelClosed);
+  connect(modelMenu_, &ModelMenu::trainRequested, training_, [this] {
+    training_->show();
+    training_->raise();
+    training_->activateWindow();
+  });
   QMenu* view = menuBar()->addMenu(tr("&View"));
   view->addAction(tr("Zoom &in"), QKeySequence::ZoomIn, this, [this] { pages_->setZoom(pages_->zoom() * 1.2); });
   view->addAction(tr("Zoom &out"), QKeySequence::ZoomOut, this, [this] { pages_->setZoom(pages_->zoom() / 1.2); });
@@ -152,6 +159,7 @@ void MainWindow::setRoute(const QHash<qint64, RouteMark>& marks) {
 void MainWindow::setModelsOpen(bool language, bool embedder) {
   encode_->setEnabled(language);
   modelMenu_->setCloseEnabled(language || embedder);
+  modelMenu_->setTrainEnabled(language || training_->isTraining());
 }
 
 void MainWindow::showNotice(const QString& text, bool problem) {

@@ -22,6 +22,7 @@ class LibraryModel;
 class ModelMenu;
 class PageView;
 class SectionModel;
+class TrainingWindow;
 
 class MainWindow final : public QMainWindow {
   Q_OBJECT
@@ -34,6 +35,7 @@ class MainWindow final : public QMainWindow {
   FiguresBar* figures() const { return figures_; }
   JobBar* job() const { return job_; }
   ModelMenu* modelMenu() const { return modelMenu_; }
+  TrainingWindow* training() const { return training_; }
   SectionModel* sections() const { return sections_; }
   LibraryModel* library() const { return library_; }
 
@@ -87,6 +89,7 @@ class MainWindow final : public QMainWindow {
   QLabel* notice_;
   DropOverlay* overlay_;
   ModelMenu* modelMenu_;
+  TrainingWindow* training_;
   QAction* encode_ = nullptr;
 };
 

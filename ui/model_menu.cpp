@@ -14,6 +14,7 @@ constexpr double kGiB = 0x1p30, kMostGiB = 4096;
 ModelMenu::ModelMenu(QWidget* parent) : QMenu(tr("&Model"), parent), idle_(new QActionGroup(this)) {
   addAction(tr("&Open model …"), QKeySequence(tr("Ctrl+M")), this, &ModelMenu::openRequested);
   close_ = addAction(tr("&Close model"), this, &ModelMenu::closeRequested);
+  train_ = addAction(tr("&Train a memory …"), this, &ModelMenu::trainRequested);
   addSeparator();
   addIdleChoices();
   addAction(tr("&Limit memory of a graphics card …"), this, &ModelMenu::askLimit);

@@ -16,6 +16,7 @@ class ModelMenu final : public QMenu {
   explicit ModelMenu(QWidget* parent = nullptr);
 
   void setCloseEnabled(bool enabled) { close_->setEnabled(enabled); }
+  void setTrainEnabled(bool enabled) { train_->setEnabled(enabled); }
   void setIdleMinutes(int minutes);    // 0: memory is never released
   void setMemoryLimit(quint64 bytes);  // of a card; 0: none
   quint64 memoryLimit() const { return limit_; }
@@ -24,6 +25,7 @@ class ModelMenu final : public QMenu {
  signals:
   void openRequested();
   void closeRequested();
+  void trainRequested();
   void idleMinutesChosen(int minutes);
   void memoryLimitChosen(quint64 bytes);
 
@@ -31,7 +33,7 @@ class ModelMenu final : public QMenu {
   void addIdleChoices();
   void askLimit();
 
-  QAction* close_;
+  QAction *close_, *train_;
   QActionGroup* idle_;
   quint64 limit_ = 0;
 };

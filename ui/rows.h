@@ -5,6 +5,7 @@
 #include <QRectF>
 #include <QSizeF>
 #include <QString>
+#include <QStringList>
 
 namespace longleaf::ui {
 
@@ -57,6 +58,32 @@ struct Figures {
   double decodePerSecond = -1;
   QString evidence;
   QString deviceNote;  // one sentence; empty where there is nothing to say
+};
+
+// What a memory is to be trained on, and how.
+struct TrainingWish {
+  bool wholeLibrary = false;  // or the open document
+  QString questions;          // a file; empty: none
+  QString out;                // the file that is made
+  int steps = 1000;
+  int rank = 8;
+  double rate = 1e-4;
+  bool scales = false;  // memories to the size of embeddings
+};
+
+// What will be done, before it is.
+struct TrainingPlan {
+  qint64 documents = 0, passages = 0, tokens = 0, questions = 0, heldOut = 0, parameters = 0;
+  quint64 bytes = 0;
+  qint64 stepsDone = 0;  // by an earlier run
+  QStringList notes;     // sentences
+};
+
+struct TrainingPoint {
+  qint64 step = 0;
+  double loss = 0;
+  bool onQuestions = false;
+  double heldOutLoss = -1, right = -1, reached = -1;  // negative: not scored at this step
 };
 
 // A long job as the window shows it.

@@ -4,7 +4,7 @@
 #include <map>
 
 #include "app/cli/context.h"
-#include "app/cli/questions_file.h"
+#include "app/questions_file.h"
 
 namespace longleaf::cli {
 namespace {

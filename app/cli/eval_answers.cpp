@@ -6,9 +6,9 @@
 #include <set>
 
 #include "app/cli/context.h"
-#include "app/cli/evidence_leaves.h"
-#include "app/cli/questions_file.h"
+#include "app/evidence_leaves.h"
 #include "app/places.h"
+#include "app/questions_file.h"
 #include "engine/base/checksum.h"
 #include "engine/base/files.h"
 #include "engine/evaluation/text_scores.h"

@@ -2,13 +2,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <map>
-#include <set>
 
 #include "app/cli/context.h"
-#include "app/cli/evidence_leaves.h"
-#include "app/cli/questions_file.h"
-#include "engine/train/training_run.h"
+#include "app/training_texts.h"
 
 namespace longleaf::cli {
 namespace {
@@ -21,8 +17,6 @@ struct Arguments {
   std::string corpus, questions, out, aggregation = "graph", targets = "q,k,v,o,gate,up,down";
   int64_t steps = 1000;
   double corpus_share = 0.5;
-  int rank = 8, score_every = 50;
-  float alpha = 32, rate = 1e-4f;
   TrainingOptions options;
 };
 
@@ -33,8 +27,8 @@ Result<std::vector<DocumentRow>> corpusOf(Context& context, const std::string& c
   const Status nothing(Code::Invalid, "There is no document to train on in " + corpus +
                                           "; name a folder with some, a file, or “library”");
   if (corpus == "library") {
-    LL_ASSIGN_OR_RETURN(auto all, library->documents());
-    const auto unread = std::erase_if(all, [](const DocumentRow& row) { return row.state != DocumentState::Ready; });
+    size_t unread = 0;
+    LL_ASSIGN_OR_RETURN(auto all, documents_to_train_on(*library, unread));
     if (unread > 0) context.warn("Documents that are not read to their end are left out: " + std::to_string(unread));
     if (all.empty()) return nothing;
     return all;
@@ -66,49 +60,9 @@ Result<std::vector<DocumentRow>> corpusOf(Context& context, const std::string& c
 Result<TrainingInput> readInput(Context& context, const Arguments& args) {
   LL_ASSIGN_OR_RETURN(Library * library, context.library());
   LL_ASSIGN_OR_RETURN(const auto rows, corpusOf(context, args.corpus, args.questions));
-  TrainingInput input;
-  std::map<std::string, std::set<size_t>> by_name;  // several where it is not clear which is meant
-  std::map<size_t, EvidenceLeaves> leaves_of;
-  Asking asking(*library, nullptr);
-  for (const DocumentRow& row : rows) {
-    LL_ASSIGN_OR_RETURN(const DocumentInput* document, asking.input(row));
-    for (const std::string& name : {row.id, row.title, row.path.filename().string(), row.path.string()})
-      by_name[name].insert(input.documents.size());
-    input.documents.push_back(*document);
-  }
-  if (args.questions.empty()) return input;
-  LL_ASSIGN_OR_RETURN(auto lines, read_questions(args.questions));
-  std::erase_if(lines, [](const QuestionOnFile& line) { return line.answers.empty(); });
-  size_t unknown = 0, unclear = 0, without_evidence = 0;
-  for (const QuestionOnFile& line : lines) {
-    if (context.stop().stop_requested()) return Status(Code::Cancelled, "Stopped");
-    const auto it = by_name.find(line.document);
-    if (it == by_name.end() || it->second.size() > 1) {
-      ++(it == by_name.end() ? unknown : unclear);
-      continue;
-    }
-    const size_t document = *it->second.begin();
-    if (leaves_of.count(document) == 0) {
-      LL_ASSIGN_OR_RETURN(auto read, EvidenceLeaves::read(*library, rows[document]));
-      leaves_of.emplace(document, std::move(read));
-    }
-    auto leaves = leaves_of.at(document).of(line);
-    without_evidence += leaves.empty() ? 1 : 0;
-    input.questions.push_back({document, line.question, line.answers[0], std::move(leaves)});
-  }
-  if (input.questions.empty())
-    return Status(Code::Invalid, "None of the questions in " + args.questions +
-                                     " is about a document of the corpus; name documents by file name, title or id");
-  if (unknown > 0)
-    context.warn("Of the questions, " + std::to_string(unknown) +
-                 " are left out: their documents are not in the corpus");
-  if (unclear > 0)
-    context.warn("Of the questions, " + std::to_string(unclear) +
-                 " are left out: several documents of the corpus have the name they give; use ids or paths");
-  if (without_evidence > 0)
-    context.warn("Of the questions, " + std::to_string(without_evidence) +
-                 " have no evidence that could be found: they train answering, not routing");
-  return input;
+  LL_ASSIGN_OR_RETURN(TrainingTexts texts, training_texts(*library, rows, args.questions, context.stop()));
+  for (const std::string& note : texts.notes) context.warn(note);
+  return std::move(texts.input);
 }
 
 std::string duration(double seconds) {
@@ -150,16 +104,14 @@ Status readOptions(const Context& context, Arguments& args) {
   if (context.device() != "auto" && context.device() != "cpu")
     return Status(Code::Unsupported, "Training runs on the processor in this version; leave --device out");
   for (const double number :
-       {double{args.rate}, double{args.alpha}, args.corpus_share, o.held_out, double{o.memory.query_fraction},
-        double{o.steps.route_weight}, double{o.steps.reconstruction_weight}})
+       {double{o.steps.optimizer.rate}, double{o.lora.alpha}, args.corpus_share, o.held_out,
+        double{o.memory.query_fraction}, double{o.steps.route_weight}, double{o.steps.reconstruction_weight}})
     if (!std::isfinite(number)) return Status(Code::Invalid, "An option is not a number; see train --help");
   std::error_code ignored;
   if (std::filesystem::equivalent(args.questions, args.out, ignored) ||
       std::filesystem::equivalent(args.corpus, args.out, ignored))
     return Status(Code::Invalid,
                   "The file " + args.out + " is what is to be trained on; give the adapter another name");
-  o.lora.rank = args.rank;
-  o.lora.alpha = args.alpha;
   o.lora.targets.clear();
   for (size_t at = 0; at <= args.targets.size();) {
     const size_t end = std::min(args.targets.find(',', at), args.targets.size());
@@ -170,12 +122,7 @@ Status readOptions(const Context& context, Arguments& args) {
     if (train::LoraSettings().targets.count(target) == 0)
       return Status(Code::Invalid, "There is no matrix “" + target + "”; choose among q, k, v, o, gate, up and down");
   LL_ASSIGN_OR_RETURN(o.memory.aggregation, aggregation_named(args.aggregation));
-  o.score_every = args.score_every;
-  o.steps.optimizer.rate = args.rate;
-  o.steps.optimizer.total_steps = args.steps;
-  o.steps.optimizer.warm_up_steps = std::min<int64_t>(100, args.steps / 10);
-  o.steps.corpus_steps =
-      args.questions.empty() ? args.steps : std::llround(args.corpus_share * static_cast<double>(args.steps));
+  set_steps(o, args.steps, args.corpus_share, !args.questions.empty());
   return {};
 }
 
@@ -231,11 +178,11 @@ void addTrainCommand(CLI::App& app, Context& context, Run& run) {
       ->add_option("--corpus-share", args.corpus_share,
                    "Of the steps, that are on text alone, when there are questions")
       ->check(CLI::Range(0.0, 1.0));
-  command->add_option("--rank", args.rank, "Of the low-rank additions to the model; 0: none")
+  command->add_option("--rank", args.options.lora.rank, "Of the low-rank additions to the model; 0: none")
       ->check(CLI::Range(0, 1024));
-  command->add_option("--alpha", args.alpha, "Their scale times their rank")->check(CLI::PositiveNumber);
+  command->add_option("--alpha", args.options.lora.alpha, "Their scale times their rank")->check(CLI::PositiveNumber);
   command->add_option("--targets", args.targets, "Matrices that get them, of q,k,v,o,gate,up,down");
-  command->add_option("--rate", args.rate, "Learning rate at its highest")->check(CLI::PositiveNumber);
+  command->add_option("--rate", steps.optimizer.rate, "Learning rate at its highest")->check(CLI::PositiveNumber);
   command->add_option("--aggregation", args.aggregation, "mean, self_weights, cross_attention, graph or parent_token");
   command->add_option("--query-fraction", args.options.memory.query_fraction, "Of the question, that routes it")
       ->check(CLI::Range(0.01f, 1.0f));
@@ -254,7 +201,7 @@ void addTrainCommand(CLI::App& app, Context& context, Run& run) {
       ->check(CLI::NonNegativeNumber);
   command->add_option("--held-out", args.options.held_out, "Share of the questions for scores; 0: none")
       ->check(CLI::Range(0.0, 0.5));
-  command->add_option("--score-every", args.score_every, "Steps from score to score, and from save to save")
+  command->add_option("--score-every", args.options.score_every, "Steps from score to score, and from save to save")
       ->check(CLI::Range(1, 1'000'000));
   command->add_option("--patience", args.options.patience, "Scores that may be no better before training ends")
       ->check(CLI::Range(1, 1'000'000));

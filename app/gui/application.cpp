@@ -12,6 +12,7 @@
 #include "ui/job_bar.h"
 #include "ui/model_menu.h"
 #include "ui/page_view.h"
+#include "ui/training_window.h"
 
 namespace longleaf {
 namespace {
@@ -21,17 +22,19 @@ const QString kEmbedderSetting = QStringLiteral("embedder");
 const QString kAdapterSetting = QStringLiteral("adapter");
 const QString kIdleSetting = QStringLiteral("idle_minutes");
 const QString kLimitSetting = QStringLiteral("memory_limit");
+const QString kTrainingSetting = QStringLiteral("training");  // what was wished for last
 constexpr qsizetype kShownProblems = 6;
 const QString kDocumentSetting = QStringLiteral("document");
 
 }  // namespace
 
 Application::Application(const std::filesystem::path& folder, QObject* parent)
-    : QObject(parent), library_(folder), import_(folder), engine_(folder) {
+    : QObject(parent), folder_(folder), library_(folder), import_(folder), engine_(folder), training_(folder) {
   connectWindow();
   connectLibrary();
   connectImport();
   connectEngine();
+  connectTraining();
 }
 
 void Application::start(const QStringList& files) {
@@ -42,6 +45,7 @@ void Application::start(const QStringList& files) {
   library_.loadSetting(kModelSetting);
   library_.loadSetting(kEmbedderSetting);
   library_.loadSetting(kAdapterSetting);
+  library_.loadSetting(kTrainingSetting);
   library_.loadSetting(kDocumentSetting);
   library_.loadDocuments();
   import_.resume();
@@ -119,6 +123,7 @@ void Application::connectLibrary() {
       window_.modelMenu()->setIdleMinutes(value.toInt());
       engine_.setIdle(std::chrono::minutes(value.toInt()));
     }
+    if (name == kTrainingSetting && !value.isEmpty()) window_.training()->setWish(toWish(value));
     if (name == kLimitSetting) {
       window_.modelMenu()->setMemoryLimit(value.toULongLong());
       engine_.setMemoryLimit(value.toULongLong());
@@ -168,10 +173,13 @@ void Application::connectEngine() {
     hasLanguageModel_ = true;
     window_.setModelsOpen(hasLanguageModel_, hasEmbedder_);
     window_.showNotice({}, false);
+    modelFile_ = file;
+    offerTraining(figures.model);
     library_.saveSetting(kModelSetting, file);
   });
   connect(&engine_, &EngineController::languageModelClosed, this, [this] {
     hasLanguageModel_ = false;
+    modelFile_.clear();
     window_.figures()->setFigures({});
     window_.setModelsOpen(hasLanguageModel_, hasEmbedder_);
     library_.saveSetting(kModelSetting, {});
@@ -223,6 +231,44 @@ void Application::connectEngine() {
   };
   connect(&engine_, &EngineController::encoded, this, encodeEnded);
   connect(&engine_, &EngineController::encodeFailed, this, encodeEnded);
+}
+
+void Application::connectTraining() {
+  ui::TrainingWindow* window = window_.training();
+  connect(window, &ui::TrainingWindow::startRequested, this, &Application::beginTraining);
+  connect(window, &ui::TrainingWindow::pauseToggled, &training_, &TrainingController::setPaused);
+  connect(window, &ui::TrainingWindow::stopRequested, &training_, &TrainingController::stop);
+  connect(&training_, &TrainingController::planned, window, &ui::TrainingWindow::showPlan);
+  connect(&training_, &TrainingController::advanced, window, &ui::TrainingWindow::addPoints);
+  connect(&training_, &TrainingController::paused, window, &ui::TrainingWindow::showPaused);
+  connect(&training_, &TrainingController::failed, this, [this, window](const QString& reason) {
+    window->showEnd(reason, true);
+    if (!window->isVisible()) window_.showNotice(reason, true);
+  });
+  connect(&training_, &TrainingController::ended, this, [this, window](const QString& text, const QString& adapter) {
+    window->showEnd(text, false);
+    if (!window->isVisible()) window_.showNotice(text, false);
+    if (!adapter.isEmpty() && trainedModel_ == modelFile_) engine_.openModel(adapter);
+  });
+}
+
+// A memory of its own for every model, unless one is wished for somewhere else.
+void Application::offerTraining(const QString& model) {
+  ui::TrainingWindow* window = window_.training();
+  if (window->isTraining()) return;
+  window->setModel(model);
+  ui::TrainingWish wish = window->wish();
+  const QString folder = QString::fromStdString(trainedFolder(folder_).string());
+  if (!wish.out.isEmpty() && !wish.out.startsWith(folder)) return;
+  wish.out = folder + QLatin1Char('/') + QFileInfo(modelFile_).completeBaseName() + QStringLiteral(".memory.gguf");
+  window->setWish(wish);
+}
+
+void Application::beginTraining(const ui::TrainingWish& wish) {
+  if (modelFile_.isEmpty()) return window_.training()->showEnd(tr("Open the model first."), true);
+  trainedModel_ = modelFile_;
+  library_.saveSetting(kTrainingSetting, toText(wish));
+  training_.start(modelFile_, document(), wish);
 }
 
 void Application::showDocuments(const QList<ui::LibraryItem>& documents) {

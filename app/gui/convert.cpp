@@ -1,6 +1,8 @@
 #include "app/gui/convert.h"
 
 #include <QHash>
+#include <QJsonDocument>
+#include <QJsonObject>
 
 namespace longleaf {
 
@@ -44,6 +46,36 @@ QHash<qint64, ui::RouteMark> toMarks(const Route& route) {
   QHash<qint64, ui::RouteMark> marks;
   for (const RoutedNode& n : route.trace) marks.insert(n.node, n.kept ? ui::RouteMark::Kept : ui::RouteMark::Pruned);
   return marks;
+}
+
+ui::TrainingPoint toItem(const train::StepReport& step, const std::optional<train::MemoryScores>& scores) {
+  ui::TrainingPoint point{step.step, step.answer_loss, !step.corpus, -1, -1, -1};
+  if (scores)
+    point.heldOutLoss = scores->answer_loss, point.right = scores->right, point.reached = scores->gold_leaves_survive;
+  return point;
+}
+
+QString toText(const ui::TrainingWish& wish) {
+  const QJsonObject object{{QStringLiteral("library"), wish.wholeLibrary},
+                           {QStringLiteral("questions"), wish.questions},
+                           {QStringLiteral("out"), wish.out},
+                           {QStringLiteral("steps"), wish.steps},
+                           {QStringLiteral("rank"), wish.rank},
+                           {QStringLiteral("rate"), wish.rate},
+                           {QStringLiteral("scales"), wish.scales}};
+  return QString::fromUtf8(QJsonDocument(object).toJson(QJsonDocument::Compact));
+}
+
+ui::TrainingWish toWish(const QString& text) {
+  const QJsonObject object = QJsonDocument::fromJson(text.toUtf8()).object();
+  const ui::TrainingWish usual;
+  return {object.value(QLatin1String("library")).toBool(usual.wholeLibrary),
+          object.value(QLatin1String("questions")).toString(),
+          object.value(QLatin1String("out")).toString(),
+          object.value(QLatin1String("steps")).toInt(usual.steps),
+          object.value(QLatin1String("rank")).toInt(usual.rank),
+          object.value(QLatin1String("rate")).toDouble(usual.rate),
+          object.value(QLatin1String("scales")).toBool(usual.scales)};
 }
 
 QString toSentence(const Status& status) {

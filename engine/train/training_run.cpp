@@ -9,6 +9,7 @@
 #include "engine/base/checksum.h"
 #include "engine/base/files.h"
 #include "engine/memory/encoder.h"
+#include "engine/train/training_log.h"
 #include "kernels/cpu_backend.h"
 
 namespace longleaf::train {
@@ -17,8 +18,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr const char* kReconstruct = "Repeat the text:\n";
-constexpr const char* kColumns =
-    "step,stage,loss,answer_loss,route_loss,gradient,tokens,held_out_loss,held_out_right,gold_leaves_survive\n";
 
 // What stands in OUT.state in front of the parameters.
 struct StateHead {
@@ -74,34 +73,13 @@ std::string described(const TrainingOptions& o) {
   return text;
 }
 
-std::string csv_line(const TrainingProgress& p) {
-  const StepReport& r = p.step;
-  char line[256];
-  std::snprintf(line, sizeof line, "%lld,%s,%.6g,%.6g,%.6g,%.6g,%lld", static_cast<long long>(r.step),
-                r.corpus ? "corpus" : "questions", r.loss, r.answer_loss, r.route_loss, r.gradient,
-                static_cast<long long>(r.tokens));
-  std::string text = line;
-  if (p.scores) {
-    std::snprintf(line, sizeof line, ",%.6g,%.6g,%.6g\n", p.scores->answer_loss, p.scores->right,
-                  p.scores->gold_leaves_survive);
-    return text + line;
-  }
-  return text + ",,,\n";
-}
-
-// The lines of a log up to a step: what a run wrote behind the state that is taken up is not true any more.
-std::string up_to_step(const std::string& log, int64_t step) {
-  std::string kept;
-  for (size_t at = 0; at < log.size();) {
-    const size_t end = std::min(log.find('\n', at), log.size() - 1) + 1;
-    const std::string line = log.substr(at, end - at);
-    if (kept.empty() || std::atoll(line.c_str()) <= step) kept += line;
-    at = end;
-  }
-  return kept;
-}
-
 }  // namespace
+
+void set_steps(TrainingOptions& options, int64_t steps, double corpus_share, bool has_questions) {
+  options.steps.optimizer.total_steps = steps;
+  options.steps.optimizer.warm_up_steps = std::min<int64_t>(100, steps / 10);
+  options.steps.corpus_steps = has_questions ? std::llround(corpus_share * static_cast<double>(steps)) : steps;
+}
 
 TrainingRun::~TrainingRun() = default;
 
@@ -236,12 +214,13 @@ Status TrainingRun::take_up() {
   if (saved.status().code() == Code::NotFound) {
     std::error_code ignored;
     const auto there = read_file(log);  // of a run that ended before it saved anything, it may go
-    const bool foreign_log = there.status().code() != Code::NotFound && !(there.ok() && there->starts_with(kColumns));
+    const bool foreign_log =
+        there.status().code() != Code::NotFound && !(there.ok() && there->starts_with(training_log_columns()));
     if (foreign_log || std::filesystem::exists(options_.out, ignored))
       return Status(Code::Invalid, "The file " + (foreign_log ? log : options_.out).string() +
                                        " is there already, and is not of a training that could go on; choose another "
                                        "name, or move it away");
-    return write_file(log, kColumns);
+    return write_file(log, training_log_columns());
   }
   LL_RETURN_IF_ERROR(saved.status());
   StateHead head{};
@@ -260,7 +239,8 @@ Status TrainingRun::take_up() {
                          head.best_leaves,
                          head.best_tokens};
   auto lines = read_file(log);
-  return write_file(log, lines.ok() ? up_to_step(*lines, parameters_->steps()) : kColumns);
+  return write_file(
+      log, lines.ok() ? training_log_up_to(*lines, parameters_->steps()) : std::string(training_log_columns()));
 }
 
 Status TrainingRun::save_state() {
@@ -290,6 +270,11 @@ Status TrainingRun::save_adapter_file() {
   return save_adapter(options_.out, contents);
 }
 
+Result<std::vector<LoggedStep>> TrainingRun::log() const {
+  LL_ASSIGN_OR_RETURN(const std::string lines, read_file(beside(options_.out, ".csv")));
+  return parse_training_log(lines);
+}
+
 Result<MemoryScores> TrainingRun::score() {
   const std::span<const TrainingQuestion> some =
       std::span(held_out_).first(std::min(held_out_.size(), static_cast<size_t>(options_.most_scored)));
@@ -297,7 +282,7 @@ Result<MemoryScores> TrainingRun::score() {
 }
 
 Status TrainingRun::note(const TrainingProgress& progress) {
-  return append_to_file(beside(options_.out, ".csv"), csv_line(progress));
+  return append_to_file(beside(options_.out, ".csv"), training_log_line(progress.step, progress.scores));
 }
 
 // Scores what is held out, where it is time to, and notes whether it got better. True where this is the best so far.

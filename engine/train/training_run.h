@@ -16,6 +16,7 @@
 #include "engine/generate/chat_template.h"
 #include "engine/memory/document.h"
 #include "engine/train/memory_trainer.h"
+#include "engine/train/training_log.h"
 
 namespace longleaf::train {
 
@@ -33,7 +34,7 @@ struct TrainingOptions {
   std::filesystem::path model, out;
   int n_threads = 0;
   size_t memory_limit_bytes = 0;  // 0: what there is
-  LoraSettings lora;
+  LoraSettings lora{.rank = 8, .alpha = 32};
   MemorySettings memory;
   MemoryTrainingSettings steps;
   double held_out = 0.1;  // share of the questions that scores are measured with; they are not trained on
@@ -41,6 +42,9 @@ struct TrainingOptions {
   int most_scored = 50;   // questions at a time
   int patience = 5;       // scores in a row that are no better than the best, after which training ends
 };
+
+// `steps` in all, the first few to warm up; a share of them, or all where there are no questions, on text alone.
+void set_steps(TrainingOptions& options, int64_t steps, double corpus_share, bool has_questions);
 
 struct TrainingPlan {
   size_t documents = 0, leaves = 0, questions = 0, held_out = 0;
@@ -75,9 +79,11 @@ class TrainingRun {
 
   const TrainingPlan& plan() const { return plan_; }
   int64_t steps_done() const;
+  // Of all steps so far, those of earlier runs too. Returns what reading the file returns.
+  Result<std::vector<LoggedStep>> log() const;
 
-  // Returns NoMemory, Invalid where gradients are no numbers any more, Io where OUT cannot be written; what was saved
-  // last stays.
+  // Behind a stop it may be called again, and goes on. Returns NoMemory, Invalid where gradients are no numbers any
+  // more, Io where OUT cannot be written; what was saved last stays.
   Result<TrainingResult> run(const std::function<void(const TrainingProgress&)>& on_progress, std::stop_token stop);
 
  private:

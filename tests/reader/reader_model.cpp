@@ -81,8 +81,8 @@ void write_tensor(GgufWriter& gguf, const std::string& name, int rows, int cols,
 }
 
 // What weights begin as: small and random, but for heads that copy what stood behind the same few tokens before (Olsson
-// et al., In-context learning and induction heads, arXiv 2209.11895). A small model needs tens of millions of tokens to
-// find them by itself, and learns nothing of reading before it has.
+// et al., In-context learning and induction heads, arXiv 2209.11895). A small model hardly finds them by itself, and
+// learns nothing of reading before it has.
 class Start {
  public:
   Start(const ReaderShape& shape, uint64_t seed) : s_(shape), random_(seed) { make_basis(); }

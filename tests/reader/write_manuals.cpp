@@ -1,8 +1,9 @@
 // Writes synthetic manuals as Markdown, and questions about them with their answers, as `eval qa` and `train` read
 // them.
-//   write_manuals FOLDER PARTS MANUALS QUESTIONS SEED [known]
-// Names and numbers are those that the reader was not trained with, or with `known` those that it was. Files of several
-// seeds have room in one folder: manual-SEED-1.md …, questions-SEED.jsonl.
+//   write_manuals FOLDER PARTS MANUALS QUESTIONS SEED [known [FACTS]]
+// Names and numbers are those that the reader was not trained with, or with `known` those that it was; FACTS of a part,
+// about. Files of several seeds have room in one folder: manual-SEED-1.md …, questions-SEED.jsonl.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -16,12 +17,13 @@ using namespace longleaf;
 using namespace longleaf::reader;
 
 int main(int argc, char** argv) {
-  if (argc < 6) return std::fprintf(stderr, "write_manuals FOLDER PARTS MANUALS QUESTIONS SEED [known]\n"), 2;
+  if (argc < 6) return std::fprintf(stderr, "write_manuals FOLDER PARTS MANUALS QUESTIONS SEED [known [FACTS]]\n"), 2;
   const std::filesystem::path folder = argv[1];
   ManualShape shape;
   shape.leaves = std::atoi(argv[2]);
   shape.questions = std::atoi(argv[4]);
   shape.held_out = argc < 7 || std::string_view(argv[6]) != "known";
+  if (argc > 7) shape.facts = std::max(1, std::atoi(argv[7]));
   Random random(static_cast<uint64_t>(std::atoll(argv[5])));
   std::error_code error;
   std::filesystem::create_directories(folder, error);

@@ -4,10 +4,10 @@
 #include <string>
 #include <vector>
 
-#include "app/cli/questions_file.h"
+#include "app/questions_file.h"
 #include "ingest/library/library.h"
 
-namespace longleaf::cli {
+namespace longleaf {
 
 // A document's leaves with their texts, read once.
 class EvidenceLeaves {
@@ -27,4 +27,4 @@ class EvidenceLeaves {
   std::vector<Leaf> all_;
 };
 
-}  // namespace longleaf::cli
+}  // namespace longleaf

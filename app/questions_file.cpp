@@ -1,10 +1,10 @@
-#include "app/cli/questions_file.h"
+#include "app/questions_file.h"
 
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-namespace longleaf::cli {
+namespace longleaf {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -102,4 +102,4 @@ Result<std::vector<QuestionOnFile>> read_questions(const std::string& path) {
                                    "pages}, MMLongBench-Doc, LongBench, L-Eval, SQuAD or MuSiQue");
 }
 
-}  // namespace longleaf::cli
+}  // namespace longleaf

@@ -1,9 +1,9 @@
-#include "app/cli/evidence_leaves.h"
+#include "app/evidence_leaves.h"
 
 #include <algorithm>
 #include <cctype>
 
-namespace longleaf::cli {
+namespace longleaf {
 namespace {
 
 // Whether `words` stand in the text, and are not parts of longer ones.
@@ -42,4 +42,4 @@ std::vector<int64_t> EvidenceLeaves::of(const QuestionOnFile& question) const {
   return !question.pages.empty() && on_pages.size() <= kMostWithAnswer ? on_pages : std::vector<int64_t>();
 }
 
-}  // namespace longleaf::cli
+}  // namespace longleaf

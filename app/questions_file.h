@@ -7,7 +7,7 @@
 
 #include "engine/base/status.h"
 
-namespace longleaf::cli {
+namespace longleaf {
 
 struct QuestionOnFile {
   std::string document;  // a file's name; empty where `context` is the document
@@ -22,4 +22,4 @@ struct QuestionOnFile {
 // Returns NotFound, and Corrupt with the forms that are known.
 Result<std::vector<QuestionOnFile>> read_questions(const std::string& path);
 
-}  // namespace longleaf::cli
+}  // namespace longleaf

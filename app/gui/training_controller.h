@@ -1,0 +1,68 @@
+// Trains a memory for the window, on a thread of its own. Its own methods: GUI thread; signals come there too.
+#pragma once
+
+#include <QObject>
+#include <atomic>
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <stop_token>
+
+#include "app/gui/task_thread.h"
+#include "engine/train/training_run.h"
+#include "ingest/library/library.h"
+#include "ui/rows.h"
+
+namespace longleaf {
+
+class TrainingController final : public QObject {
+  Q_OBJECT
+
+ public:
+  explicit TrainingController(std::filesystem::path folder, QObject* parent = nullptr);
+  ~TrainingController() override;
+
+  // document: that is open, 0 for none. What an earlier run of the same settings left is gone on with.
+  // REQUIRES: none is running.
+  void start(const QString& model, qint64 document, const ui::TrainingWish& wish);
+  // Pausing gives the processor back; what is done is saved.
+  void setPaused(bool paused);
+  void stop();
+  bool isTraining() const { return training_; }
+
+ signals:
+  void planned(const ui::TrainingPlan& plan);
+  void advanced(const QList<ui::TrainingPoint>& points, double secondsLeft);
+  void paused();
+  void ended(const QString& sentence, const QString& adapter);  // adapter: empty where none was made
+  void failed(const QString& reason);
+
+ private:
+  // All on the thread.
+  Status prepare(const QString& model, qint64 document, const ui::TrainingWish& wish, std::stop_token stop);
+  Result<std::vector<DocumentRow>> documentsOf(Library& library, qint64 document, bool wholeLibrary,
+                                               ui::TrainingPlan& plan);
+  void showPlan(ui::TrainingPlan plan);
+  void run(std::stop_token stop);
+  void advance(const train::TrainingProgress& progress);
+  void flush(double secondsLeft);
+  void tellFailure(const Status& status);
+  void tellEnd(const train::TrainingResult& result);
+
+  void home(std::function<void()> done);
+
+  std::filesystem::path folder_;
+  bool training_ = false;
+  std::stop_source stop_;
+  bool paused_ = false;
+  std::atomic<bool> ending_{false};  // a stop is no pause
+  // The thread's.
+  std::unique_ptr<train::TrainingRun> run_;
+  std::filesystem::path out_;
+  QList<ui::TrainingPoint> points_;  // that have not been shown yet
+  std::chrono::steady_clock::time_point shown_;
+
+  TaskThread thread_;  // last: ends before the rest goes
+};
+
+}  // namespace longleaf

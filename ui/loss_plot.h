@@ -1,0 +1,34 @@
+// Losses of a training, step by step. GUI thread.
+#pragma once
+
+#include <QWidget>
+
+#include "ui/rows.h"
+
+namespace longleaf::ui {
+
+class LossPlot final : public QWidget {
+  Q_OBJECT
+
+ public:
+  explicit LossPlot(QWidget* parent = nullptr);
+  void clear(qint64 steps);  // that there will be
+  void add(const QList<TrainingPoint>& points);
+  const QList<TrainingPoint>& points() const { return points_; }
+  QSize sizeHint() const override;
+
+ protected:
+  void paintEvent(QPaintEvent* event) override;
+
+ private:
+  struct Frame;
+  void drawAxes(QPainter& painter, const Frame& frame) const;
+  void drawLosses(QPainter& painter, const Frame& frame) const;
+  void drawHeldOut(QPainter& painter, const Frame& frame) const;
+  void drawLegend(QPainter& painter, const Frame& frame) const;
+
+  QList<TrainingPoint> points_;
+  qint64 steps_ = 1;
+};
+
+}  // namespace longleaf::ui

@@ -1,0 +1,220 @@
+#include "ui/training_window.h"
+
+#include <QCheckBox>
+#include <QComboBox>
+#include <QDialogButtonBox>
+#include <QDoubleSpinBox>
+#include <QFileDialog>
+#include <QFormLayout>
+#include <QLabel>
+#include <QLineEdit>
+#include <QLocale>
+#include <QPushButton>
+#include <QSpinBox>
+#include <QVBoxLayout>
+#include <cmath>
+
+#include "ui/loss_plot.h"
+
+namespace longleaf::ui {
+namespace {
+
+constexpr int kMostSteps = 10'000'000, kMostRank = 1024;
+
+QString timeLeft(double seconds) {
+  if (seconds < 0) return {};
+  const auto minutes = static_cast<qint64>(std::ceil(seconds / 60));
+  if (minutes < 120) return TrainingWindow::tr(", about %1 min left").arg(minutes);
+  return TrainingWindow::tr(", about %1 h left").arg((minutes + 30) / 60);
+}
+
+}  // namespace
+
+TrainingWindow::TrainingWindow(QWidget* parent)
+    : QDialog(parent),
+      model_(new QLabel),
+      texts_(new QComboBox),
+      questions_(new QLineEdit),
+      out_(new QLineEdit),
+      steps_(new QSpinBox),
+      rank_(new QSpinBox),
+      rate_(new QDoubleSpinBox),
+      scales_(new QCheckBox(tr("&Bring memories to the size of embeddings (for small models)"))),
+      form_(new QWidget),
+      plan_(new QLabel),
+      status_(new QLabel),
+      plot_(new LossPlot),
+      start_(new QPushButton(tr("&Train"))),
+      pause_(new QPushButton(tr("&Pause"))),
+      stop_(new QPushButton(tr("S&top"))) {
+  setWindowTitle(tr("Train a memory"));
+  auto* intro = new QLabel(
+      tr("The open model learns to keep each section of a document as one vector, and to answer from those: long "
+         "documents are then answered at once. With a large model it takes hours; what is done is kept, and goes on "
+         "after a pause or a crash."));
+  intro->setWordWrap(true);
+  addRows();
+  for (QLabel* label : {plan_, status_}) {
+    label->setWordWrap(true);
+    label->setTextFormat(Qt::PlainText);
+    label->setTextInteractionFlags(Qt::TextSelectableByMouse);
+  }
+  auto* buttons = new QDialogButtonBox(QDialogButtonBox::Close);
+  buttons->addButton(start_, QDialogButtonBox::ActionRole);
+  buttons->addButton(pause_, QDialogButtonBox::ActionRole);
+  buttons->addButton(stop_, QDialogButtonBox::ActionRole);
+  start_->setDefault(true);
+  connect(buttons, &QDialogButtonBox::rejected, this, &QDialog::close);
+  connect(start_, &QPushButton::clicked, this, &TrainingWindow::start);
+  connect(pause_, &QPushButton::clicked, this, [this] { emit pauseToggled(state_ == State::Running); });
+  connect(stop_, &QPushButton::clicked, this, &TrainingWindow::stopRequested);
+  auto* layout = new QVBoxLayout(this);
+  layout->addWidget(intro);
+  layout->addWidget(form_);
+  layout->addWidget(plan_);
+  layout->addWidget(plot_, 1);
+  layout->addWidget(status_);
+  layout->addWidget(buttons);
+  setWish({});
+  setState(State::Idle);
+}
+
+void TrainingWindow::addRows() {
+  texts_->addItems({tr("The open document"), tr("All documents of the library")});
+  questions_->setPlaceholderText(tr("None; a file of JSON lines: document, question, answers, pages"));
+  texts_->setAccessibleName(tr("Texts"));
+  steps_->setRange(1, kMostSteps);
+  rank_->setRange(0, kMostRank);
+  rank_->setToolTip(tr("Of the low-rank additions to the model: more can learn more, and takes more memory"));
+  rate_->setRange(1e-6, 1);
+  rate_->setDecimals(6);
+  rate_->setSingleStep(1e-4);
+  auto* form = new QFormLayout(form_);
+  form->setContentsMargins(0, 0, 0, 0);
+  form->addRow(tr("Model:"), model_);
+  form->addRow(tr("T&exts:"), texts_);
+  addFileRow(*form, tr("&Questions:"), questions_, false);
+  form->addRow(tr("Steps:"), steps_);
+  form->addRow(tr("&Rank:"), rank_);
+  form->addRow(tr("&Learning rate:"), rate_);
+  form->addRow(QString(), scales_);
+  addFileRow(*form, tr("Sa&ve as:"), out_, true);
+  static_cast<QLabel*>(form->labelForField(steps_))->setText(tr("Step&s:"));
+}
+
+void TrainingWindow::addFileRow(QFormLayout& form, const QString& label, QLineEdit* line, bool saves) {
+  auto* browse = new QPushButton(tr("Choose …"));
+  browse->setAutoDefault(false);
+  connect(browse, &QPushButton::clicked, this, [this, line, saves] {
+    auto* dialog = new QFileDialog(this, saves ? tr("Save the memory as") : tr("Questions"), line->text(),
+                                   saves ? tr("Memories (*.gguf)") : tr("Questions (*.jsonl *.json);;All files (*)"));
+    dialog->setAttribute(Qt::WA_DeleteOnClose);
+    // A memory that is there may be one whose training goes on.
+    if (saves) dialog->setAcceptMode(QFileDialog::AcceptSave), dialog->setOption(QFileDialog::DontConfirmOverwrite);
+    if (!saves) dialog->setFileMode(QFileDialog::ExistingFile);
+    connect(dialog, &QFileDialog::fileSelected, line, &QLineEdit::setText);
+    dialog->open();
+  });
+  auto* row = new QHBoxLayout;
+  row->addWidget(line, 1);
+  row->addWidget(browse);
+  auto* name = new QLabel(label);
+  name->setBuddy(line);
+  form.addRow(name, row);
+}
+
+void TrainingWindow::setModel(const QString& title) { model_->setText(title); }
+
+void TrainingWindow::setWish(const TrainingWish& wish) {
+  texts_->setCurrentIndex(wish.wholeLibrary ? 1 : 0);
+  questions_->setText(wish.questions);
+  out_->setText(wish.out);
+  steps_->setValue(wish.steps);
+  rank_->setValue(wish.rank);
+  rate_->setValue(wish.rate);
+  scales_->setChecked(wish.scales);
+}
+
+TrainingWish TrainingWindow::wish() const {
+  return {texts_->currentIndex() == 1,
+          questions_->text().trimmed(),
+          out_->text().trimmed(),
+          steps_->value(),
+          rank_->value(),
+          rate_->value(),
+          scales_->isChecked()};
+}
+
+void TrainingWindow::start() {
+  if (wish().out.isEmpty()) return say(tr("Choose the file that the memory is saved as."), true);
+  plan_->clear();
+  plot_->clear(wish().steps);
+  setState(State::Running);
+  say(tr("Preparing …"), false);
+  emit startRequested(wish());
+}
+
+void TrainingWindow::showPlan(const TrainingPlan& plan) {
+  const QLocale locale;
+  const auto number = [&](qint64 n) { return locale.toString(n); };
+  QString text = tr("Documents: %1, passages: %2, tokens: %3; questions: %4, held out for scores: %5. %6 numbers are "
+                    "trained, which takes about %7 of memory beside the model's file.")
+                     .arg(number(plan.documents), number(plan.passages), number(plan.tokens), number(plan.questions),
+                          number(plan.heldOut), number(plan.parameters),
+                          locale.formattedDataSize(static_cast<qint64>(plan.bytes)));
+  for (const QString& note : plan.notes) text += QLatin1Char('\n') + note + QLatin1Char('.');
+  plan_->setText(text);
+  if (plan.stepsDone > 0) say(tr("Going on behind step %1.").arg(plan.stepsDone), false);
+}
+
+void TrainingWindow::addPoints(const QList<TrainingPoint>& points, double secondsLeft) {
+  plot_->add(points);
+  if (points.isEmpty() || state_ == State::Idle) return;
+  if (state_ == State::Paused) setState(State::Running);
+  const TrainingPoint& last = points.constLast();
+  QString text = tr("Step %1 of %2 (%3): loss %4")
+                     .arg(last.step)
+                     .arg(steps_->value())
+                     .arg(last.onQuestions ? tr("questions") : tr("text"))
+                     .arg(last.loss, 0, 'f', 3) +
+                 timeLeft(secondsLeft);
+  for (auto it = plot_->points().crbegin(); it != plot_->points().crend(); ++it) {
+    if (it->heldOutLoss < 0) continue;
+    text += tr("\nHeld out, at step %1: loss %2, %3 % of answers right, %4 % of evidence reached")
+                .arg(it->step)
+                .arg(it->heldOutLoss, 0, 'f', 3)
+                .arg(100 * it->right, 0, 'f', 1)
+                .arg(100 * it->reached, 0, 'f', 1);
+    break;
+  }
+  say(text, false);
+}
+
+void TrainingWindow::showPaused() {
+  if (state_ == State::Idle) return;
+  setState(State::Paused);
+  say(tr("Paused; what is done is saved."), false);
+}
+
+void TrainingWindow::showEnd(const QString& sentence, bool problem) {
+  setState(State::Idle);
+  say(sentence, problem);
+}
+
+QString TrainingWindow::status() const { return status_->text(); }
+
+void TrainingWindow::say(const QString& sentence, bool problem) {
+  status_->setText(sentence);
+  status_->setStyleSheet(problem ? QStringLiteral("color: #8e2c22;") : QString());
+}
+
+void TrainingWindow::setState(State state) {
+  state_ = state;
+  form_->setEnabled(state == State::Idle);
+  start_->setVisible(state == State::Idle);
+  pause_->setVisible(state != State::Idle);
+  pause_->setText(state == State::Paused ? tr("&Go on") : tr("&Pause"));
+  stop_->setVisible(state != State::Idle);
+}
+
+}  // namespace longleaf::ui
