@@ -90,12 +90,12 @@ Questions read(const std::string& all) {
 Result<std::vector<QuestionOnFile>> read_questions(const std::string& path) {
   std::ifstream file(path);
   if (!file) return Status(Code::NotFound, "The questions file " + path + " cannot be opened");
-  std::stringstream all;
-  all << file.rdbuf();
   try {
+    std::stringstream all;
+    all << file.rdbuf();
     auto questions = read(all.str());
     if (!questions.empty()) return questions;
-  } catch (const std::exception&) {  // not JSON, or not of this form
+  } catch (const std::exception&) {  // not JSON, not of this form, or too large
   }
   return Status(Code::Corrupt, "The questions file " + path +
                                    " has no questions in a known form: JSON lines of {document, question, answers, "

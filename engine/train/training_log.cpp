@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstdio>
-#include <cstdlib>
 
 namespace longleaf::train {
 namespace {
@@ -39,6 +37,15 @@ bool take_number(std::string_view text, T& to) {
   return error == std::errc() && end == text.data() + text.size();
 }
 
+// As printf's %.6g, whatever the user's language says of decimal points.
+void add_number(std::string& line, double x) {
+  constexpr int kDigits = 6;
+  char text[32];
+  const auto [end, error] = std::to_chars(text, text + sizeof text, x, std::chars_format::general, kDigits);
+  line += ',';
+  line.append(text, error == std::errc() ? end : text);
+}
+
 std::optional<LoggedStep> parse_line(std::string_view line) {
   if (!line.ends_with('\n')) return {};
   line.remove_suffix(1);
@@ -63,21 +70,19 @@ std::optional<LoggedStep> parse_line(std::string_view line) {
 std::string_view training_log_columns() { return kColumns; }
 
 std::string training_log_line(const StepReport& r, const std::optional<MemoryScores>& scores) {
-  char line[256];
-  std::snprintf(line, sizeof line, "%lld,%s,%.6g,%.6g,%.6g,%.6g,%lld", static_cast<long long>(r.step),
-                (r.corpus ? kCorpus : kQuestions).data(), r.loss, r.answer_loss, r.route_loss, r.gradient,
-                static_cast<long long>(r.tokens));
-  std::string text = line;
-  if (!scores) return text + ",,,\n";
-  std::snprintf(line, sizeof line, ",%.6g,%.6g,%.6g\n", scores->answer_loss, scores->right,
-                scores->gold_leaves_survive);
-  return text + line;
+  std::string line = std::to_string(r.step) + ',';
+  line += r.corpus ? kCorpus : kQuestions;
+  for (const double x : {r.loss, r.answer_loss, r.route_loss, r.gradient}) add_number(line, x);
+  line += ',' + std::to_string(r.tokens);
+  if (!scores) return line + ",,,\n";
+  for (const double x : {scores->answer_loss, scores->right, scores->gold_leaves_survive}) add_number(line, x);
+  return line + '\n';
 }
 
 std::string training_log_up_to(std::string_view log, int64_t step) {
-  std::string kept;
+  std::string kept(kColumns);
   each_line(log, [&](std::string_view line) {
-    if (kept.empty() || std::atoll(std::string(line).c_str()) <= step) kept += line;
+    if (const auto parsed = parse_line(line); parsed && parsed->report.step <= step) kept += line;
   });
   return kept;
 }

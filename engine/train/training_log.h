@@ -18,7 +18,8 @@ struct LoggedStep {
 // The first line, which says what the columns are.
 std::string_view training_log_columns();
 std::string training_log_line(const StepReport& report, const std::optional<MemoryScores>& scores);
-// The lines up to a step: what a run wrote behind the state that is taken up is not true any more.
+// A log of the lines up to a step, without damaged ones: what a run wrote behind the state that is taken up is not true
+// any more.
 std::string training_log_up_to(std::string_view log, int64_t step);
 // Lines that are cut or damaged are left out.
 std::vector<LoggedStep> parse_training_log(std::string_view log);

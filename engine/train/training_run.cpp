@@ -17,6 +17,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr std::chrono::minutes kLongestUnsaved{2};
+
 constexpr const char* kReconstruct = "Repeat the text:\n";
 
 // What stands in OUT.state in front of the parameters.
@@ -85,11 +87,12 @@ TrainingRun::~TrainingRun() = default;
 
 int64_t TrainingRun::steps_done() const { return parameters_->steps(); }
 
-Result<std::unique_ptr<TrainingRun>> TrainingRun::prepare(const TrainingOptions& options, const TrainingInput& input) {
+Result<std::unique_ptr<TrainingRun>> TrainingRun::prepare(const TrainingOptions& options, const TrainingInput& input,
+                                                          std::stop_token stop) {
   std::unique_ptr<TrainingRun> run(new TrainingRun);
   run->options_ = options;
   LL_RETURN_IF_ERROR(run->open_model());
-  LL_RETURN_IF_ERROR(run->take_texts(input));
+  LL_RETURN_IF_ERROR(run->take_texts(input, stop));
   run->state_needs();
   LL_RETURN_IF_ERROR(run->take_up());
   return run;
@@ -123,10 +126,11 @@ TrainingDocument TrainingRun::document(const DocumentInput& from, std::vector<in
           text_tree(from, *tokenizer_, decoder_->config().context_tokens, keys)};
 }
 
-Status TrainingRun::take_texts(const TrainingInput& input) {
+Status TrainingRun::take_texts(const TrainingInput& input, const std::stop_token& stop) {
   std::vector<std::vector<int64_t>> keys(input.documents.size());
   key_ = fingerprint(described(options_), model_);
   for (size_t i = 0; i < input.documents.size(); ++i) {
+    if (stop.stop_requested()) return Status(Code::Cancelled, "Stopped");
     documents_.push_back(document(input.documents[i], keys[i]));
     const TextTree& tree = documents_.back().tree;
     for (const auto& tokens : tree.tokens) {
@@ -300,6 +304,7 @@ Result<bool> TrainingRun::score_step(TrainingProgress& progress) {
 Result<TrainingResult> TrainingRun::run(const std::function<void(const TrainingProgress&)>& on_progress,
                                         std::stop_token stop) {
   const auto begin = Clock::now();
+  auto saved = begin;
   const int64_t first = steps_done(), total = options_.steps.optimizer.total_steps;
   TrainingResult result;
   const auto is_over = [&] { return no_better_ >= options_.patience; };
@@ -312,24 +317,31 @@ Result<TrainingResult> TrainingRun::run(const std::function<void(const TrainingP
     LL_ASSIGN_OR_RETURN(progress.step, trainer_->step(documents_, questions_));
     const int64_t step = progress.step.step;
     const bool due = step % options_.score_every == 0 || step == total;
+    const bool is_late = Clock::now() - saved >= kLongestUnsaved;
     bool better = false;
+    if (due || is_late) LL_RETURN_IF_ERROR(parameters_->check_values());  // what is saved can be gone on with
     if (due) {
-      LL_RETURN_IF_ERROR(parameters_->check_values());  // what is saved can be gone on with
       LL_ASSIGN_OR_RETURN(better, score_step(progress));
     }
     progress.total_steps = total;
     progress.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
     progress.seconds_left = progress.seconds / static_cast<double>(step - first) * static_cast<double>(total - step);
     LL_RETURN_IF_ERROR(note(progress));
-    if (due) LL_RETURN_IF_ERROR(save_state());
+    if (due || is_late) {
+      LL_RETURN_IF_ERROR(save_state());
+      saved = Clock::now();
+    }
     if (due && better) LL_RETURN_IF_ERROR(save_adapter_file());
     if (on_progress) on_progress(progress);
   }
   if (result.stopped) {
     LL_RETURN_IF_ERROR(parameters_->check_values());
     LL_RETURN_IF_ERROR(save_state());
-    if (scores_ == 0) LL_RETURN_IF_ERROR(save_adapter_file());
   }
+  // What there is, where scores have not chosen yet, or where the file was taken away.
+  std::error_code ignored;
+  const bool is_missing = result.stopped ? scores_ == 0 : !std::filesystem::exists(options_.out, ignored);
+  if (is_missing && steps_done() > 0) LL_RETURN_IF_ERROR(save_adapter_file());
   result.steps = steps_done();
   result.early = is_over();
   result.best = best_;

@@ -1,7 +1,7 @@
 // Training a memory as a user does it: documents and questions in, an adapter out. What was done is kept in OUT.state,
-// so a run that was stopped or killed goes on where it was, to the same numbers on a processor of the same instruction
-// set; losses and scores are in OUT.csv.
-// Not thread-safe: one thread owns it. run() blocks, and looks at its stop token between steps.
+// every few minutes at least, so a run that was stopped or killed goes on where it was, to the same numbers on a
+// processor of the same instruction set; losses and scores are in OUT.csv. Not thread-safe: one thread owns it. run()
+// blocks, and looks at its stop token between steps.
 #pragma once
 
 #include <filesystem>
@@ -73,8 +73,9 @@ struct TrainingResult {
 class TrainingRun {
  public:
   // Reads the model and the texts, and what an earlier run left. Returns what reading a model returns; Invalid for
-  // texts that nothing can be learnt from, and where OUT or what stands beside it is not of this training.
-  static Result<std::unique_ptr<TrainingRun>> prepare(const TrainingOptions& options, const TrainingInput& input);
+  // texts that nothing can be learnt from, and where OUT or what stands beside it is not of this training; Cancelled.
+  static Result<std::unique_ptr<TrainingRun>> prepare(const TrainingOptions& options, const TrainingInput& input,
+                                                      std::stop_token stop = {});
   ~TrainingRun();
 
   const TrainingPlan& plan() const { return plan_; }
@@ -89,7 +90,7 @@ class TrainingRun {
  private:
   TrainingRun() = default;
   Status open_model();
-  Status take_texts(const TrainingInput& input);
+  Status take_texts(const TrainingInput& input, const std::stop_token& stop);
   TrainingDocument document(const DocumentInput& from, std::vector<int64_t>& keys) const;
   Status take_questions(const TrainingInput& input, const std::vector<std::vector<int64_t>>& keys);
   void state_needs();

@@ -79,7 +79,8 @@ void check_gradients(const std::string& name, const Rig& rig, int passes = 1) {
     const double error = std::max({std::abs(ours.norm - theirs.norm), std::abs(ours.first - theirs.first),
                                    std::abs(ours.second - theirs.second)}) /
                          (passing.at(place_of(p.name)) + 1e-6);
-    if (!(error <= worst)) worst = error, where = p.name;
+    CHECK(std::isfinite(error));
+    if (error > worst) worst = error, where = p.name;
   }
   // A gradient passes forward and back through (7 * layers + 1) products of at most 64 terms in f32, each rounded to
   // 2^-24 of what passes: errors of either sign, which add up like the root of their number. Norms and softmaxes
