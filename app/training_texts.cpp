@@ -14,9 +14,10 @@ class Reading {
  public:
   Reading(Library& library, const std::vector<DocumentRow>& rows) : library_(library), rows_(rows) {}
 
-  Status documents() {
+  Status documents(const std::stop_token& stop) {
     Asking asking(library_, nullptr);
     for (size_t i = 0; i < rows_.size(); ++i) {
+      if (stop.stop_requested()) return Status(Code::Cancelled, "Stopped");
       const DocumentRow& row = rows_[i];
       LL_ASSIGN_OR_RETURN(const DocumentInput* document, asking.input(row));
       for (const std::string& name : {row.id, row.title, row.path.filename().string(), row.path.string()})
@@ -85,7 +86,7 @@ Result<std::vector<DocumentRow>> documents_to_train_on(Library& library, size_t&
 Result<TrainingTexts> training_texts(Library& library, const std::vector<DocumentRow>& documents,
                                      const std::string& questions, std::stop_token stop) {
   Reading reading(library, documents);
-  LL_RETURN_IF_ERROR(reading.documents());
+  LL_RETURN_IF_ERROR(reading.documents(stop));
   if (!questions.empty()) LL_RETURN_IF_ERROR(reading.questions(questions, stop));
   return reading.take_all();
 }

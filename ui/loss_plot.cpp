@@ -33,26 +33,32 @@ QSize LossPlot::sizeHint() const { return {560, 220}; }
 
 void LossPlot::clear(qint64 steps) {
   points_.clear();
+  most_ = 0, lastScored_ = -1;
   steps_ = std::max<qint64>(1, steps);
   setAccessibleDescription({});
   update();
 }
 
 void LossPlot::add(const QList<TrainingPoint>& points) {
-  if (points.isEmpty()) return;
-  points_.append(points);
+  for (const TrainingPoint& p : points) {
+    if (!std::isfinite(p.loss) || !std::isfinite(p.heldOutLoss) || p.step > steps_) continue;
+    points_.append(p);
+    most_ = std::max({most_, p.loss, p.heldOutLoss});
+    if (p.heldOutLoss >= 0) lastScored_ = points_.size() - 1;
+  }
+  if (points_.isEmpty()) return;
   const TrainingPoint& last = points_.constLast();
-  setAccessibleDescription(
-      tr("Loss %1 at step %2 of %3").arg(last.loss, 0, 'f', 3).arg(last.step).arg(std::max(steps_, last.step)));
+  QString text = tr("Loss %1 at step %2 of %3").arg(last.loss, 0, 'f', 3).arg(last.step).arg(steps_);
+  if (lastScored_ >= 0) text += tr("; %1 of held-out questions").arg(points_.at(lastScored_).heldOutLoss, 0, 'f', 3);
+  setAccessibleDescription(text);
   update();
 }
 
 void LossPlot::paintEvent(QPaintEvent*) {
   QPainter painter(this);
   painter.setRenderHint(QPainter::Antialiasing);
-  Frame frame{QRectF(rect()).adjusted(kLeft, kTop, -kRight, -kBottom), 0, static_cast<double>(steps_)};
-  for (const TrainingPoint& p : points_) frame.most = std::max({frame.most, p.loss, p.heldOutLoss});
-  if (!(frame.most > 0) || !std::isfinite(frame.most)) frame.most = 1;
+  const Frame frame{QRectF(rect()).adjusted(kLeft, kTop, -kRight, -kBottom), most_ > 0 ? most_ : 1,
+                    static_cast<double>(steps_)};
   drawAxes(painter, frame);
   drawLosses(painter, frame);
   drawHeldOut(painter, frame);

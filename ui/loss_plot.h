@@ -15,6 +15,7 @@ class LossPlot final : public QWidget {
   void clear(qint64 steps);  // that there will be
   void add(const QList<TrainingPoint>& points);
   const QList<TrainingPoint>& points() const { return points_; }
+  const TrainingPoint* lastScored() const { return lastScored_ < 0 ? nullptr : &points_.at(lastScored_); }
   QSize sizeHint() const override;
 
  protected:
@@ -29,6 +30,8 @@ class LossPlot final : public QWidget {
 
   QList<TrainingPoint> points_;
   qint64 steps_ = 1;
+  double most_ = 0;  // of all losses
+  qsizetype lastScored_ = -1;
 };
 
 }  // namespace longleaf::ui

@@ -64,6 +64,7 @@ struct Figures {
 struct TrainingWish {
   bool wholeLibrary = false;  // or the open document
   QString questions;          // a file; empty: none
+  int written = 0;            // or so many that the model writes itself
   QString out;                // the file that is made
   int steps = 1000;
   int rank = 8;

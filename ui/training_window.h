@@ -25,17 +25,21 @@ class TrainingWindow final : public QDialog {
  public:
   explicit TrainingWindow(QWidget* parent = nullptr);
 
-  // What it begins with. title: of the model.
+  // What it begins with: titles of the open model and document, empty where there is none.
   void setModel(const QString& title);
+  void setDocument(const QString& title);
   void setWish(const TrainingWish& wish);
   TrainingWish wish() const;
 
+  // Before there is a plan: questions are written about leaves.
+  void showWriting(qint64 questions, qint64 leaves, qint64 allLeaves);
   void showPlan(const TrainingPlan& plan);
+  void addLogged(const QList<TrainingPoint>& points);  // of earlier runs
   void addPoints(const QList<TrainingPoint>& points, double secondsLeft);
   void showPaused();
   // It is over, or could not begin.
   void showEnd(const QString& sentence, bool problem);
-  bool isTraining() const { return state_ == State::Running || state_ == State::Paused; }
+  bool isTraining() const { return state_ != State::Idle; }
   LossPlot* plot() const { return plot_; }
   QString status() const;
 
@@ -45,17 +49,20 @@ class TrainingWindow final : public QDialog {
   void stopRequested();
 
  private:
-  enum class State { Idle, Running, Paused };
+  enum class State { Idle, Running, Pausing, Paused, Stopping };
   void addRows();
+  QWidget* makeButtons();
   void addFileRow(QFormLayout& form, const QString& label, QLineEdit* line, bool saves);
   void setState(State state);
   void start();
+  void togglePause();
+  void stop();
   void say(const QString& sentence, bool problem);
 
   QLabel* model_;
   QComboBox* texts_;
   QLineEdit *questions_, *out_;
-  QSpinBox *steps_, *rank_;
+  QSpinBox *written_, *steps_, *rank_;
   QDoubleSpinBox* rate_;
   QCheckBox* scales_;
   QWidget* form_;

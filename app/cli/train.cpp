@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "app/cli/context.h"
+#include "app/question_writer.h"
 #include "app/training_texts.h"
 
 namespace longleaf::cli {
@@ -17,6 +18,7 @@ struct Arguments {
   std::string corpus, questions, out, aggregation = "graph", targets = "q,k,v,o,gate,up,down";
   int64_t steps = 1000;
   double corpus_share = 0.5;
+  size_t written = 0;  // questions, by the model
   TrainingOptions options;
 };
 
@@ -57,9 +59,28 @@ Result<std::vector<DocumentRow>> corpusOf(Context& context, const std::string& c
   return documents;
 }
 
-Result<TrainingInput> readInput(Context& context, const Arguments& args) {
+// Questions that the model writes lie beside what is made of them.
+Status writeQuestions(Context& context, const std::vector<DocumentRow>& rows, Arguments& args) {
+  LL_ASSIGN_OR_RETURN(Library * library, context.library());
+  LL_ASSIGN_OR_RETURN(Engine * engine, context.engine());
+  args.questions = args.out + ".questions.jsonl";
+  const auto progress = [&](size_t n, size_t leaves, size_t all) {
+    context.progress("Writing questions: " + std::to_string(n) + " of " + std::to_string(args.written) + ", about " +
+                     std::to_string(leaves) + " of " + std::to_string(all) + " passages");
+  };
+  const auto written =
+      write_questions_file(*library, rows, leaf_asker(*engine, context.stop()), args.questions, args.written, progress);
+  context.progress("");
+  engine->rest();  // training needs the room
+  if (written.ok() && *written < args.written)
+    context.warn("Questions that the model wrote: " + std::to_string(*written) + ", about all passages that there are");
+  return written.status();
+}
+
+Result<TrainingInput> readInput(Context& context, Arguments& args) {
   LL_ASSIGN_OR_RETURN(Library * library, context.library());
   LL_ASSIGN_OR_RETURN(const auto rows, corpusOf(context, args.corpus, args.questions));
+  if (args.written > 0) LL_RETURN_IF_ERROR(writeQuestions(context, rows, args));
   LL_ASSIGN_OR_RETURN(TrainingTexts texts, training_texts(*library, rows, args.questions, context.stop()));
   for (const std::string& note : texts.notes) context.warn(note);
   return std::move(texts.input);
@@ -122,7 +143,7 @@ Status readOptions(const Context& context, Arguments& args) {
     if (train::LoraSettings().targets.count(target) == 0)
       return Status(Code::Invalid, "There is no matrix “" + target + "”; choose among q, k, v, o, gate, up and down");
   LL_ASSIGN_OR_RETURN(o.memory.aggregation, aggregation_named(args.aggregation));
-  set_steps(o, args.steps, args.corpus_share, !args.questions.empty());
+  set_steps(o, args.steps, args.corpus_share, !args.questions.empty() || args.written > 0);
   return {};
 }
 
@@ -130,7 +151,7 @@ int runTrain(Context& context, Arguments& args) {
   if (const Status status = readOptions(context, args); !status.ok()) return context.failed(status);
   LL_TRY(const TrainingInput input, readInput(context, args));
   context.progress("Preparing …");
-  LL_TRY(const auto run, train::TrainingRun::prepare(args.options, input));
+  LL_TRY(const auto run, train::TrainingRun::prepare(args.options, input, context.stop()));
   context.progress("");
   const train::TrainingPlan& plan = run->plan();
   if (!context.json()) {
@@ -140,7 +161,7 @@ int runTrain(Context& context, Arguments& args) {
                 static_cast<double>(plan.parameters) * 1e-6, static_cast<double>(plan.bytes) / (1 << 20));
     if (plan.left_out > 0)
       std::printf("Questions without words or without an answer are left out: %zu\n", plan.left_out);
-    if (run->steps_done() > 0) std::printf("Going on behind step %lld\n", static_cast<long long>(run->steps_done()));
+    if (run->steps_done() > 0) std::printf("Going on after step %lld\n", static_cast<long long>(run->steps_done()));
     std::fflush(stdout);
   }
   LL_TRY(const train::TrainingResult result,
@@ -155,11 +176,10 @@ int runTrain(Context& context, Arguments& args) {
                     {"peak_bytes", result.peak_bytes},
                     {"adapter", args.out}});
   else if (result.stopped)
-    std::printf("Stopped behind step %lld; the same command goes on from there\n",
-                static_cast<long long>(result.steps));
+    std::printf("Stopped after step %lld; the same command goes on from there\n", static_cast<long long>(result.steps));
   else
     std::printf("%s %lld steps; the memory is in %s\n",
-                result.early ? "Held-out scores stopped to get better: done after" : "Done after",
+                result.early ? "Held-out scores stopped getting better: done after" : "Done after",
                 static_cast<long long>(result.steps), args.out.c_str());
   return kDone;
 }
@@ -172,7 +192,13 @@ void addTrainCommand(CLI::App& app, Context& context, Run& run) {
   auto* command = app.add_subcommand("train", "Train a memory for a model, on documents and questions about them");
   command->add_option("--corpus", args.corpus, "Folder or file of documents, or “library”")->required();
   command->add_option("--out", args.out, "The adapter that is made; beside it FILE.state and FILE.csv")->required();
-  command->add_option("--qa", args.questions, "JSON lines of {document, question, answers, pages}, or MMLongBench-Doc");
+  auto* questions = command->add_option("--qa", args.questions,
+                                        "JSON lines of {document, question, answers, pages}, or MMLongBench-Doc");
+  command
+      ->add_option("--write-questions", args.written,
+                   "So many questions are written by the model about the texts first, into FILE.questions.jsonl")
+      ->check(CLI::Range(1, 1'000'000))
+      ->excludes(questions);
   command->add_option("--steps", args.steps, "Steps in all")->check(CLI::Range(1, 10'000'000));
   command
       ->add_option("--corpus-share", args.corpus_share,

@@ -1,5 +1,6 @@
 #include "app/gui/application.h"
 
+#include <QDir>
 #include <QFileInfo>
 #include <QLocale>
 #include <cmath>
@@ -22,7 +23,8 @@ const QString kEmbedderSetting = QStringLiteral("embedder");
 const QString kAdapterSetting = QStringLiteral("adapter");
 const QString kIdleSetting = QStringLiteral("idle_minutes");
 const QString kLimitSetting = QStringLiteral("memory_limit");
-const QString kTrainingSetting = QStringLiteral("training");  // what was wished for last
+const QString kTrainingSetting = QStringLiteral("training");           // what was wished for last …
+const QString kTrainedModelSetting = QStringLiteral("trained_model");  // … and for which model
 constexpr qsizetype kShownProblems = 6;
 const QString kDocumentSetting = QStringLiteral("document");
 
@@ -40,12 +42,13 @@ Application::Application(const std::filesystem::path& folder, QObject* parent)
 void Application::start(const QStringList& files) {
   window_.show();
   offerSample_ = files.isEmpty();
+  library_.loadSetting(kTrainingSetting);  // before a model is open
+  library_.loadSetting(kTrainedModelSetting);
   library_.loadSetting(kIdleSetting);
   library_.loadSetting(kLimitSetting);
   library_.loadSetting(kModelSetting);
   library_.loadSetting(kEmbedderSetting);
   library_.loadSetting(kAdapterSetting);
-  library_.loadSetting(kTrainingSetting);
   library_.loadSetting(kDocumentSetting);
   library_.loadDocuments();
   import_.resume();
@@ -112,6 +115,7 @@ void Application::connectLibrary() {
       document_ = {};
       library_.saveSetting(kDocumentSetting, {});
       window_.setDocument({}, {}, {});
+      if (!window_.training()->isTraining()) window_.training()->setDocument({});
       window_.chat()->setMessages({});
     }
     library_.loadDocuments();
@@ -123,6 +127,7 @@ void Application::connectLibrary() {
       window_.modelMenu()->setIdleMinutes(value.toInt());
       engine_.setIdle(std::chrono::minutes(value.toInt()));
     }
+    if (name == kTrainedModelSetting) trainedModel_ = value;
     if (name == kTrainingSetting && !value.isEmpty()) window_.training()->setWish(toWish(value));
     if (name == kLimitSetting) {
       window_.modelMenu()->setMemoryLimit(value.toULongLong());
@@ -173,13 +178,14 @@ void Application::connectEngine() {
     hasLanguageModel_ = true;
     window_.setModelsOpen(hasLanguageModel_, hasEmbedder_);
     window_.showNotice({}, false);
-    modelFile_ = file;
-    offerTraining(figures.model);
+    modelFile_ = file, modelTitle_ = figures.model;
+    offerTraining();
     library_.saveSetting(kModelSetting, file);
   });
   connect(&engine_, &EngineController::languageModelClosed, this, [this] {
     hasLanguageModel_ = false;
-    modelFile_.clear();
+    modelFile_.clear(), modelTitle_.clear();
+    offerTraining();
     window_.figures()->setFigures({});
     window_.setModelsOpen(hasLanguageModel_, hasEmbedder_);
     library_.saveSetting(kModelSetting, {});
@@ -238,36 +244,73 @@ void Application::connectTraining() {
   connect(window, &ui::TrainingWindow::startRequested, this, &Application::beginTraining);
   connect(window, &ui::TrainingWindow::pauseToggled, &training_, &TrainingController::setPaused);
   connect(window, &ui::TrainingWindow::stopRequested, &training_, &TrainingController::stop);
+  connect(&training_, &TrainingController::writing, window, &ui::TrainingWindow::showWriting);
   connect(&training_, &TrainingController::planned, window, &ui::TrainingWindow::showPlan);
-  connect(&training_, &TrainingController::advanced, window, &ui::TrainingWindow::addPoints);
+  connect(&training_, &TrainingController::logged, window, &ui::TrainingWindow::addLogged);
+  connect(&training_, &TrainingController::advanced, this,
+          [this, window](const QList<ui::TrainingPoint>& points, double secondsLeft) {
+            window->addPoints(points, secondsLeft);
+            showTraining(points, secondsLeft);
+          });
   connect(&training_, &TrainingController::paused, window, &ui::TrainingWindow::showPaused);
-  connect(&training_, &TrainingController::failed, this, [this, window](const QString& reason) {
-    window->showEnd(reason, true);
-    if (!window->isVisible()) window_.showNotice(reason, true);
-  });
-  connect(&training_, &TrainingController::ended, this, [this, window](const QString& text, const QString& adapter) {
-    window->showEnd(text, false);
-    if (!window->isVisible()) window_.showNotice(text, false);
-    if (!adapter.isEmpty() && trainedModel_ == modelFile_) engine_.openModel(adapter);
-  });
+  connect(&training_, &TrainingController::failed, this,
+          [this](const QString& reason) { endTraining(reason, true, {}); });
+  connect(&training_, &TrainingController::ended, this,
+          [this](const QString& text, const QString& adapter) { endTraining(text, false, adapter); });
 }
 
-// A memory of its own for every model, unless one is wished for somewhere else.
-void Application::offerTraining(const QString& model) {
+// In the main window, where nothing else is at work: the other one may be closed.
+void Application::showTraining(const QList<ui::TrainingPoint>& points, double secondsLeft) {
+  if (points.isEmpty() || import_.pending() > 0 || engine_.isEncoding()) return;
+  window_.job()->setJob({tr("Training a memory"), points.constLast().step, window_.training()->wish().steps,
+                         tr("steps"), secondsLeft, false, false});
+}
+
+void Application::endTraining(const QString& sentence, bool problem, const QString& adapter) {
+  window_.training()->showEnd(sentence, problem);
+  if (!window_.training()->isVisible()) window_.showNotice(sentence, problem);
+  if (import_.pending() == 0 && !engine_.isEncoding()) window_.job()->clear();
+  window_.setModelsOpen(hasLanguageModel_, hasEmbedder_);
+  if (!adapter.isEmpty() && trainedModel_ == modelFile_) engine_.openModel(adapter);
+  if (trainedModel_ != modelFile_) offerTraining();
+}
+
+namespace {
+
+// What tells models apart: many are a file "model.safetensors", or a folder.
+QString baseName(const QString& model) {
+  const QFileInfo info(model);
+  if (info.isDir()) return info.fileName();
+  return info.suffix() == QLatin1String("gguf") ? info.completeBaseName() : info.dir().dirName();
+}
+
+}  // namespace
+
+QString Application::memoryOf(const QString& model) const {
+  return QString::fromStdString(trainedFolder(folder_).string()) + QLatin1Char('/') + baseName(model) +
+         QStringLiteral(".memory.gguf");
+}
+
+// The open model, and a file of its own for its memory, unless the reader has named another.
+void Application::offerTraining() {
   ui::TrainingWindow* window = window_.training();
   if (window->isTraining()) return;
-  window->setModel(model);
+  window->setModel(modelTitle_);
   ui::TrainingWish wish = window->wish();
-  const QString folder = QString::fromStdString(trainedFolder(folder_).string());
-  if (!wish.out.isEmpty() && !wish.out.startsWith(folder)) return;
-  wish.out = folder + QLatin1Char('/') + QFileInfo(modelFile_).completeBaseName() + QStringLiteral(".memory.gguf");
+  if (modelFile_.isEmpty() || (!wish.out.isEmpty() && wish.out != memoryOf(trainedModel_))) return;
+  wish.out = memoryOf(modelFile_);
+  trainedModel_ = modelFile_;
   window->setWish(wish);
 }
 
-void Application::beginTraining(const ui::TrainingWish& wish) {
+void Application::beginTraining(ui::TrainingWish wish) {
   if (modelFile_.isEmpty()) return window_.training()->showEnd(tr("Open the model first."), true);
+  if (wish.out.startsWith(QLatin1String("~/"))) wish.out.replace(0, 1, QDir::homePath());
+  wish.out = QDir(QString::fromStdString(trainedFolder(folder_).string())).absoluteFilePath(wish.out);
+  window_.training()->setWish(wish);
   trainedModel_ = modelFile_;
   library_.saveSetting(kTrainingSetting, toText(wish));
+  library_.saveSetting(kTrainedModelSetting, modelFile_);
   training_.start(modelFile_, document(), wish);
 }
 
@@ -288,6 +331,7 @@ void Application::showDocument(const OpenedDocument& document) {
   const QString file = QString::fromStdString(document.row.path.string());
   pages_.setDocument(document.row.path, document.row.id, passwords_.value(file));
   window_.setDocument(QString::fromStdString(document.row.title), document.sections, document.pages);
+  if (!window_.training()->isTraining()) window_.training()->setDocument(QString::fromStdString(document.row.title));
   if (!answering) {
     engine_.stopAnswer();
     window_.chat()->setMessages(document.messages);

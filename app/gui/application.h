@@ -32,8 +32,11 @@ class Application final : public QObject {
   void connectImport();
   void connectEngine();
   void connectTraining();
-  void beginTraining(const ui::TrainingWish& wish);
-  void offerTraining(const QString& model);
+  void beginTraining(ui::TrainingWish wish);
+  void showTraining(const QList<ui::TrainingPoint>& points, double secondsLeft);
+  void endTraining(const QString& sentence, bool problem, const QString& adapter);
+  QString memoryOf(const QString& model) const;
+  void offerTraining();
   void showDocuments(const QList<ui::LibraryItem>& documents);
   void showDocument(const OpenedDocument& document);
   bool interrupts() const;
@@ -50,7 +53,8 @@ class Application final : public QObject {
   OpenedDocument document_;
   QHash<QString, QString> passwords_;  // file → password, for this run only
   qint64 scanned_ = 0;                 // the document whose scans were offered to be read
-  QString modelFile_, trainedModel_;   // that is open, and that a memory is or was trained for
+  QString modelFile_, modelTitle_;     // that is open
+  QString trainedModel_;               // that a memory is, was, or would be trained for
   bool hasLanguageModel_ = false, hasEmbedder_ = false;
   bool offerSample_ = false, remembered_ = false;
   QString rememberedEmbedder_, rememberedAdapter_;  // opened by themselves, without a word

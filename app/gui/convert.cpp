@@ -58,6 +58,7 @@ ui::TrainingPoint toItem(const train::StepReport& step, const std::optional<trai
 QString toText(const ui::TrainingWish& wish) {
   const QJsonObject object{{QStringLiteral("library"), wish.wholeLibrary},
                            {QStringLiteral("questions"), wish.questions},
+                           {QStringLiteral("written"), wish.written},
                            {QStringLiteral("out"), wish.out},
                            {QStringLiteral("steps"), wish.steps},
                            {QStringLiteral("rank"), wish.rank},
@@ -68,14 +69,16 @@ QString toText(const ui::TrainingWish& wish) {
 
 ui::TrainingWish toWish(const QString& text) {
   const QJsonObject object = QJsonDocument::fromJson(text.toUtf8()).object();
-  const ui::TrainingWish usual;
-  return {object.value(QLatin1String("library")).toBool(usual.wholeLibrary),
-          object.value(QLatin1String("questions")).toString(),
-          object.value(QLatin1String("out")).toString(),
-          object.value(QLatin1String("steps")).toInt(usual.steps),
-          object.value(QLatin1String("rank")).toInt(usual.rank),
-          object.value(QLatin1String("rate")).toDouble(usual.rate),
-          object.value(QLatin1String("scales")).toBool(usual.scales)};
+  ui::TrainingWish wish;
+  wish.wholeLibrary = object.value(QLatin1String("library")).toBool(wish.wholeLibrary);
+  wish.questions = object.value(QLatin1String("questions")).toString();
+  wish.written = object.value(QLatin1String("written")).toInt(wish.written);
+  wish.out = object.value(QLatin1String("out")).toString();
+  wish.steps = object.value(QLatin1String("steps")).toInt(wish.steps);
+  wish.rank = object.value(QLatin1String("rank")).toInt(wish.rank);
+  wish.rate = object.value(QLatin1String("rate")).toDouble(wish.rate);
+  wish.scales = object.value(QLatin1String("scales")).toBool(wish.scales);
+  return wish;
 }
 
 QString toSentence(const Status& status) {

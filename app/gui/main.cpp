@@ -1,6 +1,7 @@
 // longleaf: the window.
 #include <QApplication>
 #include <QCommandLineParser>
+#include <clocale>
 #include <cstdio>
 
 #include "app/gui/application.h"
@@ -9,6 +10,7 @@
 
 int main(int argc, char** argv) {
   QApplication qt(argc, argv);
+  std::setlocale(LC_NUMERIC, "C");  // Qt has set the user's; files have points for decimals
   QApplication::setApplicationName(QStringLiteral("longleaf"));
   QApplication::setApplicationDisplayName(QStringLiteral("Longleaf"));
   QApplication::setApplicationVersion(QStringLiteral(LONGLEAF_VERSION));

@@ -1,6 +1,7 @@
 #include "app/gui/training_controller.h"
 
 #include "app/gui/convert.h"
+#include "app/question_writer.h"
 #include "app/training_texts.h"
 
 namespace longleaf {
@@ -25,27 +26,26 @@ void TrainingController::home(std::function<void()> done) {
 
 void TrainingController::start(const QString& model, qint64 document, const ui::TrainingWish& wish) {
   training_ = true;
-  paused_ = ending_ = false;
-  stop_ = std::stop_source();
-  thread_.post([this, model, document, wish, stop = stop_.get_token()] {
+  paused_ = false;
+  stop_ = std::stop_source(), pause_ = std::stop_source();
+  thread_.post([this, model, document, wish, stop = stop_.get_token(), pause = pause_.get_token()] {
     if (const Status status = prepare(model, document, wish, stop); !status.ok()) return tellFailure(status);
-    run(stop);
+    run(stop, pause);
   });
 }
 
 void TrainingController::setPaused(bool paused) {
   if (!training_ || paused == paused_) return;
   paused_ = paused;
-  if (paused) return void(stop_.request_stop());
-  stop_ = std::stop_source();
-  thread_.post([this, stop = stop_.get_token()] { run(stop); });
+  if (paused) return void(pause_.request_stop());
+  pause_ = std::stop_source();
+  thread_.post([this, stop = stop_.get_token(), pause = pause_.get_token()] { run(stop, pause); });
 }
 
 void TrainingController::stop() {
   if (!training_) return;
-  ending_ = true;
   stop_.request_stop();
-  if (paused_) thread_.post([this, stop = stop_.get_token()] { run(stop); });  // which only ends it
+  if (paused_) thread_.post([this, stop = stop_.get_token()] { run(stop, {}); });  // which only ends it
 }
 
 Result<std::vector<DocumentRow>> TrainingController::documentsOf(Library& library, qint64 document, bool wholeLibrary,
@@ -65,25 +65,40 @@ Result<std::vector<DocumentRow>> TrainingController::documentsOf(Library& librar
 
 Status TrainingController::prepare(const QString& model, qint64 document, const ui::TrainingWish& wish,
                                    std::stop_token stop) {
+  out_ = wish.out.toStdString();
+  std::error_code error;
+  std::filesystem::create_directories(out_.parent_path(), error);  // if it cannot be, writing says so
   LL_ASSIGN_OR_RETURN(const auto library, Library::open(folder_));
   ui::TrainingPlan plan;
   LL_ASSIGN_OR_RETURN(const auto rows, documentsOf(*library, document, wish.wholeLibrary, plan));
-  LL_ASSIGN_OR_RETURN(const TrainingTexts texts,
-                      training_texts(*library, rows, wish.questions.toStdString(), std::move(stop)));
+  LL_ASSIGN_OR_RETURN(const std::string questions, questionsOf(*library, rows, model, wish, stop));
+  LL_ASSIGN_OR_RETURN(const TrainingTexts texts, training_texts(*library, rows, questions, stop));
   for (const std::string& note : texts.notes) plan.notes.append(QString::fromStdString(note));
   train::TrainingOptions options;
   options.model = model.toStdString();
-  options.out = wish.out.toStdString();
+  options.out = out_;
   options.lora.rank = wish.rank;
   options.steps.optimizer.rate = static_cast<float>(wish.rate);
   options.memory.scales = wish.scales;
-  set_steps(options, wish.steps, kCorpusShare, !wish.questions.isEmpty());
-  out_ = options.out;
-  std::error_code error;
-  std::filesystem::create_directories(out_.parent_path(), error);  // if it cannot be, writing says so
-  LL_ASSIGN_OR_RETURN(run_, train::TrainingRun::prepare(options, texts.input));
+  set_steps(options, wish.steps, kCorpusShare, !questions.empty());
+  LL_ASSIGN_OR_RETURN(run_, train::TrainingRun::prepare(options, texts.input, stop));
   showPlan(plan);
   return {};
+}
+
+Result<std::string> TrainingController::questionsOf(Library& library, const std::vector<DocumentRow>& rows,
+                                                    const QString& model, const ui::TrainingWish& wish,
+                                                    std::stop_token stop) {
+  if (wish.written == 0) return wish.questions.toStdString();
+  LL_ASSIGN_OR_RETURN(const auto engine, Engine::load(model.toStdString(), {}));  // for as long as it writes
+  const std::filesystem::path file = out_.string() + ".questions.jsonl";
+  const auto progress = [this](size_t n, size_t leaves, size_t all) {
+    home([=, this] { emit writing(static_cast<qint64>(n), static_cast<qint64>(leaves), static_cast<qint64>(all)); });
+  };
+  LL_RETURN_IF_ERROR(write_questions_file(library, rows, leaf_asker(*engine, std::move(stop)), file,
+                                          static_cast<size_t>(wish.written), progress)
+                         .status());
+  return file.string();
 }
 
 void TrainingController::showPlan(ui::TrainingPlan plan) {
@@ -98,19 +113,25 @@ void TrainingController::showPlan(ui::TrainingPlan plan) {
   plan.stepsDone = run_->steps_done();
   if (p.left_out > 0)
     plan.notes.append(tr("Questions without words or without an answer are left out: %1").arg(p.left_out));
-  points_.clear();
+  QList<ui::TrainingPoint> before;
   if (const auto log = run_->log(); log.ok())
-    for (const train::LoggedStep& step : *log) points_.append(toItem(step.report, step.scores));
-  home([this, plan] { emit planned(plan); });
-  flush(-1);
+    for (const train::LoggedStep& step : *log) before.append(toItem(step.report, step.scores));
+  home([this, plan, before] {
+    emit planned(plan);
+    emit logged(before);
+  });
 }
 
-void TrainingController::run(std::stop_token stop) {
+void TrainingController::run(std::stop_token stop, std::stop_token pause) {
   if (run_ == nullptr) return;
-  const auto result = run_->run([this](const train::TrainingProgress& p) { advance(p); }, std::move(stop));
+  std::stop_source either;
+  const auto end = [&either] { either.request_stop(); };
+  const std::stop_callback onStop(stop, end), onPause(pause, end);
+  const auto result = run_->run([this](const train::TrainingProgress& p) { advance(p); }, either.get_token());
   if (!result.ok()) return tellFailure(result.status());
-  if (result->stopped && !ending_) return home([this] { emit paused(); });
-  tellEnd(*result);
+  flush(-1);
+  if (!result->stopped || stop.stop_requested()) return tellEnd(*result);
+  home([this] { emit paused(); });
 }
 
 void TrainingController::advance(const train::TrainingProgress& progress) {
@@ -126,24 +147,25 @@ void TrainingController::flush(double secondsLeft) {
 
 void TrainingController::tellFailure(const Status& status) {
   run_.reset();
-  home([this, text = toSentence(status)] {
+  const bool stopped = status.code() == Code::Cancelled;
+  home([this, stopped, text = toSentence(status)] {
     training_ = false;
-    emit failed(text);
+    if (stopped)
+      emit ended(tr("Stopped before it began."), {});
+    else
+      emit failed(text);
   });
 }
 
 void TrainingController::tellEnd(const train::TrainingResult& result) {
-  flush(0);
   run_.reset();
-  std::error_code error;
   const QString file = QString::fromStdString(out_.string());
-  const QString adapter = std::filesystem::exists(out_, error) ? file : QString();
   const QString sentence =
-      result.stopped ? tr("Stopped behind step %1; training with the same settings goes on from there.")
-      : result.early ? tr("Held-out scores stopped to get better: done after %1 steps. The memory is in %2.")
+      result.stopped ? tr("Stopped after step %1; training with the same settings goes on from there.")
+      : result.early ? tr("Held-out scores stopped getting better: done after %1 steps. The memory is in %2.")
                      : tr("Done after %1 steps. The memory is in %2.");
   const QString text = result.stopped ? sentence.arg(result.steps) : sentence.arg(result.steps).arg(file);
-  home([this, text, adapter] {
+  home([this, text, adapter = result.stopped ? QString() : file] {
     training_ = false;
     emit ended(text, adapter);
   });

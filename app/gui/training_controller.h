@@ -2,7 +2,6 @@
 #pragma once
 
 #include <QObject>
-#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <memory>
@@ -25,16 +24,18 @@ class TrainingController final : public QObject {
   // document: that is open, 0 for none. What an earlier run of the same settings left is gone on with.
   // REQUIRES: none is running.
   void start(const QString& model, qint64 document, const ui::TrainingWish& wish);
-  // Pausing gives the processor back; what is done is saved.
+  // Pausing gives the processor back when the step that is computed is done; what is done is saved. Until there is a
+  // first step, it waits for it.
   void setPaused(bool paused);
   void stop();
-  bool isTraining() const { return training_; }
 
  signals:
+  void writing(qint64 questions, qint64 leaves, qint64 allLeaves);  // before the plan
   void planned(const ui::TrainingPlan& plan);
+  void logged(const QList<ui::TrainingPoint>& points);  // steps of earlier runs
   void advanced(const QList<ui::TrainingPoint>& points, double secondsLeft);
   void paused();
-  void ended(const QString& sentence, const QString& adapter);  // adapter: empty where none was made
+  void ended(const QString& sentence, const QString& adapter);  // adapter: empty where training was stopped
   void failed(const QString& reason);
 
  private:
@@ -42,8 +43,11 @@ class TrainingController final : public QObject {
   Status prepare(const QString& model, qint64 document, const ui::TrainingWish& wish, std::stop_token stop);
   Result<std::vector<DocumentRow>> documentsOf(Library& library, qint64 document, bool wholeLibrary,
                                                ui::TrainingPlan& plan);
+  // The file of questions; empty where there are none.
+  Result<std::string> questionsOf(Library& library, const std::vector<DocumentRow>& rows, const QString& model,
+                                  const ui::TrainingWish& wish, std::stop_token stop);
   void showPlan(ui::TrainingPlan plan);
-  void run(std::stop_token stop);
+  void run(std::stop_token stop, std::stop_token pause);
   void advance(const train::TrainingProgress& progress);
   void flush(double secondsLeft);
   void tellFailure(const Status& status);
@@ -53,9 +57,8 @@ class TrainingController final : public QObject {
 
   std::filesystem::path folder_;
   bool training_ = false;
-  std::stop_source stop_;
+  std::stop_source stop_, pause_;
   bool paused_ = false;
-  std::atomic<bool> ending_{false};  // a stop is no pause
   // The thread's.
   std::unique_ptr<train::TrainingRun> run_;
   std::filesystem::path out_;

@@ -63,6 +63,7 @@ class TrainingTest : public QObject {
 
   void aTrainingIsPausedAndGoesOn() {
     open();
+    QSignalSpy adapter(&application_->engine(), &EngineController::adapterOpened);
     begin(100000);
     QTRY_VERIFY_WITH_TIMEOUT(points() > 2, 120000);
     button("&Pause")->click();
@@ -77,14 +78,36 @@ class TrainingTest : public QObject {
     QTRY_VERIFY_WITH_TIMEOUT(button("&Go on") != nullptr, 120000);
     button("S&top")->click();  // while it is paused
     QTRY_VERIFY_WITH_TIMEOUT(!training()->isTraining(), 120000);
-    QVERIFY(training()->status().startsWith(QStringLiteral("Stopped behind step")));
+    QVERIFY(training()->status().startsWith(QStringLiteral("Stopped after step")));
+    QTest::qWait(300);
+    QCOMPARE(adapter.count(), 0);  // half trained, it does not take the place of another
+  }
+
+  void aTrainingIsStoppedAndPausedBeforeItBegins() {
+    open();
+    ui::TrainingWish wish = training()->wish();
+    wish.questions = QString::fromStdString((*folder_ / "questions.jsonl").string());
+    training()->setWish(wish);
+    begin(100000);
+    button("&Pause")->click();
+    QTRY_VERIFY_WITH_TIMEOUT(button("&Go on") != nullptr, 120000);
+    QCOMPARE(points(), qsizetype{0});
+    button("&Go on")->click();
+    QTRY_VERIFY_WITH_TIMEOUT(points() > 0, 120000);
+    button("S&top")->click();
+    QTRY_VERIFY_WITH_TIMEOUT(!training()->isTraining(), 120000);
+    begin(200000);
+    button("S&top")->click();
+    QTRY_VERIFY_WITH_TIMEOUT(!training()->isTraining(), 120000);
+    QVERIFY2(training()->status().startsWith(QStringLiteral("Stopped before it began")),
+             qPrintable(training()->status()));
   }
 
   void whatWasTrainedWhenTheProgramEndedIsGoneOnWith() {
     open();
-    begin(100000);
+    const QString out = QString::fromStdString((*folder_ / "lib" / "trained" / "mine.gguf").string());
+    begin(100000, QStringLiteral("mine.gguf"));
     QTRY_VERIFY_WITH_TIMEOUT(points() > 2, 120000);
-    const QString out = training()->wish().out;
     application_.reset();  // in the middle of a step
     const auto log = read_file(out.toStdString() + ".csv");
     QVERIFY(log.ok());
@@ -133,9 +156,10 @@ class TrainingTest : public QObject {
     emit application_->window().modelMenu()->trainRequested();
     QVERIFY(training()->isVisible());
   }
-  void begin(int steps) {
+  void begin(int steps, const QString& out = {}) {
     ui::TrainingWish wish = training()->wish();
     wish.steps = steps, wish.rank = 2;
+    if (!out.isEmpty()) wish.out = out;
     training()->setWish(wish);
     button("&Train")->click();
     QVERIFY(training()->isTraining());

@@ -18,8 +18,12 @@ class TrainingWindowTest : public QObject {
   void cleanup() { window_.showEnd({}, false); }
 
   void whatIsWishedForComesBackAsItWasSet() {
-    const TrainingWish wish{true, QStringLiteral("/q.jsonl"), QStringLiteral("/a.gguf"), 77, 3, 0.002, true};
+    TrainingWish wish{true, {}, 150, QStringLiteral("/a.gguf"), 77, 3, 0.002, true};
     window_.setWish(wish);
+    QCOMPARE(window_.wish().written, 150);
+    wish.questions = QStringLiteral("/q.jsonl");
+    window_.setWish(wish);
+    QCOMPARE(window_.wish().written, 0);  // there are some
     const TrainingWish got = window_.wish();
     QVERIFY(got.wholeLibrary && got.scales);
     QCOMPARE(got.questions, wish.questions);
@@ -41,32 +45,41 @@ class TrainingWindowTest : public QObject {
   void aTrainingIsStartedShownPausedAndStopped() {
     begin();
     QVERIFY(window_.isTraining());
+    window_.showWriting(3, 20, 400);
+    QVERIFY(window_.status().contains(QStringLiteral("Writing questions: 3 of")));
     window_.showPlan({2, 30, 5000, 40, 4, 123456, 300u << 20, 7, {QStringLiteral("A note")}});
     QVERIFY(shows(QStringLiteral("Documents: 2, passages: 30, tokens: %1; questions: 40, held out for scores: 4")
                       .arg(QLocale().toString(5000))));
     QVERIFY(shows(QStringLiteral("A note.")));
-    QVERIFY(window_.status().contains(QStringLiteral("behind step 7")));
+    QVERIFY(window_.status().contains(QStringLiteral("after step 7")));
     window_.addPoints({{8, 2.5, false, -1, -1, -1}, {9, 2.25, true, 1.5, 0.25, 0.5}, {10, 2.125, true, -1, -1, -1}},
                       90);
     QVERIFY(window_.status().contains(QStringLiteral("Step 10 of 100 (questions): loss 2.125, about 2 min left")));
     QVERIFY(window_.status().contains(
         QStringLiteral("at step 9: loss 1.500, 25.0 % of answers right, 50.0 % of evidence reached")));
 
+    window_.addLogged({{7, 3, false, -1, -1, -1}});
+    QVERIFY(window_.status().contains(QStringLiteral("Step 10")));  // what was is no news
+
     QSignalSpy paused(&window_, &TrainingWindow::pauseToggled), stopped(&window_, &TrainingWindow::stopRequested);
     button("&Pause")->click();
     QCOMPARE(paused.takeFirst().at(0).toBool(), true);
+    QVERIFY(!button("&Pause")->isEnabled());  // until it is paused
     window_.showPaused();
     QVERIFY(window_.status().contains(QStringLiteral("Paused")));
     button("&Go on")->click();
     QCOMPARE(paused.takeFirst().at(0).toBool(), false);
+    window_.showPaused();  // that was on its way
+    QVERIFY(button("&Pause") != nullptr && window_.status().contains(QStringLiteral("Going on")));
     window_.addPoints({{11, 2, true, -1, -1, -1}}, 60);
     QVERIFY(button("&Pause") != nullptr);
     button("S&top")->click();
     QCOMPARE(stopped.count(), 1);
-    window_.showEnd(QStringLiteral("Stopped behind step 11."), false);
+    QVERIFY(!button("S&top")->isEnabled());
+    window_.showEnd(QStringLiteral("Stopped after step 11."), false);
     QVERIFY(!window_.isTraining());
     window_.addPoints({{12, 2, true, -1, -1, -1}}, 60);  // that was on its way
-    QCOMPARE(window_.status(), QStringLiteral("Stopped behind step 11."));
+    QCOMPARE(window_.status(), QStringLiteral("Stopped after step 11."));
   }
 
   void lossesAreDrawn() {
