@@ -160,7 +160,8 @@ int runTrain(Context& context, Arguments& args) {
     std::printf("%.2f million numbers are trained; this takes about %.0f MiB of memory\n",
                 static_cast<double>(plan.parameters) * 1e-6, static_cast<double>(plan.bytes) / (1 << 20));
     if (plan.left_out > 0)
-      std::printf("Questions without words or without an answer are left out: %zu\n", plan.left_out);
+      std::printf("Questions without words or an answer, or too long for the model, are left out: %zu\n",
+                  plan.left_out);
     if (run->steps_done() > 0) std::printf("Going on after step %lld\n", static_cast<long long>(run->steps_done()));
     std::fflush(stdout);
   }

@@ -112,7 +112,8 @@ void TrainingController::showPlan(ui::TrainingPlan plan) {
   plan.bytes = p.bytes;
   plan.stepsDone = run_->steps_done();
   if (p.left_out > 0)
-    plan.notes.append(tr("Questions without words or without an answer are left out: %1").arg(p.left_out));
+    plan.notes.append(
+        tr("Questions without words or an answer, or too long for the model, are left out: %1").arg(p.left_out));
   QList<ui::TrainingPoint> before;
   if (const auto log = run_->log(); log.ok())
     for (const train::LoggedStep& step : *log) before.append(toItem(step.report, step.scores));

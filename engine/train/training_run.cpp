@@ -160,7 +160,10 @@ Status TrainingRun::take_questions(const TrainingInput& input, const std::vector
     for (const int64_t leaf : from.leaves)
       if (const auto it = std::find(own.begin(), own.end(), leaf); it != own.end())
         q.gold.push_back(static_cast<int>(it - own.begin()));
-    if (q.words.empty() || from.answer.find_first_not_of(" \t\n") == std::string::npos) {
+    const size_t most_memories = std::min(own.size(), static_cast<size_t>(options_.steps.descent.most_nodes));
+    const size_t tokens = documents_[from.document].opening.size() + most_memories + q.asked.size() + q.answer.size();
+    if (q.words.empty() || from.answer.find_first_not_of(" \t\n") == std::string::npos ||
+        tokens > static_cast<size_t>(decoder_->config().context_tokens)) {
       ++plan_.left_out;
       continue;
     }

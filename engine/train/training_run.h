@@ -48,7 +48,7 @@ void set_steps(TrainingOptions& options, int64_t steps, double corpus_share, boo
 
 struct TrainingPlan {
   size_t documents = 0, leaves = 0, questions = 0, held_out = 0;
-  size_t left_out = 0;     // questions without words, or without an answer
+  size_t left_out = 0;     // questions without words or an answer, or too long for the model
   int64_t tokens = 0;      // of the documents
   int64_t parameters = 0;  // that are trained
   uint64_t bytes = 0;      // of memory that training will take, beside the model's file

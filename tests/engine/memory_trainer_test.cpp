@@ -382,14 +382,15 @@ TEST(what_stands_there_already_is_not_written_over) {
   CHECK(rig.run().status().code() == Code::Invalid);
 }
 
-TEST(questions_without_words_or_answer_are_counted_and_left_out) {
+TEST(questions_without_words_or_answer_or_too_long_are_counted_and_left_out) {
   RunRig rig;
   rig.input.questions[0].answer = " ";
   rig.input.questions[1].question = "";
+  for (int i = 0; i < 8; ++i) rig.input.questions[2].question += " " + rig.input.questions[2].question;
   const auto training = TrainingRun::prepare(rig.options, rig.input);
   REQUIRE_OK(training);
-  CHECK_EQ((*training)->plan().left_out, size_t{2});
-  CHECK_EQ((*training)->plan().questions + (*training)->plan().held_out, size_t{10});
+  CHECK_EQ((*training)->plan().left_out, size_t{3});
+  CHECK_EQ((*training)->plan().questions + (*training)->plan().held_out, size_t{9});
   for (auto& question : rig.input.questions) question.answer.clear();
   rig.options.out = rig.folder / "b.gguf";
   const auto none = TrainingRun::prepare(rig.options, rig.input);

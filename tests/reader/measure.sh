@@ -1,15 +1,17 @@
 #!/bin/sh
 # What every kind of evidence is worth with the reader: held-out manuals of 10, 100 and 1,000 parts, three seeds each.
-#   tests/reader/measure.sh BUILD READER.gguf FOLDER QUESTIONS [ADAPTER.gguf]
-# QUESTIONS of a seed, 500 at most; with an adapter, memory tokens too. Prints tables, and leaves JSON in FOLDER.
+#   tests/reader/measure.sh BUILD READER.gguf FOLDER QUESTIONS [ADAPTER.gguf [OTHER.gguf…]]
+# QUESTIONS of a seed, 500 at most; with an adapter, memory tokens too, and with others, theirs beside them. Prints a
+# line per row, and leaves JSON in FOLDER.
 set -eu
 build=$1 reader=$2 folder=$3 most=$4 adapter=${5:-}
+if [ $# -gt 4 ]; then shift 5; else shift 4; fi
 measure() {  # NAME EVIDENCE OPTION…
   name=$1 evidence=$2 && shift 2
   "$build/bin/longleaf-cli" --library "$folder/library" --device cpu --json --model "$reader" \
     ${adapter:+--adapter "$adapter"} eval qa --questions "$questions" --documents "$folder/$parts" --most "$most" \
     --max-tokens 48 --evidence-tokens 1000 --evidence "$evidence" "$@" > "$folder/$parts-$name.json"
-  echo "$parts parts, $name:" $(grep -E '"(exact_match|exact_match_spread|gold_leaves_survive|ttft_ms|bytes_kept)"' "$folder/$parts-$name.json")
+  echo "$parts parts, $name:" $(grep -E '"(exact_match|exact_match_spread|f1|gold_leaves_survive|ttft_ms|memory_tokens|bytes_kept)"' "$folder/$parts-$name.json")
 }
 for parts in 10 100 1000; do
   manuals=$((250 / parts))
@@ -23,4 +25,7 @@ for parts in 10 100 1000; do
   for evidence in memory_tokens memory_tokens+leaf_kv; do measure $evidence $evidence; done
   for routing in gold random; do measure memory_tokens-$routing memory_tokens --memory-routing $routing; done
   for k in 1 2 8 16; do measure memory_tokens-k$k memory_tokens --children $k; done
+  first=$adapter
+  for adapter in "$@"; do measure "memory_tokens-$(basename "$adapter" .gguf)" memory_tokens; done
+  adapter=$first
 done
