@@ -1,6 +1,5 @@
 #include "app/gui/application.h"
 
-#include <QDir>
 #include <QFileInfo>
 #include <QLocale>
 #include <cmath>
@@ -13,7 +12,6 @@
 #include "ui/job_bar.h"
 #include "ui/model_menu.h"
 #include "ui/page_view.h"
-#include "ui/training_window.h"
 
 namespace longleaf {
 namespace {
@@ -23,15 +21,13 @@ const QString kEmbedderSetting = QStringLiteral("embedder");
 const QString kAdapterSetting = QStringLiteral("adapter");
 const QString kIdleSetting = QStringLiteral("idle_minutes");
 const QString kLimitSetting = QStringLiteral("memory_limit");
-const QString kTrainingSetting = QStringLiteral("training");           // what was wished for last …
-const QString kTrainedModelSetting = QStringLiteral("trained_model");  // … and for which model
 constexpr qsizetype kShownProblems = 6;
 const QString kDocumentSetting = QStringLiteral("document");
 
 }  // namespace
 
 Application::Application(const std::filesystem::path& folder, QObject* parent)
-    : QObject(parent), folder_(folder), library_(folder), import_(folder), engine_(folder), training_(folder) {
+    : QObject(parent), library_(folder), import_(folder), engine_(folder), training_(folder) {
   connectWindow();
   connectLibrary();
   connectImport();
@@ -42,8 +38,8 @@ Application::Application(const std::filesystem::path& folder, QObject* parent)
 void Application::start(const QStringList& files) {
   window_.show();
   offerSample_ = files.isEmpty();
-  library_.loadSetting(kTrainingSetting);  // before a model is open
-  library_.loadSetting(kTrainedModelSetting);
+  library_.loadSetting(TrainingDesk::kWishSetting);  // before a model is open
+  library_.loadSetting(TrainingDesk::kModelSetting);
   library_.loadSetting(kIdleSetting);
   library_.loadSetting(kLimitSetting);
   library_.loadSetting(kModelSetting);
@@ -115,7 +111,7 @@ void Application::connectLibrary() {
       document_ = {};
       library_.saveSetting(kDocumentSetting, {});
       window_.setDocument({}, {}, {});
-      if (!window_.training()->isTraining()) window_.training()->setDocument({});
+      training_.setDocument(0, {});
       window_.chat()->setMessages({});
     }
     library_.loadDocuments();
@@ -127,8 +123,7 @@ void Application::connectLibrary() {
       window_.modelMenu()->setIdleMinutes(value.toInt());
       engine_.setIdle(std::chrono::minutes(value.toInt()));
     }
-    if (name == kTrainedModelSetting) trainedModel_ = value;
-    if (name == kTrainingSetting && !value.isEmpty()) window_.training()->setWish(toWish(value));
+    training_.takeSetting(name, value);
     if (name == kLimitSetting) {
       window_.modelMenu()->setMemoryLimit(value.toULongLong());
       engine_.setMemoryLimit(value.toULongLong());
@@ -178,14 +173,12 @@ void Application::connectEngine() {
     hasLanguageModel_ = true;
     window_.setModelsOpen(hasLanguageModel_, hasEmbedder_);
     window_.showNotice({}, false);
-    modelFile_ = file, modelTitle_ = figures.model;
-    offerTraining();
+    training_.setModel(file, figures.model);
     library_.saveSetting(kModelSetting, file);
   });
   connect(&engine_, &EngineController::languageModelClosed, this, [this] {
     hasLanguageModel_ = false;
-    modelFile_.clear(), modelTitle_.clear();
-    offerTraining();
+    training_.setModel({}, {});
     window_.figures()->setFigures({});
     window_.setModelsOpen(hasLanguageModel_, hasEmbedder_);
     library_.saveSetting(kModelSetting, {});
@@ -239,79 +232,21 @@ void Application::connectEngine() {
   connect(&engine_, &EngineController::encodeFailed, this, encodeEnded);
 }
 
+// A training is shown in the main window too, where nothing else is at work: its own may be closed.
 void Application::connectTraining() {
-  ui::TrainingWindow* window = window_.training();
-  connect(window, &ui::TrainingWindow::startRequested, this, &Application::beginTraining);
-  connect(window, &ui::TrainingWindow::pauseToggled, &training_, &TrainingController::setPaused);
-  connect(window, &ui::TrainingWindow::stopRequested, &training_, &TrainingController::stop);
-  connect(&training_, &TrainingController::writing, window, &ui::TrainingWindow::showWriting);
-  connect(&training_, &TrainingController::planned, window, &ui::TrainingWindow::showPlan);
-  connect(&training_, &TrainingController::logged, window, &ui::TrainingWindow::addLogged);
-  connect(&training_, &TrainingController::advanced, this,
-          [this, window](const QList<ui::TrainingPoint>& points, double secondsLeft) {
-            window->addPoints(points, secondsLeft);
-            showTraining(points, secondsLeft);
+  training_.setWindow(window_.training());
+  const auto isBusy = [this] { return import_.pending() > 0 || engine_.isEncoding(); };
+  connect(&training_, &TrainingDesk::settingChanged, &library_, &LibraryController::saveSetting);
+  connect(&training_, &TrainingDesk::progress, this, [this, isBusy](const ui::JobItem& job) {
+    if (!isBusy()) window_.job()->setJob(job);
+  });
+  connect(&training_, &TrainingDesk::ended, this,
+          [this, isBusy](const QString& sentence, bool problem, const QString& adapter) {
+            if (!isBusy()) window_.job()->clear();
+            if (!window_.training()->isVisible()) window_.showNotice(sentence, problem);
+            window_.setModelsOpen(hasLanguageModel_, hasEmbedder_);
+            if (!adapter.isEmpty()) engine_.openModel(adapter);
           });
-  connect(&training_, &TrainingController::paused, window, &ui::TrainingWindow::showPaused);
-  connect(&training_, &TrainingController::failed, this,
-          [this](const QString& reason) { endTraining(reason, true, {}); });
-  connect(&training_, &TrainingController::ended, this,
-          [this](const QString& text, const QString& adapter) { endTraining(text, false, adapter); });
-}
-
-// In the main window, where nothing else is at work: the other one may be closed.
-void Application::showTraining(const QList<ui::TrainingPoint>& points, double secondsLeft) {
-  if (points.isEmpty() || import_.pending() > 0 || engine_.isEncoding()) return;
-  window_.job()->setJob({tr("Training a memory"), points.constLast().step, window_.training()->wish().steps,
-                         tr("steps"), secondsLeft, false, false});
-}
-
-void Application::endTraining(const QString& sentence, bool problem, const QString& adapter) {
-  window_.training()->showEnd(sentence, problem);
-  if (!window_.training()->isVisible()) window_.showNotice(sentence, problem);
-  if (import_.pending() == 0 && !engine_.isEncoding()) window_.job()->clear();
-  window_.setModelsOpen(hasLanguageModel_, hasEmbedder_);
-  if (!adapter.isEmpty() && trainedModel_ == modelFile_) engine_.openModel(adapter);
-  if (trainedModel_ != modelFile_) offerTraining();
-}
-
-namespace {
-
-// What tells models apart: many are a file "model.safetensors", or a folder.
-QString baseName(const QString& model) {
-  const QFileInfo info(model);
-  if (info.isDir()) return info.fileName();
-  return info.suffix() == QLatin1String("gguf") ? info.completeBaseName() : info.dir().dirName();
-}
-
-}  // namespace
-
-QString Application::memoryOf(const QString& model) const {
-  return QString::fromStdString(trainedFolder(folder_).string()) + QLatin1Char('/') + baseName(model) +
-         QStringLiteral(".memory.gguf");
-}
-
-// The open model, and a file of its own for its memory, unless the reader has named another.
-void Application::offerTraining() {
-  ui::TrainingWindow* window = window_.training();
-  if (window->isTraining()) return;
-  window->setModel(modelTitle_);
-  ui::TrainingWish wish = window->wish();
-  if (modelFile_.isEmpty() || (!wish.out.isEmpty() && wish.out != memoryOf(trainedModel_))) return;
-  wish.out = memoryOf(modelFile_);
-  trainedModel_ = modelFile_;
-  window->setWish(wish);
-}
-
-void Application::beginTraining(ui::TrainingWish wish) {
-  if (modelFile_.isEmpty()) return window_.training()->showEnd(tr("Open the model first."), true);
-  if (wish.out.startsWith(QLatin1String("~/"))) wish.out.replace(0, 1, QDir::homePath());
-  wish.out = QDir(QString::fromStdString(trainedFolder(folder_).string())).absoluteFilePath(wish.out);
-  window_.training()->setWish(wish);
-  trainedModel_ = modelFile_;
-  library_.saveSetting(kTrainingSetting, toText(wish));
-  library_.saveSetting(kTrainedModelSetting, modelFile_);
-  training_.start(modelFile_, document(), wish);
 }
 
 void Application::showDocuments(const QList<ui::LibraryItem>& documents) {
@@ -331,7 +266,7 @@ void Application::showDocument(const OpenedDocument& document) {
   const QString file = QString::fromStdString(document.row.path.string());
   pages_.setDocument(document.row.path, document.row.id, passwords_.value(file));
   window_.setDocument(QString::fromStdString(document.row.title), document.sections, document.pages);
-  if (!window_.training()->isTraining()) window_.training()->setDocument(QString::fromStdString(document.row.title));
+  training_.setDocument(document.row.key, QString::fromStdString(document.row.title));
   if (!answering) {
     engine_.stopAnswer();
     window_.chat()->setMessages(document.messages);

@@ -9,7 +9,7 @@
 #include "app/gui/import_controller.h"
 #include "app/gui/library_controller.h"
 #include "app/gui/page_controller.h"
-#include "app/gui/training_controller.h"
+#include "app/gui/training_desk.h"
 #include "ui/main_window.h"
 
 namespace longleaf {
@@ -32,29 +32,21 @@ class Application final : public QObject {
   void connectImport();
   void connectEngine();
   void connectTraining();
-  void beginTraining(ui::TrainingWish wish);
-  void showTraining(const QList<ui::TrainingPoint>& points, double secondsLeft);
-  void endTraining(const QString& sentence, bool problem, const QString& adapter);
-  QString memoryOf(const QString& model) const;
-  void offerTraining();
   void showDocuments(const QList<ui::LibraryItem>& documents);
   void showDocument(const OpenedDocument& document);
   bool interrupts() const;
   void offerRecognition(qint64 key, int pages, double secondsPerPage);
   void showImported(const QString& file, qint64 key, bool alreadyThere, const QStringList& warnings);
 
-  std::filesystem::path folder_;
   // The window comes last, so that it goes first: nothing is shown any more while threads end.
   LibraryController library_;
   ImportController import_;
   PageController pages_;
   EngineController engine_;
-  TrainingController training_;
+  TrainingDesk training_;
   OpenedDocument document_;
   QHash<QString, QString> passwords_;  // file → password, for this run only
   qint64 scanned_ = 0;                 // the document whose scans were offered to be read
-  QString modelFile_, modelTitle_;     // that is open
-  QString trainedModel_;               // that a memory is, was, or would be trained for
   bool hasLanguageModel_ = false, hasEmbedder_ = false;
   bool offerSample_ = false, remembered_ = false;
   QString rememberedEmbedder_, rememberedAdapter_;  // opened by themselves, without a word

@@ -3,7 +3,6 @@
 #include <cmath>
 #include <fstream>
 #include <map>
-#include <regex>
 #include <sstream>
 
 #include "engine/train/memory_model.h"
@@ -53,10 +52,15 @@ Golden measures(const std::vector<float>& gradient) {
 // Rounding is of all that passes through a place, and some parameters share one: the experts of a layer, and what a
 // parent and its children are asked by, where a softmax takes away what all children have alike.
 std::string place_of(const std::string& name) {
-  if (name == "h2mt.slope_parent") return "h2mt.slope_child";
-  if (name == "h2mt.parent_q") return "h2mt.child_k";
-  static const std::regex expert("(ffn_[a-z]+)\\.[0-9]+\\.");
-  return std::regex_replace(name, expert, "$1.");
+  if (name == "h2mt.slope_parent") return "h2mt.slope_child.";
+  if (name == "h2mt.parent_q") return "h2mt.child_k.";
+  // blk.LAYER.ffn_gate.EXPERT.weight
+  std::istringstream parts(name);
+  std::string place;
+  int n = 0;
+  for (std::string part; std::getline(parts, part, '.'); ++n)
+    if (n < 2 || part.find_first_not_of("0123456789") != std::string::npos) place += part + ".";
+  return place;
 }
 
 // passes: of the model, that a gradient goes back through one after the other.
