@@ -60,13 +60,17 @@ bool is_carried(const std::string& answer, const SentenceIndex& leaf) {
 AskAboutLeaf leaf_asker(Engine& engine, std::stop_token stop) {
   return [&engine, stop](const DocumentInput& document, int64_t leaf, const std::string& request,
                          int most_tokens) -> Result<std::string> {
+    // The leaf alone: the engine need not read a whole book for one passage of it.
+    DocumentInput passage{document.id, document.key, document.title, {}};
+    for (const DocumentNode& node : document.nodes)
+      if (node.key == leaf) passage.nodes = {{leaf, 0, true, node.tokens, node.text}};
     AnswerRequest asked;
     asked.question = request;
     asked.leaves = {leaf};
     asked.evidence = Evidence::Exact;
     asked.max_tokens = most_tokens;
-    LL_ASSIGN_OR_RETURN(const AnswerResult result, engine.answer(
-                                                       document, {}, asked, [](std::string_view) {}, nullptr, stop));
+    const auto unheard = [](std::string_view) {};
+    LL_ASSIGN_OR_RETURN(const AnswerResult result, engine.answer(passage, {}, asked, unheard, nullptr, stop));
     if (result.stopped) return Status(Code::Cancelled, "Stopped");
     return result.text;
   };

@@ -157,6 +157,21 @@ TEST(questions_beside_the_documents_are_no_document) {
   CHECK(outcome.out.find("1 documents, ") != std::string::npos);
 }
 
+TEST(questions_that_a_model_wrote_earlier_are_trained_on) {
+  const Rig rig;
+  const std::string out = (rig.folder / "w.gguf").string();
+  std::ofstream(out + ".questions.jsonl")
+      << R"({"document": "manual.pdf", "question": "What of pump 1?", "answers": ["It delivers."], "pages": [1]})"
+      << "\n"
+      << R"({"document": "manual.pdf", "question": "What of pump 2?", "answers": ["It delivers."], "pages": [2]})"
+      << "\n";
+  const Outcome outcome =
+      rig.run("--model " + rig.model + " train --corpus " + rig.pdf + " --write-questions 2 --out " + out +
+              " --rank 2 --step-tokens 200 --steps 2 --corpus-share 0 --held-out 0");
+  CHECK_EQ(outcome.status, 0);
+  CHECK(outcome.out.find("2 questions, and 0 held out") != std::string::npos);
+}
+
 TEST(a_memory_that_was_trained_answers_and_is_measured) {
   const Rig rig;
   std::ofstream(rig.folder / "qa.jsonl")
@@ -224,6 +239,8 @@ TEST(training_says_what_is_wrong_with_what_it_is_given) {
   fails(model + "train --corpus " + rig.pdf + out + " --targets q,x", 2, "no matrix “x”");
   fails(model + "train --corpus " + rig.pdf + out + " --aggregation median", 2, "no aggregation “median”");
   fails(model + "train --corpus " + rig.pdf + out + " --qa /nowhere.jsonl", 1, "/nowhere.jsonl");
+  fails(model + "train --corpus " + rig.pdf + out + " --write-questions 3", 2, "questions of your own");
+  fails(model + "train --corpus " + rig.pdf + out + " --write-questions 3 --qa q.jsonl", 2, "excludes");
   fails(model + "train --corpus " + rig.pdf + " --out /proc/none/a.gguf --steps 1", 1, "cannot be written");
   fails(model + "train --corpus " + rig.pdf + " --out " + rig.model, 2, "is the model itself");
   std::ofstream(rig.folder / "bad.jsonl") << "{\"document\": 3}\n";

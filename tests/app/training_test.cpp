@@ -42,7 +42,7 @@ class TrainingTest : public QObject {
   }
   void cleanup() { application_.reset(); }
 
-  void aMemoryIsTrainedAndUsed() {
+  void aMemoryIsTrainedAndOpened() {
     open();
     ui::TrainingWish wish = training()->wish();
     QVERIFY(wish.out.endsWith(QStringLiteral("/lib/trained/model.memory.gguf")));
@@ -134,6 +134,12 @@ class TrainingTest : public QObject {
     QTRY_VERIFY_WITH_TIMEOUT(!training()->isTraining(), 120000);
     QVERIFY2(training()->status().contains(QStringLiteral("nonexistent.jsonl")), qPrintable(training()->status()));
     wish.questions.clear();
+    wish.written = 2;  // by a model that writes at random
+    training()->setWish(wish);
+    button("&Train")->click();
+    QTRY_VERIFY_WITH_TIMEOUT(!training()->isTraining(), 120000);
+    QVERIFY2(training()->status().contains(QStringLiteral("questions of your own")), qPrintable(training()->status()));
+    wish.written = 0;
     wish.out = QString::fromStdString((*folder_ / "model.gguf").string());
     training()->setWish(wish);
     button("&Train")->click();
