@@ -208,6 +208,12 @@ Status Engine::use_adapter(const std::filesystem::path& adapter) {
   return {};
 }
 
+std::vector<Evidence> Engine::memory_kinds() const {
+  if (is_resting() || parts_->learned == nullptr) return {};
+  if (parts_->learned->is_recurrent()) return {Evidence::Hmt};
+  return {Evidence::MemoryTokens, Evidence::MemoryAndLeafKv};
+}
+
 Engine::~Engine() = default;
 
 MemoryUse Engine::memory_use() const {
@@ -274,15 +280,15 @@ Engine::OpenDocument& Engine::open_document(const DocumentInput& document, const
                               parts_->store->type(), window_limits(facts_.config));
     if (parts_->learned != nullptr) {
       open_->tree = text_tree(document, *parts_->tokenizer, facts_.config.context_tokens, open_->keys);
-      open_->tree_plan = parts_->learned->plan(open_->tree, open_->keys);
+      open_->learned_plan = parts_->learned->plan(open_->tree, open_->keys);
     }
   }
   // Looked for again each time: another process may have encoded it meanwhile.
   auto file = MemoryFile::open(memory_path(document, folder), open_->plan);
   open_->file = file.ok() ? std::move(*file) : nullptr;
   if (parts_->learned != nullptr) {
-    auto nodes = MemoryFile::open(parts_->learned->path_of(folder, document.id), open_->tree_plan);
-    open_->tree_file = nodes.ok() ? std::move(*nodes) : nullptr;
+    auto nodes = MemoryFile::open(parts_->learned->path_of(folder, document.id), open_->learned_plan);
+    open_->learned_file = nodes.ok() ? std::move(*nodes) : nullptr;
   }
   return *open_;
 }
@@ -302,7 +308,7 @@ Result<EncodeReport> Engine::encode_now(const DocumentInput& document, const std
   EncodeReport report;
   EncodeProgress state;
   if (makes_nodes) {
-    state.nodes = report.nodes = open.tree.size();
+    state.nodes = report.nodes = open.learned_plan.entries.size();
     for (const auto& tokens : open.tree.tokens) state.tokens += count(tokens);
   }
   const auto on_leaves = [&, of_nodes = state.tokens](const EncodeProgress& now) {
@@ -336,11 +342,10 @@ Status Engine::encode_leaves(const OpenDocument& open, const std::filesystem::pa
 Status Engine::encode_nodes(const OpenDocument& open, const std::function<void(size_t)>& progress, std::stop_token stop,
                             EncodeReport& report) {
   LearnedMemory& learned = *parts_->learned;
-  const bool is_whole = open.tree_file != nullptr && open.tree_file->count_done() == open.tree.size();
   const KnownMemories known =
-      is_whole ? KnownMemories() : learned.known(open.tree, open.folder);  // before it is begun anew
+      open.is_learned() ? KnownMemories() : learned.known(open.tree, open.folder);  // before it is begun anew
   LL_ASSIGN_OR_RETURN(const auto file,
-                      MemoryFile::open_or_create(learned.path_of(open.folder, open.id), open.tree_plan));
+                      MemoryFile::open_or_create(learned.path_of(open.folder, open.id), open.learned_plan));
   LL_ASSIGN_OR_RETURN(const int64_t tokens,
                       learned.encode(open.tree, *parts_->store, known, *file, progress, std::move(stop)));
   report.tokens += tokens;

@@ -145,6 +145,8 @@ class Engine {
   // Answers with this adapter's memory from now on. Where it cannot be used, the one before stays. Returns what load()
   // returns for an adapter.
   Status use_adapter(const std::filesystem::path& adapter);
+  // Kinds of evidence that the adapter's memory can be; none without one.
+  std::vector<Evidence> memory_kinds() const;
   // Gives back the memory of model and device; the next request opens the model again.
   void rest();
   bool is_resting() const { return parts_ == nullptr; }

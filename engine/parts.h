@@ -29,9 +29,12 @@ struct Engine::OpenDocument {
   // With an adapter:
   TextTree tree;
   std::vector<int64_t> keys;  // of its nodes
-  MemoryPlan tree_plan;
-  std::unique_ptr<MemoryFile> tree_file;        // nullptr: none for this text and adapter
-  std::optional<LearnedMemory::Nodes> learned;  // of that file, when all of it was there
+  MemoryPlan learned_plan;
+  std::unique_ptr<MemoryFile> learned_file;        // nullptr: none for this text and adapter
+  std::optional<LearnedMemory::Memories> learned;  // of that file, when all of it was there
+  bool is_learned() const {
+    return learned_file != nullptr && learned_file->count_done() == learned_plan.entries.size();
+  }
 };
 
 template <typename Request>

@@ -19,7 +19,6 @@ namespace {
 constexpr int kFlushMs = 33;
 constexpr int kInputLines = 3;
 constexpr std::array kTextKinds = {"auto", "exact", "leaf_kv", "quote"};
-constexpr std::array kMemoryKinds = {"memory_tokens", "memory_tokens+leaf_kv"};
 
 }  // namespace
 
@@ -73,10 +72,9 @@ ChatView::ChatView(QWidget* parent)
 
 QString ChatView::evidence() const { return evidence_->currentText(); }
 
-void ChatView::setMemoryOffered(bool offered) {
+void ChatView::setMemoryKinds(const QStringList& kinds) {
   while (evidence_->count() > static_cast<int>(kTextKinds.size())) evidence_->removeItem(evidence_->count() - 1);
-  if (!offered) return;
-  for (const char* name : kMemoryKinds) evidence_->addItem(QString::fromLatin1(name));
+  evidence_->addItems(kinds);
 }
 
 void ChatView::setMessages(QList<ChatItem> messages) {

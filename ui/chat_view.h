@@ -31,9 +31,9 @@ class ChatView final : public QWidget {
 
   void setAskingEnabled(bool enabled, const QString& hint);
   bool isAnswering() const { return answering_; }
-  QString evidence() const;  // "auto", "exact", "leaf_kv", "quote"; with a memory, also those of memory tokens
-  // The model has a memory that was trained for it.
-  void setMemoryOffered(bool offered);
+  QString evidence() const;  // "auto", "exact", "leaf_kv", "quote"; with a memory, also its kinds
+  // Kinds of evidence that a memory which was trained for the model can be.
+  void setMemoryKinds(const QStringList& kinds);
   QString transcript() const { return view_->toPlainText(); }
 
  signals:

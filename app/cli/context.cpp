@@ -25,7 +25,7 @@ void Context::addOptions(CLI::App& app) {
   app.add_option("--model", model_, "GGUF file or safetensors folder")->type_name("FILE");
   app.add_option("--draft", draft_, "Smaller model of the same vocabulary, which writes ahead and is checked")
       ->type_name("FILE");
-  app.add_option("--adapter", adapter_, "Memory that was trained for the model, for memory_tokens")->type_name("FILE");
+  app.add_option("--adapter", adapter_, "Memory that was trained for the model, for memory_tokens or hmt")->type_name("FILE");
   app.add_option("--embedder", embedder_file_, "Embedding model (BERT family) that helps to find passages")
       ->type_name("FILE");
   app.add_option("--device", device_, "auto, cpu or cuda[:N]; several cards with commas between them")

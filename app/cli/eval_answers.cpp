@@ -231,7 +231,8 @@ class Answers {
     LL_ASSIGN_OR_RETURN(
         tally_.encoded[document.key],
         engine->encode(*input, memoryFolder(library_->folder()), nullptr, context_.stop(),
-                       {.leaves = evidence_ != Evidence::MemoryTokens, .nodes = needs_memory(evidence_)}));
+                       {.leaves = evidence_ == Evidence::LeafKv || evidence_ == Evidence::MemoryAndLeafKv,
+                        .nodes = needs_memory(evidence_)}));
     return {};
   }
 
@@ -314,7 +315,8 @@ void addEvalAnswersCommand(CLI::App& eval, Context& context, Run& run) {
       ->required()
       ->delimiter(',');
   answers->add_option("--documents", args.documents, "Folder with the documents, where the questions name files");
-  answers->add_option("--evidence", args.evidence, "Kinds to compare, for example exact,leaf_kv,memory_tokens,quote")
+  answers
+      ->add_option("--evidence", args.evidence, "Kinds to compare, for example exact,leaf_kv,memory_tokens,hmt,quote")
       ->delimiter(',');
   answers->add_option("--most", args.most, "Questions of a file, from the first; 0: all")
       ->check(CLI::NonNegativeNumber);
@@ -324,7 +326,7 @@ void addEvalAnswersCommand(CLI::App& eval, Context& context, Run& run) {
   answers->add_option("--route", args.method, "flat or descent")->check(CLI::IsMember({"flat", "descent"}));
   answers
       ->add_option("--memory-routing", args.memory_routing,
-                   "memory_tokens: learned; gold: to the leaves that hold the answer; random: anywhere")
+                   "memory_tokens and hmt: learned; gold: to the leaves that hold the answer; random: anywhere")
       ->check(CLI::IsMember({"learned", "gold", "random"}));
   addDescentOptions(*answers, args.descent);
   answers->callback([&] { run = [&] { return runAnswers(context, args); }; });

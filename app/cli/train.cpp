@@ -15,7 +15,7 @@ using train::TrainingOptions;
 using train::TrainingProgress;
 
 struct Arguments {
-  std::string corpus, questions, out, aggregation = "graph", targets = "q,k,v,o,gate,up,down";
+  std::string corpus, questions, out, aggregation = "graph", method = "h2mt", targets = "q,k,v,o,gate,up,down";
   int64_t steps = 1000;
   double corpus_share = 0.5;
   size_t written = 0;  // questions, by the model
@@ -143,6 +143,7 @@ Status readOptions(const Context& context, Arguments& args) {
     if (train::LoraSettings().targets.count(target) == 0)
       return Status(Code::Invalid, "There is no matrix “" + target + "”; choose among q, k, v, o, gate, up and down");
   LL_ASSIGN_OR_RETURN(o.memory.aggregation, aggregation_named(args.aggregation));
+  LL_ASSIGN_OR_RETURN(o.memory.method, memory_method_named(args.method));
   set_steps(o, args.steps, args.corpus_share, !args.questions.empty() || args.written > 0);
   return {};
 }
@@ -211,6 +212,16 @@ void addTrainCommand(CLI::App& app, Context& context, Run& run) {
   command->add_option("--targets", args.targets, "Matrices that get them, of q,k,v,o,gate,up,down");
   command->add_option("--rate", steps.optimizer.rate, "Learning rate at its highest")->check(CLI::PositiveNumber);
   command->add_option("--aggregation", args.aggregation, "mean, self_weights, cross_attention, graph or parent_token");
+  command->add_option("--method", args.method,
+                      "h2mt: a memory per section; hmt: one after another as the text is read");
+  command->add_option("--segment-tokens", args.options.memory.segment_tokens, "hmt: text that a memory is of")
+      ->check(CLI::Range(2, 1 << 20));
+  command->add_option("--sensory-tokens", args.options.memory.sensory_tokens, "hmt: text in front, read with it again")
+      ->check(CLI::Range(0, 1 << 20));
+  command->add_option("--recalled", args.options.memory.recalled, "hmt: memories that are looked back at, at most")
+      ->check(CLI::Range(1, 1 << 20));
+  command->add_option("--step-segments", steps.most_segments, "hmt: most segments of a text that a step reads")
+      ->check(CLI::Range(2, 1 << 20));
   command->add_option("--query-fraction", args.options.memory.query_fraction, "Of the question, that routes it")
       ->check(CLI::Range(0.01f, 1.0f));
   command->add_flag("--scale-memories", args.options.memory.scales,
@@ -219,6 +230,7 @@ void addTrainCommand(CLI::App& app, Context& context, Run& run) {
       ->check(CLI::Range(1, 1000));
   command->add_option("--step-tokens", steps.tokens_per_corpus_step, "Tokens of a step on text")
       ->check(CLI::Range(16, 1 << 20));
+  command->add_flag("!--whole-texts", steps.begins_short, "Tell texts whole from the first step on");
   command->add_option("--step-questions", steps.questions_per_step, "Questions of a step")->check(CLI::Range(1, 1024));
   command->add_option("--step-nodes", steps.most_nodes, "Most nodes of a document that a step reads")
       ->check(CLI::Range(2, 1 << 20));

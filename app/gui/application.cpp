@@ -196,18 +196,18 @@ void Application::connectEngine() {
       window_.showNotice(tr("%1 helps to find passages by their meaning.").arg(title) + more, false);
     library_.saveSetting(kEmbedderSetting, file);
   });
-  connect(&engine_, &EngineController::adapterOpened, this, [this](const QString& file) {
-    window_.chat()->setMemoryOffered(true);
+  connect(&engine_, &EngineController::adapterOpened, this, [this](const QString& file, const QStringList& kinds) {
+    window_.chat()->setMemoryKinds(kinds);
     if (file != rememberedAdapter_)
       window_.showNotice(tr("%1: the model has a memory of its own now. Encode the document (Document ▸ Encode), and "
-                            "choose “memory_tokens” as evidence.")
-                             .arg(QFileInfo(file).fileName()),
+                            "choose “%2” as evidence.")
+                             .arg(QFileInfo(file).fileName(), kinds.value(0)),
                          false);
     rememberedAdapter_.clear();
     library_.saveSetting(kAdapterSetting, file);
   });
   connect(&engine_, &EngineController::adapterClosed, this, [this] {
-    window_.chat()->setMemoryOffered(false);
+    window_.chat()->setMemoryKinds({});
     if (rememberedAdapter_.isEmpty()) library_.saveSetting(kAdapterSetting, {});
   });
   connect(&engine_, &EngineController::readingProgress, window_.job(), &ui::JobBar::setJob);

@@ -112,7 +112,9 @@ void EngineController::openAdapter(const QString& file) {
   worked_ = Clock::now();
   if (!status.ok()) return home([this, file, text = toSentence(status)] { emit modelFailed(file, text); });
   adapterFile_ = file;
-  home([this, file] { emit adapterOpened(file); });
+  QStringList kinds;
+  for (const Evidence kind : engine_->memory_kinds()) kinds.append(QString::fromLatin1(name_of(kind)));
+  home([this, file, kinds] { emit adapterOpened(file, kinds); });
 }
 
 void EngineController::openLanguageModel(const QString& file, const QString& adapter) {

@@ -46,7 +46,7 @@ class EngineController final : public QObject {
   void embedderOpened(const QString& file, const QString& title);
   void languageModelClosed();
   void embedderClosed();
-  void adapterOpened(const QString& file);
+  void adapterOpened(const QString& file, const QStringList& kinds);  // of evidence
   void adapterClosed();
   void modelFailed(const QString& file, const QString& reason);
   void routed(const QHash<qint64, ui::RouteMark>& marks);

@@ -1,27 +1,35 @@
 #include "engine/adapter/adapter_file.h"
 
 #include <algorithm>
-#include <array>
 #include <cinttypes>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <iterator>
 
 #include "engine/model/gguf_writer.h"
 
 namespace longleaf {
 namespace {
 
+template <typename Value>
 struct Name {
-  Aggregation aggregation;
+  Value value;
   const char* text;
 };
-constexpr std::array kNames = {Name{Aggregation::Mean, "mean"}, Name{Aggregation::SelfWeights, "self_weights"},
-                               Name{Aggregation::CrossAttention, "cross_attention"}, Name{Aggregation::Graph, "graph"},
-                               Name{Aggregation::ParentToken, "parent_token"}};
+constexpr Name<Aggregation> kAggregations[] = {{Aggregation::Mean, "mean"},
+                                               {Aggregation::SelfWeights, "self_weights"},
+                                               {Aggregation::CrossAttention, "cross_attention"},
+                                               {Aggregation::Graph, "graph"},
+                                               {Aggregation::ParentToken, "parent_token"}};
+constexpr Name<MemoryMethod> kMethods[] = {{MemoryMethod::Tree, "h2mt"}, {MemoryMethod::Recurrent, "hmt"}};
 
-constexpr const char* kType = "h2mt";
-constexpr int kMostRank = 4096, kMostRouting = 65536;
+constexpr int kMostRank = 4096, kMostRouting = 65536, kMostTokens = 1 << 20;
+
+template <typename Names, typename Value>
+const char* text_of(const Names& names, Value value) {
+  return std::find_if(std::begin(names), std::end(names), [&](const auto& n) { return n.value == value; })->text;
+}
 
 std::string hexadecimal(uint64_t value) {
   char text[24];
@@ -50,15 +58,46 @@ Result<AdapterTensor> read_tensor(const std::string& file, std::string_view name
   return t;
 }
 
+Status read_settings(const ModelFile& file, MemorySettings& memory) {
+  const std::string prefix = std::string(name_of(memory.method)) + ".";
+  const auto whole = [&](const char* key, int64_t least, int64_t most, int& to) {
+    const int64_t value = file.integer_or(prefix + key, 0);
+    to = static_cast<int>(std::clamp<int64_t>(value, 0, most));
+    return value >= least && value <= most;
+  };
+  if (!whole("routing_length", 0, kMostRouting, memory.d_routing))
+    return damaged_file(file.name(), "impossible widths");
+  memory.query_fraction = static_cast<float>(file.number_or(prefix + "query_fraction", 1));
+  if (!(memory.query_fraction > 0 && memory.query_fraction <= 1))
+    return damaged_file(file.name(), "an impossible share of the question");
+  memory.scales = file.flag_or(prefix + "scales_memories", false);
+  if (memory.method == MemoryMethod::Recurrent) {
+    const bool possible = whole("segment_length", 1, kMostTokens, memory.segment_tokens) &&
+                          whole("sensory_length", 0, kMostTokens, memory.sensory_tokens) &&
+                          whole("recall_length", 1, kMostTokens, memory.recalled);
+    return possible ? Status() : damaged_file(file.name(), "impossible lengths of segments");
+  }
+  const auto aggregation = aggregation_named(file.text_or(prefix + "aggregation", ""));
+  if (!aggregation.ok()) return damaged_file(file.name(), "it does not say how memories are made of others");
+  memory.aggregation = *aggregation;
+  return {};
+}
+
 }  // namespace
 
-const char* name_of(Aggregation aggregation) {
-  return std::find_if(kNames.begin(), kNames.end(), [&](const Name& n) { return n.aggregation == aggregation; })->text;
+const char* name_of(Aggregation aggregation) { return text_of(kAggregations, aggregation); }
+
+const char* name_of(MemoryMethod method) { return text_of(kMethods, method); }
+
+Result<MemoryMethod> memory_method_named(std::string_view name) {
+  for (const auto& n : kMethods)
+    if (name == n.text) return n.value;
+  return Status(Code::Invalid, "There is no memory “" + std::string(name) + "”; choose h2mt or hmt");
 }
 
 Result<Aggregation> aggregation_named(std::string_view name) {
-  for (const Name& n : kNames)
-    if (name == n.text) return n.aggregation;
+  for (const auto& n : kAggregations)
+    if (name == n.text) return n.value;
   return Status(Code::Invalid, "There is no aggregation “" + std::string(name) +
                                    "”; choose mean, self_weights, cross_attention, graph or parent_token");
 }
@@ -68,17 +107,23 @@ Status save_adapter(const std::filesystem::path& path, const AdapterContents& c)
   gguf.text("general.type", "adapter");
   gguf.text("general.architecture", c.architecture);
   gguf.text("general.name", "Longleaf memory for " + c.model_title);
-  gguf.text("adapter.type", kType);
+  gguf.text("adapter.type", name_of(c.memory.method));
   gguf.text("longleaf.model.name", c.model_title);
   gguf.text("longleaf.model.fingerprint", hexadecimal(c.model_fingerprint));
   if (c.lora_rank > 0) {
     gguf.f32("adapter.lora.alpha", c.lora_alpha);
     gguf.u32("adapter.lora.rank", static_cast<uint32_t>(c.lora_rank));
   }
-  gguf.text("h2mt.aggregation", name_of(c.memory.aggregation));
-  gguf.u32("h2mt.routing_length", static_cast<uint32_t>(c.memory.d_routing));
-  gguf.f32("h2mt.query_fraction", c.memory.query_fraction);
-  gguf.flag("h2mt.scales_memories", c.memory.scales);
+  const std::string prefix = std::string(name_of(c.memory.method)) + ".";
+  gguf.u32(prefix + "routing_length", static_cast<uint32_t>(c.memory.d_routing));
+  gguf.f32(prefix + "query_fraction", c.memory.query_fraction);
+  gguf.flag(prefix + "scales_memories", c.memory.scales);
+  if (c.memory.method == MemoryMethod::Tree) gguf.text(prefix + "aggregation", name_of(c.memory.aggregation));
+  if (c.memory.method == MemoryMethod::Recurrent) {
+    gguf.u32(prefix + "segment_length", static_cast<uint32_t>(c.memory.segment_tokens));
+    gguf.u32(prefix + "sensory_length", static_cast<uint32_t>(c.memory.sensory_tokens));
+    gguf.u32(prefix + "recall_length", static_cast<uint32_t>(c.memory.recalled));
+  }
   for (const AdapterTensor& t : c.tensors) {
     const auto rows = static_cast<uint64_t>(t.rows), cols = static_cast<uint64_t>(t.cols);
     if (t.rows == 1)
@@ -97,8 +142,8 @@ bool is_adapter(const std::filesystem::path& path) {
 Result<AdapterContents> load_adapter(const std::filesystem::path& path, const ModelFile& model, uint64_t fingerprint) {
   LL_ASSIGN_OR_RETURN(const auto file, ModelFile::open(path));
   if (file->text_or("general.type", "") != "adapter") return no_adapter(path, "it is a model, or something else");
-  if (file->text_or("adapter.type", "") != kType)
-    return no_adapter(path, "it has no memory; low-rank additions alone are of no use here");
+  const auto method = memory_method_named(file->text_or("adapter.type", ""));
+  if (!method.ok()) return no_adapter(path, "it has no memory; low-rank additions alone are of no use here");
   AdapterContents c;
   c.model_title = file->text_or("longleaf.model.name", "another model");
   c.architecture = file->text_or("general.architecture", "");
@@ -109,18 +154,12 @@ Result<AdapterContents> load_adapter(const std::filesystem::path& path, const Mo
                                      "”; use it with the file it was trained for, or train one for this");
   c.model_fingerprint = fingerprint;
   c.lora_alpha = static_cast<float>(file->number_or("adapter.lora.alpha", 0));
-  const int64_t rank = file->integer_or("adapter.lora.rank", 0), routing = file->integer_or("h2mt.routing_length", 0);
-  if (rank < 0 || rank > kMostRank || routing < 0 || routing > kMostRouting || !std::isfinite(c.lora_alpha))
+  const int64_t rank = file->integer_or("adapter.lora.rank", 0);
+  if (rank < 0 || rank > kMostRank || !std::isfinite(c.lora_alpha))
     return damaged_file(file->name(), "impossible widths");
   c.lora_rank = static_cast<int>(rank);
-  c.memory.d_routing = static_cast<int>(routing);
-  const auto aggregation = aggregation_named(file->text_or("h2mt.aggregation", ""));
-  if (!aggregation.ok()) return damaged_file(file->name(), "it does not say how memories are made of others");
-  c.memory.aggregation = *aggregation;
-  c.memory.query_fraction = static_cast<float>(file->number_or("h2mt.query_fraction", 1));
-  if (!(c.memory.query_fraction > 0 && c.memory.query_fraction <= 1))
-    return damaged_file(file->name(), "an impossible share of the question");
-  c.memory.scales = file->flag_or("h2mt.scales_memories", false);
+  c.memory.method = *method;
+  LL_RETURN_IF_ERROR(read_settings(*file, c.memory));
   for (const auto& [name, tensor] : file->tensors()) {
     LL_ASSIGN_OR_RETURN(AdapterTensor one, read_tensor(file->name(), name, tensor));
     c.tensors.push_back(std::move(one));

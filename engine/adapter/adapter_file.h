@@ -1,5 +1,6 @@
 // An adapter: what was trained beside a model, in one GGUF file that says which model it belongs to. Low-rank additions
-// of dense models have the names that llama.cpp gives them; the parts of the learned memory begin with "h2mt.".
+// of dense models have the names that llama.cpp gives them; the parts of the learned memory begin with the name of its
+// method and a point.
 // Immutable; const methods: any thread.
 #pragma once
 
@@ -23,12 +24,25 @@ enum class Aggregation {
 const char* name_of(Aggregation aggregation);
 Result<Aggregation> aggregation_named(std::string_view name);
 
+// What stands for a document.
+enum class MemoryMethod {
+  Tree,       // a vector per node of its tree: H²MT, arXiv 2605.24930
+  Recurrent,  // … per segment of its text, read one after another: HMT, arXiv 2405.06067
+};
+const char* name_of(MemoryMethod method);
+Result<MemoryMethod> memory_method_named(std::string_view name);
+
 struct MemorySettings {
   Aggregation aggregation = Aggregation::Graph;
   int d_routing = 0;         // width of projections; 0: d_model, 1024 at most
   float query_fraction = 1;  // of a question's tokens that its vector is made of, from the first; the paper's is 0.5
   bool scales = false;       // memories enter the model in the size of its embeddings
   uint64_t seed = 1;         // of what training begins with
+  MemoryMethod method = MemoryMethod::Tree;
+  // Of the recurrent one; those above are of both, but for the aggregation.
+  int segment_tokens = 256;
+  int sensory_tokens = 32;  // of the text in front of a segment, that are read with it
+  int recalled = 300;       // memories that a segment looks back at, the last ones
 };
 
 // A matrix of an adapter; vectors have one row.

@@ -43,7 +43,11 @@ Result<AnswerResult> Answering::run(const std::function<void(std::string_view)>&
   LL_RETURN_IF_ERROR(choose_evidence(count(question)));
 
   const auto start = Clock::now();
-  Status status = remembers() ? choose_memories(count(question)) : Status();
+  Status status;
+  if (result_.stats.evidence == Evidence::Hmt)
+    status = recall_memories(count(question));
+  else if (remembers())
+    status = choose_memories(count(question));
   if (status.code() == Code::Corrupt && request_.evidence == Evidence::Auto) {
     use_text("the document's memories are damaged and have to be encoded again");
     choose_leaves(request_.leaves, count(question));
@@ -68,7 +72,8 @@ Result<AnswerResult> Answering::run(const std::function<void(std::string_view)>&
 Status Answering::prefill(std::vector<TokenId> question) {
   question.insert(question.end(), so_far_.tokens.begin(), so_far_.tokens.end());
   const Evidence evidence = result_.stats.evidence;
-  if (evidence == Evidence::MemoryTokens) return prefill_memory(question);
+  question.insert(question.begin(), sensory_.begin(), sensory_.end());
+  if (evidence == Evidence::MemoryTokens || evidence == Evidence::Hmt) return prefill_memory(question);
   const bool reuse = evidence != Evidence::Exact;
   Status status = reuse ? prefill_leaf_kv(question) : prefill_exact(question);
   if (!reuse || status.code() != Code::Corrupt) return status;
@@ -80,6 +85,7 @@ Status Answering::prefill(std::vector<TokenId> question) {
 void Answering::use_text(const char* reason) {
   parts_.store->truncate(0);
   memories_.clear();
+  sensory_.clear();
   result_.reached.clear();
   AnswerStats& stats = result_.stats;
   stats.evidence_tokens -= stats.memory_tokens;
@@ -144,9 +150,10 @@ PlanInput Answering::plan_input(int question_tokens) const {
     input.kv_bytes = bytes_to_load(0);
     for (size_t i : chosen_) input.kv_bytes += bytes_to_load(i);
   }
-  const auto& nodes = document_.tree_file;
-  if (nodes != nullptr && nodes->count_done() == document_.tree.size())
-    input.memory_tokens = std::min(request_.descent.most_nodes, static_cast<int>(document_.tree.size()));
+  if (document_.is_learned())
+    input.memory_tokens = parts_.learned->is_recurrent()
+                              ? 1 + parts_.learned->settings().sensory_tokens
+                              : std::min(request_.descent.most_nodes, static_cast<int>(document_.tree.size()));
   return input;
 }
 
@@ -164,23 +171,35 @@ Status Answering::choose_evidence(int question_tokens) {
   }
   if (request_.evidence == Evidence::Auto) {
     const auto plan = longleaf::choose_evidence(input, engine_.rates_);
-    stats.evidence = plan.evidence;
+    const bool recalls = plan.evidence == Evidence::MemoryTokens && parts_.learned->is_recurrent();
+    stats.evidence = recalls ? Evidence::Hmt : plan.evidence;
     stats.predicted_ms = plan.predicted_ms;
     stats.reason = plan.reason;
     return {};
   }
-  if (needs_memory(request_.evidence) && parts_.learned == nullptr)
-    return Status(Code::Unsupported,
-                  "Memory tokens need an adapter that was trained for this model; choose exact or leaf_kv");
-  if (needs_memory(request_.evidence) && !memory_there)
-    return Status(Code::NotFound,
-                  "The document has not been encoded with this adapter; encode it first, or choose exact");
-  if (request_.evidence == Evidence::LeafKv && !input.kv_there) return leaves_missing();
-  assert(request_.evidence != Evidence::Quote);  // needs no model: not the engine's
+  LL_RETURN_IF_ERROR(check_evidence(input));
   stats.evidence = request_.evidence;
   stats.predicted_ms = predicted_ms(stats.evidence, input, engine_.rates_);
   stats.reason = "asked for";
   return {};
+}
+
+// Whether what was asked for is there.
+Status Answering::check_evidence(const PlanInput& input) const {
+  const Evidence evidence = request_.evidence;
+  assert(evidence != Evidence::Quote);  // needs no model: not the engine's
+  if (evidence == Evidence::LeafKv && !input.kv_there) return leaves_missing();
+  if (!needs_memory(evidence)) return {};
+  if (parts_.learned == nullptr)
+    return Status(Code::Unsupported,
+                  "Memory tokens need an adapter that was trained for this model; choose exact or leaf_kv");
+  if (parts_.learned->is_recurrent() != (evidence == Evidence::Hmt))
+    return Status(Code::Invalid, parts_.learned->is_recurrent()
+                                     ? "The adapter has a recurrent memory (HMT); choose hmt as evidence"
+                                     : "The adapter has a memory of sections (H²MT); choose memory_tokens as evidence");
+  if (input.memory_tokens > 0) return {};
+  return Status(Code::NotFound,
+                "The document has not been encoded with this adapter; encode it first, or choose exact");
 }
 
 // The last part of a prompt, memories between `in_front` and the question.

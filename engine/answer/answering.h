@@ -42,10 +42,15 @@ class Answering {
   void choose_leaves(const std::vector<int64_t>& leaves, int question_tokens);
   Status choose_memories(int question_tokens);
   Result<std::vector<float>> score_nodes();
+  Status recall_memories(int question_tokens);
+  std::vector<int> recalled_from(const Segments& text, const std::vector<float>& shares);
+  std::vector<bool> segments_given(const Segments& text) const;
+  std::vector<int> wanted_nodes() const;
   std::vector<int> reach(std::vector<float> scores, DescentOptions options);
   std::vector<int64_t> leaves_reached(const std::vector<int>& nodes) const;
   static Status leaves_missing();
   PlanInput plan_input(int question_tokens) const;
+  Status check_evidence(const PlanInput& input) const;
   Status choose_evidence(int question_tokens);
   Status read_prompt(const std::vector<TokenId>& in_front, const std::vector<TokenId>& question);
   Status prefill_exact(const std::vector<TokenId>& question);
@@ -71,8 +76,9 @@ class Answering {
   const AnswerRequest& request_;
   AnswerSoFar& so_far_;
   std::stop_token stop_;
-  std::vector<size_t> chosen_;   // entries, in reading order
-  std::vector<float> memories_;  // that stand in front of the question, as embeddings
+  std::vector<size_t> chosen_;    // entries, in reading order
+  std::vector<float> memories_;   // that stand in front of the question, as embeddings
+  std::vector<TokenId> sensory_;  // between them and the question, with hmt
   std::unique_ptr<Strategy> strategy_;
   std::vector<kernels::Span> spans_;
   std::vector<float> logits_;

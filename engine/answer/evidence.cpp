@@ -16,6 +16,7 @@ constexpr std::array kNames = {Name{Evidence::Auto, "auto"},
                                Name{Evidence::LeafKv, "leaf_kv"},
                                Name{Evidence::MemoryTokens, "memory_tokens"},
                                Name{Evidence::MemoryAndLeafKv, "memory_tokens+leaf_kv"},
+                               Name{Evidence::Hmt, "hmt"},
                                Name{Evidence::Quote, "quote"}};
 
 std::string milliseconds(double ms) { return std::to_string(std::llround(ms)) + " ms"; }
@@ -29,8 +30,9 @@ const char* name_of(Evidence evidence) {
 Result<Evidence> evidence_named(std::string_view name) {
   for (const Name& n : kNames)
     if (name == n.text) return n.evidence;
-  return Status(Code::Invalid, "There is no evidence “" + std::string(name) +
-                                   "”; choose auto, exact, leaf_kv, memory_tokens, memory_tokens+leaf_kv or quote");
+  return Status(Code::Invalid,
+                "There is no evidence “" + std::string(name) +
+                    "”; choose auto, exact, leaf_kv, memory_tokens, memory_tokens+leaf_kv, hmt or quote");
 }
 
 double predicted_ms(Evidence evidence, const PlanInput& input, const Rates& rates) {

@@ -9,11 +9,11 @@
 
 namespace longleaf {
 
-enum class Evidence { Auto, Exact, LeafKv, MemoryTokens, MemoryAndLeafKv, Quote };
+enum class Evidence { Auto, Exact, LeafKv, MemoryTokens, MemoryAndLeafKv, Hmt, Quote };
 
 // Whether it needs an adapter's memory.
 constexpr bool needs_memory(Evidence evidence) {
-  return evidence == Evidence::MemoryTokens || evidence == Evidence::MemoryAndLeafKv;
+  return evidence == Evidence::MemoryTokens || evidence == Evidence::MemoryAndLeafKv || evidence == Evidence::Hmt;
 }
 const char* name_of(Evidence evidence);
 Result<Evidence> evidence_named(std::string_view name);
@@ -30,7 +30,7 @@ struct PlanInput {
   int question_tokens = 0;  // question, history and the rest of the template
   uint64_t kv_bytes = 0;    // of prefix and surviving leaves
   bool kv_there = false;    // all of them are in the memory file
-  int memory_tokens = 0;    // at most, that routing by learned memories would reach; 0: there are none
+  int memory_tokens = 0;    // at most, that learned memories would put there; 0: there are none
 };
 
 struct EvidencePlan {

@@ -50,7 +50,7 @@ Result<std::vector<float>> Answering::score_nodes() {
   auto start = Clock::now();
   LearnedMemory& learned = *parts_.learned;
   if (!document_.learned) {
-    LL_ASSIGN_OR_RETURN(document_.learned, learned.read(document_.tree, *document_.tree_file));
+    LL_ASSIGN_OR_RETURN(document_.learned, learned.read(document_.tree, *document_.learned_file));
     result_.stats.load_ms += ms_since(start);
     start = Clock::now();
   }
@@ -60,16 +60,79 @@ Result<std::vector<float>> Answering::score_nodes() {
   return scores;
 }
 
+// HMT (arXiv 2405.06067, equation 3): one vector of all segments, by how well each answers the question, and the last
+// words of the document behind it.
+Status Answering::recall_memories(int question_tokens) {
+  AnswerStats& stats = result_.stats;
+  LL_ASSIGN_OR_RETURN(auto scores, score_nodes());
+  const auto start = Clock::now();
+  const Segments text = parts_.learned->segments(document_.tree);
+  const auto given = segments_given(text);
+  for (size_t i = 0; i < scores.size(); ++i)
+    if (!given[i]) scores[i] = -INFINITY;
+  std::vector<float> shares;
+  LL_ASSIGN_OR_RETURN(memories_, parts_.learned->recalled(*document_.learned, scores, shares));
+  const int room = engine_.facts_.config.context_tokens - prefix_tokens() - question_tokens - request_.max_tokens - 1;
+  const auto sensory = text.with_front(text.size(), std::clamp(room, 0, parts_.learned->settings().sensory_tokens));
+  sensory_.assign(sensory.begin(), sensory.end());
+  const std::vector<int> nodes = recalled_from(text, shares);
+  stats.memory_tokens = 1;
+  choose_leaves(leaves_reached(nodes), question_tokens + 1 + static_cast<int>(sensory_.size()));
+  stats.evidence_tokens = 1 + static_cast<int>(sensory_.size());
+  stats.descent_ms = ms_since(start);
+  return {};
+}
+
+// The nodes whose text was recalled most, with those above them; told in the result.
+std::vector<int> Answering::recalled_from(const Segments& text, const std::vector<float>& shares) {
+  std::vector<int> nodes;
+  if (shares.empty()) return nodes;
+  std::vector<float> best = shares;
+  std::sort(best.rbegin(), best.rend());
+  const size_t n_best = request_.descent.children > 0 ? static_cast<size_t>(request_.descent.children) : best.size();
+  const float least = best[std::min(n_best, best.size()) - 1];
+  std::vector<float> of_nodes(document_.tree.size());
+  for (size_t node = of_nodes.size(); node-- > 0;) {
+    float& share = of_nodes[node];
+    for (const int i : text.of_node(static_cast<int>(node))) share = std::max(share, shares[static_cast<size_t>(i)]);
+    const int parent = document_.tree.parents[node];
+    if (parent >= 0) of_nodes[static_cast<size_t>(parent)] = std::max(of_nodes[static_cast<size_t>(parent)], share);
+  }
+  for (size_t node = 0; node < of_nodes.size(); ++node) {
+    if (of_nodes[node] < least || of_nodes[node] <= 0) continue;
+    nodes.push_back(static_cast<int>(node));
+    result_.reached.push_back({document_.keys[node], double{of_nodes[node]}});
+  }
+  return nodes;
+}
+
+// Of all segments, those that a question may recall: as MemoryRouting says.
+std::vector<bool> Answering::segments_given(const Segments& text) const {
+  std::vector<bool> given(text.size(), request_.memory_routing == MemoryRouting::Learned);
+  if (request_.memory_routing == MemoryRouting::Random && !given.empty())
+    given[std::mt19937_64(fingerprint(request_.question))() % text.size()] = true;
+  for (const int node : wanted_nodes())
+    for (const int i : text.of_node(node)) given[static_cast<size_t>(i)] = true;
+  if (std::find(given.begin(), given.end(), true) == given.end()) given.assign(given.size(), true);
+  return given;
+}
+
+// The nodes that a question is to be led to, where MemoryRouting says so.
+std::vector<int> Answering::wanted_nodes() const {
+  std::vector<int> wanted;
+  for (size_t i = 0; request_.memory_routing == MemoryRouting::ToLeaves && i < document_.keys.size(); ++i)
+    if (std::find(request_.leaves.begin(), request_.leaves.end(), document_.keys[i]) != request_.leaves.end())
+      wanted.push_back(static_cast<int>(i));
+  return wanted;
+}
+
 // The nodes reached, as MemoryRouting says; told in the result.
 std::vector<int> Answering::reach(std::vector<float> scores, DescentOptions options) {
   if (request_.memory_routing == MemoryRouting::Random) {
     std::mt19937_64 random(fingerprint(request_.question));
     for (float& score : scores) score = static_cast<float>(random() % 4096);
   }
-  std::vector<int> wanted;
-  for (size_t i = 0; request_.memory_routing == MemoryRouting::ToLeaves && i < document_.keys.size(); ++i)
-    if (std::find(request_.leaves.begin(), request_.leaves.end(), document_.keys[i]) != request_.leaves.end())
-      wanted.push_back(static_cast<int>(i));
+  const std::vector<int> wanted = wanted_nodes();
   if (!wanted.empty()) options.children = 0;
   std::vector<double> shares;
   auto nodes = descend(document_.tree.parents, scores, options, wanted, &shares);

@@ -4,7 +4,6 @@
 
 namespace longleaf::train {
 namespace {
-constexpr size_t kChunkBytes = size_t{16} << 20;
 constexpr size_t kAlignment = 64;
 }  // namespace
 

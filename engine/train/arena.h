@@ -11,6 +11,8 @@ namespace longleaf::train {
 
 class Arena {
  public:
+  static constexpr size_t kChunkBytes = size_t{16} << 20;  // that memory is taken in
+
   explicit Arena(const kernels::Backend& backend) : backend_(backend) {}
 
   struct Mark {

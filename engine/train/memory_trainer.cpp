@@ -3,34 +3,18 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
-#include <random>
 
 namespace longleaf::train {
 namespace {
-
-using Random = std::mt19937_64;
-
-// The standard library's distributions differ between its makers; a remainder is even enough here.
-size_t below(Random& random, size_t n) { return static_cast<size_t>(random() % n); }
-
-template <typename T>
-void shuffle(std::vector<T>& values, Random& random) {
-  for (size_t i = values.size(); i > 1; --i) std::swap(values[i - 1], values[below(random, i)]);
-}
-
-uint64_t seed_of(uint64_t seed, int64_t step) {
-  std::seed_seq sequence = {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32),
-                            static_cast<uint32_t>(step)};
-  uint32_t words[2];
-  sequence.generate(words, words + 2);
-  return words[0] | uint64_t{words[1]} << 32;
-}
 
 std::vector<int> with_numbers(const std::vector<int>& nodes, const std::vector<int>& numbers) {
   std::vector<int> mapped;
   for (const int node : nodes) mapped.push_back(numbers[static_cast<size_t>(node)]);
   return mapped;
 }
+
+// Of the steps on text, those after which texts are told whole.
+constexpr double kGrowing = 0.8;
 
 bool contains(const std::vector<int>& values, int value) {
   return std::find(values.begin(), values.end(), value) != values.end();
@@ -74,31 +58,41 @@ Result<StepReport> MemoryTrainer::step(std::span<const TrainingDocument> documen
   Random random(seed);
   tape_.clear();
   if (report.corpus) {
-    const auto has_text = [](const TrainingDocument& d) {
-      return std::any_of(d.tree.tokens.begin(), d.tree.tokens.end(), [](const auto& text) { return !text.empty(); });
-    };
-    std::vector<const TrainingDocument*> with_text;
-    for (const TrainingDocument& document : documents)
-      if (has_text(document)) with_text.push_back(&document);
-    report.loss = corpus_loss(*with_text[below(random, with_text.size())], random(), report);
+    const TrainingDocument& document = a_document(documents, random);
+    report.loss = corpus_loss(document, random(), report);
   } else {
-    const TrainingQuestion& first = questions[below(random, questions.size())];
-    std::vector<const TrainingQuestion*> same;
-    for (const TrainingQuestion& question : questions)
-      if (question.document == first.document && &question != &first) same.push_back(&question);
-    shuffle(same, random);
-    same.insert(same.begin(), &first);
-    same.resize(std::min(same.size(), static_cast<size_t>(settings_.questions_per_step)));
     // The nodes that hold their answers are all read: no more questions than have room.
-    size_t gold = first.gold.size(), n = 1;
-    while (n < same.size() && gold + same[n]->gold.size() <= static_cast<size_t>(settings_.most_nodes))
-      gold += same[n++]->gold.size();
-    same.resize(n);
-    report.loss = question_loss(documents[first.document], same, random(), report);
+    const auto chosen = some_questions(questions, static_cast<size_t>(settings_.questions_per_step),
+                                       static_cast<size_t>(settings_.most_nodes), random);
+    report.loss = question_loss(documents[chosen.front()->document], chosen, random(), report);
   }
   LL_RETURN_IF_ERROR(tape_.backward());
   LL_ASSIGN_OR_RETURN(report.gradient, parameters_.step(settings_.optimizer));
   return report;
+}
+
+// How many sentences of a text a step tells at most: one at first, and more from step to step; 0: all.
+size_t MemoryTrainer::longest_stretch(const TrainingDocument& document, int64_t step) const {
+  size_t most = 0;
+  for (const auto& starts : document.sentences) most = std::max(most, starts.size());
+  const double progress = static_cast<double>(step) / (kGrowing * static_cast<double>(settings_.corpus_steps));
+  if (!settings_.begins_short || settings_.corpus_steps == 0 || progress >= 1) return 0;
+  return 1 + static_cast<size_t>(progress * static_cast<double>(most));
+}
+
+// Some of a node's sentences, one behind the other: every other time as many as may be, and else fewer, so that what
+// was learnt of short texts is not lost.
+std::vector<TokenId> MemoryTrainer::stretch(const TrainingDocument& document, int node, size_t longest,
+                                            Random& random) const {
+  const auto number = static_cast<size_t>(node);
+  const auto& text = document.tree.tokens[number];
+  if (longest == 0 || document.sentences.empty()) return text;
+  const auto& starts = document.sentences[number];
+  const size_t wanted = below(random, 2) == 0 ? longest : 1 + below(random, longest);
+  if (wanted >= starts.size()) return text;
+  const size_t first = below(random, starts.size() - wanted + 1), last = first + wanted;
+  const auto end = last == starts.size() ? text.end() : text.begin() + starts[last];
+  return {text.begin() + starts[first], end};
 }
 
 // L_LM and L_AE: texts are told behind their own memories.
@@ -109,26 +103,31 @@ double MemoryTrainer::corpus_loss(const TrainingDocument& document, uint64_t see
   for (size_t i = 0; i < tree.size(); ++i)
     if (!tree.tokens[i].empty()) nodes.push_back(static_cast<int>(i));
   shuffle(nodes, random);
+  const size_t longest = longest_stretch(document, report.step);
   std::vector<int> chosen;
+  std::vector<std::vector<TokenId>> texts;
   int n_tokens = 0;
   for (const int node : nodes) {
-    const auto n = static_cast<int>(tree.tokens[static_cast<size_t>(node)].size());
+    auto text = stretch(document, node, longest, random);
+    const auto n = static_cast<int>(text.size());
     if (!chosen.empty() && n_tokens + n > settings_.tokens_per_corpus_step) continue;
-    chosen.push_back(node), n_tokens += n;
+    chosen.push_back(node), texts.push_back(std::move(text)), n_tokens += n;
   }
   std::vector<int> numbers;
-  const TextTree part = part_of(tree, chosen, 0, seed, numbers);
+  TextTree part = part_of(tree, chosen, 0, seed, numbers);
+  for (size_t i = 0; i < chosen.size(); ++i)
+    part.tokens[static_cast<size_t>(numbers[static_cast<size_t>(chosen[i])])] = texts[i];
   const Var memories = memory_.weights().entered(tape_, memory_.build(tape_, part));
   const bool asks_back = settings_.reconstruction_weight > 0;
   std::vector<Var> rows;
   std::vector<int32_t> targets;
   std::vector<float> weights;
   Batch batch;
-  const auto tell = [&](int node, std::span<const TokenId> between, float weight) {
-    const auto& text = tree.tokens[static_cast<size_t>(node)];
+  const auto tell = [&](size_t i, std::span<const TokenId> between, float weight) {
+    const auto& text = texts[i];
     std::vector<TokenId> tokens(between.begin(), between.end());
     tokens.insert(tokens.end(), text.begin(), text.end() - 1);
-    rows.push_back(tape_.gathered(memories, {numbers[static_cast<size_t>(node)]}));
+    rows.push_back(tape_.gathered(memories, {numbers[static_cast<size_t>(chosen[i])]}));
     if (!tokens.empty()) rows.push_back(decoder_.embed(tape_, tokens));
     batch.add(static_cast<int>(tokens.size()) + 1);
     targets.insert(targets.end(), between.size(), 0);
@@ -136,9 +135,9 @@ double MemoryTrainer::corpus_loss(const TrainingDocument& document, uint64_t see
     targets.insert(targets.end(), text.begin(), text.end());
     weights.insert(weights.end(), text.size(), weight / static_cast<float>(text.size() * chosen.size()));
   };
-  for (const int node : chosen) {
-    tell(node, {}, 1);
-    if (asks_back) tell(node, settings_.reconstruct, settings_.reconstruction_weight);
+  for (size_t i = 0; i < chosen.size(); ++i) {
+    tell(i, {}, 1);
+    if (asks_back) tell(i, settings_.reconstruct, settings_.reconstruction_weight);
   }
   const Var hidden = decoder_.run(tape_, tape_.stacked(rows), batch);
   report.tokens = batch.n_tokens() + n_tokens + 2 * static_cast<int64_t>(chosen.size());

@@ -11,7 +11,6 @@ namespace {
 
 constexpr int kMostRouting = 1024;
 constexpr float kLeak = 0.2f;  // of graph attention (Veličković et al., arXiv 1710.10903)
-constexpr const char* kPrefix = "h2mt.";
 
 class Start {
  public:
@@ -71,19 +70,19 @@ Result<std::unique_ptr<MemoryWeights>> MemoryWeights::create(const HiddenShape& 
 Result<std::unique_ptr<MemoryWeights>> MemoryWeights::load(const HiddenShape& shape, Parameters& parameters,
                                                            const AdapterContents& adapter) {
   // Widths are believed when a tensor has them.
+  const std::string prefix = std::string(name_of(adapter.memory.method)) + ".";
   const bool is_wide = std::any_of(adapter.tensors.begin(), adapter.tensors.end(), [&](const AdapterTensor& t) {
-    return t.name == "h2mt.w_k" && t.rows == adapter.memory.d_routing && t.cols == shape.d_model;
+    return t.name == prefix + "w_k" && t.rows == adapter.memory.d_routing && t.cols == shape.d_model;
   });
   if (!is_wide)
-    return Status(Code::Corrupt,
-                  "The adapter does not fit the model: its tensor h2mt.w_k is missing or of another shape; train it "
-                  "again for this model");
+    return Status(Code::Corrupt, "The adapter does not fit the model: its tensor " + prefix +
+                                     "w_k is missing or of another shape; train it again for this model");
   std::unique_ptr<MemoryWeights> weights(new MemoryWeights(shape, parameters, adapter.memory));
   LL_RETURN_IF_ERROR(weights->make_parameters(false));
   int64_t left = 0;  // that are to be set
-  for (const Parameter& p : parameters.all()) left += p.name.starts_with(kPrefix) ? 1 : 0;
+  for (const Parameter& p : parameters.all()) left += p.name.starts_with(prefix) ? 1 : 0;
   for (const AdapterTensor& tensor : adapter.tensors) {
-    if (!tensor.name.starts_with(kPrefix)) continue;
+    if (!tensor.name.starts_with(prefix)) continue;
     LL_RETURN_IF_ERROR(weights->set(tensor));
     --left;
   }
@@ -103,24 +102,28 @@ Status MemoryWeights::make_parameters(bool at_random) {
   const int d = shape_.d_model;
   if (settings_.d_routing == 0) settings_.d_routing = std::min(d, kMostRouting);
   const int h = settings_.d_routing;
+  const std::string prefix = std::string(name_of(settings_.method)) + ".";
   Start start(settings_.seed, at_random);
   const auto vector = [&](const char* name, int n, std::vector<float> values, Parameter*& to) -> Status {
-    LL_ASSIGN_OR_RETURN(to, parameters_.add(kPrefix + std::string(name), 1, n, values));
+    LL_ASSIGN_OR_RETURN(to, parameters_.add(prefix + name, 1, n, values));
     to->decays = false;
     return {};
   };
   const auto matrix = [&](const char* name, int rows, const std::vector<float>& values, Parameter*& to) -> Status {
-    LL_ASSIGN_OR_RETURN(to, parameters_.add(kPrefix + std::string(name), rows, d, values));
+    LL_ASSIGN_OR_RETURN(to, parameters_.add(prefix + name, rows, d, values));
     return {};
   };
   const auto width = static_cast<size_t>(d);
-  LL_RETURN_IF_ERROR(vector("e_write", d, start.normal(width, shape_.embedding_size), e_write_));
-  LL_RETURN_IF_ERROR(vector("e_read", d, start.normal(width, shape_.embedding_size), e_read_));
+  const bool is_recurrent = settings_.method == MemoryMethod::Recurrent;
+  const char *front = is_recurrent ? "summary" : "e_write", *behind = is_recurrent ? "first" : "e_read";
+  LL_RETURN_IF_ERROR(vector(front, d, start.normal(width, shape_.embedding_size), e_write_));
+  LL_RETURN_IF_ERROR(vector(behind, d, start.normal(width, shape_.embedding_size), is_recurrent ? first_ : e_read_));
+  if (is_recurrent) e_read_ = e_write_;
   const std::vector<float> alike = start.linear(h, d);  // so that scores begin as similarities
   LL_RETURN_IF_ERROR(matrix("w_q", h, alike, w_q_));
   LL_RETURN_IF_ERROR(matrix("w_k", h, alike, w_k_));
   const Aggregation kind = settings_.aggregation;
-  if (kind == Aggregation::Mean) return {};
+  if (is_recurrent || kind == Aggregation::Mean) return {};
   LL_RETURN_IF_ERROR(matrix("parent_q", h, start.linear(h, d), parent_q_));
   LL_RETURN_IF_ERROR(matrix("child_k", h, start.linear(h, d), child_k_));
   if (kind == Aggregation::Graph || kind == Aggregation::ParentToken)
@@ -184,6 +187,11 @@ Var MemoryWeights::keys(Tape& tape, Var memories) const { return tape.product(me
 
 Var MemoryWeights::routed(Tape& tape, Var queries) const {
   return tape.product(queries, false, on(tape, w_q_), true, 1 / std::sqrt(static_cast<float>(settings_.d_routing)));
+}
+
+Var MemoryWeights::recalled(Tape& tape, Var summary, Var memories) const {
+  const Var scores = tape.product(routed(tape, summary), false, keys(tape, memories), true);
+  return tape.product(tape.softmax(scores), false, memories, false);
 }
 
 Var MemoryWeights::entered(Tape& tape, Var memories) const {

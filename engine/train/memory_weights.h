@@ -1,6 +1,6 @@
-// What the learned memory of H²MT (arXiv 2605.24930) has beside the language model: its vectors and projections, and
-// what is computed with them alone. The same in training and in the engine that answers. Not thread-safe: one thread
-// owns it.
+// What a learned memory has beside the language model: its vectors and projections, and what is computed with them
+// alone; of H²MT (arXiv 2605.24930, whose sections are named) and of HMT (arXiv 2405.06067). The same in training and
+// in the engine that answers. Not thread-safe: one thread owns it.
 #pragma once
 
 #include <memory>
@@ -33,6 +33,7 @@ class MemoryWeights {
 
   const MemorySettings& settings() const { return settings_; }
 
+  // What stands in front of a text and behind it while it is read; HMT has one vector for both.
   Var e_write(Tape& tape) const { return on(tape, e_write_); }
   Var e_read(Tape& tape) const { return on(tape, e_read_); }
 
@@ -42,6 +43,11 @@ class MemoryWeights {
   bool asks_parent() const {
     return settings_.aggregation == Aggregation::CrossAttention || settings_.aggregation == Aggregation::Graph;
   }
+
+  // HMT: what stands for the memories before the first segment.
+  Var first(Tape& tape) const { return on(tape, first_); }
+  // HMT, equations 2 and 3: of memories (n, d_model), what a summary (1, d_model) recalls, (1, d_model).
+  Var recalled(Tape& tape, Var summary, Var memories) const;
 
   // What of a question's tokens its vector is made of (section 3.3).
   std::span<const TokenId> asked(std::span<const TokenId> question) const;
@@ -66,6 +72,7 @@ class MemoryWeights {
   Parameters& parameters_;
   MemorySettings settings_;
   Parameter *e_write_ = nullptr, *e_read_ = nullptr, *w_q_ = nullptr, *w_k_ = nullptr;
+  Parameter* first_ = nullptr;  // HMT's only
   // Of aggregation; nullptr where it has none.
   Parameter *parent_q_ = nullptr, *child_k_ = nullptr, *child_v_ = nullptr;
   Parameter *slope_parent_ = nullptr, *slope_child_ = nullptr, *parent_token_ = nullptr;

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/train/memory_trainer.h"
+#include "engine/train/trainer.h"
 
 namespace longleaf::train {
 

@@ -9,6 +9,9 @@
 #include "engine/base/checksum.h"
 #include "engine/base/files.h"
 #include "engine/memory/encoder.h"
+#include "engine/train/memory_trainer.h"
+#include "engine/train/recurrent_trainer.h"
+#include "engine/train/sentences.h"
 #include "engine/train/training_log.h"
 #include "kernels/cpu_backend.h"
 
@@ -28,7 +31,7 @@ struct StateHead {
   int64_t scores, no_better;
   double best_loss, best_right, best_leaves, best_tokens, best_questions;
 };
-constexpr char kMagic[9] = "LLmemtr2";
+constexpr char kMagic[9] = "LLmemtr3";
 
 std::filesystem::path beside(const std::filesystem::path& out, const char* ending) { return out.string() + ending; }
 
@@ -56,12 +59,18 @@ std::string described(const TrainingOptions& o) {
                             o.memory.d_routing,
                             o.memory.scales,
                             static_cast<int64_t>(o.memory.seed),
+                            static_cast<int64_t>(o.memory.method),
+                            o.memory.segment_tokens,
+                            o.memory.sensory_tokens,
+                            o.memory.recalled,
                             s.corpus_steps,
                             z.total_steps,
                             z.warm_up_steps,
                             s.tokens_per_corpus_step,
                             s.questions_per_step,
                             s.most_nodes,
+                            s.most_segments,
+                            s.begins_short,
                             s.descent.children,
                             s.descent.most_depth,
                             s.descent.most_nodes,
@@ -94,6 +103,7 @@ Result<std::unique_ptr<TrainingRun>> TrainingRun::prepare(const TrainingOptions&
   LL_RETURN_IF_ERROR(run->open_model());
   LL_RETURN_IF_ERROR(run->take_texts(input, stop));
   run->state_needs();
+  LL_RETURN_IF_ERROR(run->check_memory());
   LL_RETURN_IF_ERROR(run->take_up());
   return run;
 }
@@ -116,14 +126,26 @@ Status TrainingRun::open_model() {
   LL_ASSIGN_OR_RETURN(decoder_, Decoder::create(file_, *backend_, *parameters_, settings));
   LL_ASSIGN_OR_RETURN(memory_, MemoryModel::create(*decoder_, *parameters_, options_.memory));
   options_.memory = memory_->weights().settings();
+  const MemorySettings& memory = options_.memory;
+  if (memory.method == MemoryMethod::Recurrent &&
+      memory.segment_tokens + memory.sensory_tokens + 2 > decoder_->config().context_tokens)
+    return Status(Code::Invalid, "A segment with the text in front of it is longer than this model can read (" +
+                                     std::to_string(decoder_->config().context_tokens) +
+                                     " tokens); make segments shorter");
   options_.steps.reconstruct = tokenizer_->encode(kReconstruct);
-  trainer_ = std::make_unique<MemoryTrainer>(*decoder_, *memory_, *parameters_, *backend_, options_.steps);
+  if (options_.memory.method == MemoryMethod::Tree)
+    trainer_ = std::make_unique<MemoryTrainer>(*decoder_, *memory_, *parameters_, *backend_, options_.steps);
+  else
+    trainer_ = std::make_unique<RecurrentTrainer>(*decoder_, *memory_, *parameters_, *backend_, options_.steps);
   return {};
 }
 
 TrainingDocument TrainingRun::document(const DocumentInput& from, std::vector<int64_t>& keys) const {
-  return {prompt_prefix(*tokenizer_, chat_, from.title),
-          text_tree(from, *tokenizer_, decoder_->config().context_tokens, keys)};
+  TrainingDocument document{prompt_prefix(*tokenizer_, chat_, from.title),
+                            text_tree(from, *tokenizer_, decoder_->config().context_tokens, keys),
+                            {}};
+  for (const auto& tokens : document.tree.tokens) document.sentences.push_back(sentence_starts(*tokenizer_, tokens));
+  return document;
 }
 
 Status TrainingRun::take_texts(const TrainingInput& input, const std::stop_token& stop) {
@@ -160,7 +182,9 @@ Status TrainingRun::take_questions(const TrainingInput& input, const std::vector
     for (const int64_t leaf : from.leaves)
       if (const auto it = std::find(own.begin(), own.end(), leaf); it != own.end())
         q.gold.push_back(static_cast<int>(it - own.begin()));
-    const size_t most_memories = std::min(own.size(), static_cast<size_t>(options_.steps.descent.most_nodes));
+    const size_t most_memories = options_.memory.method == MemoryMethod::Recurrent
+                                     ? 1 + static_cast<size_t>(options_.memory.sensory_tokens)
+                                     : std::min(own.size(), static_cast<size_t>(options_.steps.descent.most_nodes));
     const size_t tokens = documents_[from.document].opening.size() + most_memories + q.asked.size() + q.answer.size();
     if (q.words.empty() || from.answer.find_first_not_of(" \t\n") == std::string::npos ||
         tokens > static_cast<size_t>(decoder_->config().context_tokens)) {
@@ -181,13 +205,11 @@ Status TrainingRun::take_questions(const TrainingInput& input, const std::vector
   return {};
 }
 
-// Values, gradients and the optimiser's two moments, and three of them while they are saved; the largest layer and the
-// output matrix unpacked; and of the tokens of a step, the rows between layers with their gradients, and one layer's
-// own.
-void TrainingRun::state_needs() {
-  const ModelConfig& c = decoder_->config();
-  plan_.parameters = parameters_->size();
+// At most, that are computed.
+double TrainingRun::tokens_of_a_step() const {
   const MemoryTrainingSettings& s = options_.steps;
+  const MemorySettings& m = options_.memory;
+  const bool is_recurrent = m.method == MemoryMethod::Recurrent;
   std::vector<size_t> lengths;
   size_t opening = 0, asked_tokens = 0;
   for (const TrainingDocument& document : documents_) {
@@ -196,22 +218,47 @@ void TrainingRun::state_needs() {
   }
   for (const TrainingQuestion& q : questions_) asked_tokens = std::max(asked_tokens, q.asked.size() + q.answer.size());
   std::sort(lengths.rbegin(), lengths.rend());
-  lengths.resize(std::min(lengths.size(), static_cast<size_t>(s.most_nodes)));
-  const auto read = static_cast<double>(std::accumulate(lengths.begin(), lengths.end(), size_t{0}));
+  // A segment, its summary, and what is read with it.
+  const double of_segment = 1.5 * m.segment_tokens + m.sensory_tokens + 4;
+  const double n_segments = std::max<double>(s.most_segments, s.tokens_per_corpus_step / m.segment_tokens);
   const double tellings = s.reconstruction_weight > 0 ? 3 : 2;
-  const double corpus = s.corpus_steps > 0
-                            ? tellings * std::max(1.1 * s.tokens_per_corpus_step, static_cast<double>(lengths.front()))
-                            : 0;
-  const double asked =
-      questions_.empty() ? 0 : read + s.questions_per_step * static_cast<double>(opening + asked_tokens + 64);
-  const double tokens = std::max(corpus, asked);
+  double corpus = 0, read = s.most_segments * of_segment, given = 1.0 + m.sensory_tokens;
+  if (s.corpus_steps > 0)
+    corpus = is_recurrent ? n_segments * of_segment
+                          : tellings * std::max(1.1 * s.tokens_per_corpus_step, static_cast<double>(lengths.front()));
+  if (!is_recurrent) {
+    lengths.resize(std::min(lengths.size(), static_cast<size_t>(s.most_nodes)));
+    read = static_cast<double>(std::accumulate(lengths.begin(), lengths.end(), size_t{0}));
+    given = 64;
+  }
+  const double of_question = static_cast<double>(opening + asked_tokens) + given;
+  return std::max(corpus, questions_.empty() ? 0 : read + s.questions_per_step * of_question);
+}
+
+// Values, gradients and the optimiser's two moments, and three of them while they are saved; the largest layer and the
+// output matrix unpacked; and of the tokens of a step, the rows between layers with their gradients, and one layer's
+// own.
+void TrainingRun::state_needs() {
+  const ModelConfig& c = decoder_->config();
+  plan_.parameters = parameters_->size();
+  const double tokens = tokens_of_a_step();
   const double d = c.d_model, q = double{1} * c.n_heads * c.head_dim, kv = double{1} * c.n_kv_heads * c.head_dim;
   const double ff = double{1} * c.d_ff * std::max(1, c.n_experts_used);
   const double per_layer = 12 * d + 8 * q + 10 * kv + 8 * ff;  // numbers of a token, values and gradients
   const double layer = d * (2 * q + 2 * kv) + 3 * d * c.d_ff * std::max(1, c.n_experts);
   const double numbers = 7.0 * static_cast<double>(plan_.parameters) + layer + d * c.n_vocab +
                          tokens * (2.0 * c.n_layers * d + per_layer) + 256.0 * c.n_vocab;
-  plan_.bytes = static_cast<uint64_t>(4 * numbers);
+  plan_.bytes = static_cast<uint64_t>(4 * numbers) + Arena::kChunkBytes;
+}
+
+Status TrainingRun::check_memory() const {
+  const bool is_limited = options_.memory_limit_bytes > 0;
+  const uint64_t most = is_limited ? options_.memory_limit_bytes : backend_->memory(backend_->self).total_bytes;
+  if (most == 0 || plan_.bytes <= most) return {};
+  return Status(Code::NoMemory, "Training would take about " + std::to_string(plan_.bytes >> 20) +
+                                    " MiB of memory and " + (is_limited ? "may have " : "this machine has ") +
+                                    std::to_string(most >> 20) +
+                                    " MiB; take fewer tokens, questions or nodes a step, or a smaller model");
 }
 
 // OUT and what stands beside it, as an earlier run left them, or nothing at all.

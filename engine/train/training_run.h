@@ -15,7 +15,8 @@
 #include "engine/adapter/adapter_file.h"
 #include "engine/generate/chat_template.h"
 #include "engine/memory/document.h"
-#include "engine/train/memory_trainer.h"
+#include "engine/train/memory_model.h"
+#include "engine/train/trainer.h"
 #include "engine/train/training_log.h"
 
 namespace longleaf::train {
@@ -72,8 +73,9 @@ struct TrainingResult {
 
 class TrainingRun {
  public:
-  // Reads the model and the texts, and what an earlier run left. Returns what reading a model returns; Invalid for
-  // texts that nothing can be learnt from, and where OUT or what stands beside it is not of this training; Cancelled.
+  // Reads the model and the texts, and what an earlier run left. Returns what reading a model returns; NoMemory where
+  // training would take more than there is; Invalid for texts that nothing can be learnt from, and where OUT or what
+  // stands beside it is not of this training; Cancelled.
   static Result<std::unique_ptr<TrainingRun>> prepare(const TrainingOptions& options, const TrainingInput& input,
                                                       std::stop_token stop = {});
   ~TrainingRun();
@@ -93,7 +95,9 @@ class TrainingRun {
   Status take_texts(const TrainingInput& input, const std::stop_token& stop);
   TrainingDocument document(const DocumentInput& from, std::vector<int64_t>& keys) const;
   Status take_questions(const TrainingInput& input, const std::vector<std::vector<int64_t>>& keys);
+  double tokens_of_a_step() const;
   void state_needs();
+  Status check_memory() const;
   Status take_up();
   Result<bool> score_step(TrainingProgress& progress);
   Status save_state();
@@ -110,7 +114,7 @@ class TrainingRun {
   std::unique_ptr<Parameters> parameters_;
   std::unique_ptr<Decoder> decoder_;
   std::unique_ptr<MemoryModel> memory_;
-  std::unique_ptr<MemoryTrainer> trainer_;
+  std::unique_ptr<Trainer> trainer_;
   std::vector<TrainingDocument> documents_;
   std::vector<TrainingQuestion> questions_, held_out_;
   uint64_t model_ = 0, key_ = 0;  // fingerprints: of the model, and of everything that decides what is learnt

@@ -225,6 +225,43 @@ TEST(a_memory_that_was_trained_answers_and_is_measured) {
   CHECK(no_adapter.err.find("is not an adapter of this program") != std::string::npos);
 }
 
+TEST(a_recurrent_memory_is_trained_answers_and_is_measured) {
+  const Rig rig;
+  std::ofstream(rig.folder / "qa.jsonl")
+      << R"({"document": "manual.pdf", "question": "How much does pump number 1 deliver?", "answers": )"
+      << R"(["107 litres per minute"], "pages": [2]})"
+      << "\n";
+  const std::string qa = (rig.folder / "qa.jsonl").string(), adapter = (rig.folder / "a.gguf").string(),
+                    with = "--json --model " + rig.model + " --adapter " + adapter + " ",
+                    train = "--model " + rig.model + " train --method hmt --corpus " + rig.pdf + " --out ";
+  const std::string lengths = " --segment-tokens 48 --sensory-tokens 8 --step-tokens 200 --step-segments 3 --steps 4";
+  CHECK_EQ(rig.run(train + adapter + lengths + " --qa " + qa + " --held-out 0").status, 0);
+  const Json encoded = rig.run(with + "encode " + rig.pdf).json();
+  REQUIRE(encoded.is_object());
+  CHECK(encoded["nodes"].get<int>() > 4);  // segments
+
+  const std::string eval =
+      with + "eval qa --max-tokens 5 --questions " + qa + " --documents " + rig.folder.path().string() + " --evidence ";
+  const Outcome measured = rig.run(eval + "hmt");
+  REQUIRE(measured.json().is_object());
+  const Json row = measured.json()["evidence"][0];
+  CHECK_EQ(row["memory_tokens"].get<double>(), 1.0);
+  CHECK_EQ(row["evidence_tokens"].get<double>(), 9.0);
+  CHECK(row["bytes_kept"].get<int64_t>() > 0 && !row["gold_survives"].empty());
+  const Outcome led = rig.run(eval + "hmt --memory-routing gold");
+  REQUIRE(led.json().is_object());
+  const Json gold = led.json()["evidence"][0];
+  CHECK_EQ(gold["gold_leaves_survive"].get<double>(), 1.0);
+
+  const Outcome wrong = rig.run(eval + "memory_tokens");
+  CHECK(wrong.status != 0 && wrong.err.find("choose hmt as evidence") != std::string::npos);
+  const Outcome longer = rig.run(train + (rig.folder / "b.gguf").string() + " --segment-tokens 100000 --steps 1");
+  CHECK_EQ(longer.status, 2);
+  CHECK(longer.err.find("make segments shorter") != std::string::npos);
+  const Outcome unknown = rig.run(train + (rig.folder / "b.gguf").string() + " --method rmt");
+  CHECK(unknown.status != 0);
+}
+
 TEST(training_says_what_is_wrong_with_what_it_is_given) {
   const Rig rig;
   const std::string out = " --out " + (rig.folder / "a.gguf").string(), model = "--model " + rig.model + " ";

@@ -6,6 +6,7 @@ A line per matrix or vector: MODEL NAME NORM FIRST SECOND, where FIRST and SECON
 fixed vectors, cos(0.7391 (i + 1)) and cos(1.4782 (i + 1)). The loss is the mean over all tokens but the last. Lines of
 MODEL+lora are of low-rank additions of rank 2 and scale 1.5 to q, k, v, o, gate, up and down. Lines of MODEL+AGGREGATION
 are of those and of a learned memory (H2MT, arXiv 2605.24930): a tree is read, a question is routed by it and answered.
+Lines of MODEL+hmt are of a recurrent one (HMT, arXiv 2405.06067): a text is told segment by segment, and answered from.
 """
 import pathlib
 
@@ -112,7 +113,8 @@ def loss_of(model, parameters, ids):
 
 
 PITCHES = {"e_write": 0.11, "e_read": 0.17, "w_q": 0.23, "w_k": 0.29, "parent_q": 0.31, "child_k": 0.41,
-           "child_v": 0.43, "parent_token": 0.47, "slope_parent": 0.59, "slope_child": 0.61}
+           "child_v": 0.43, "parent_token": 0.47, "slope_parent": 0.59, "slope_child": 0.61, "summary": 0.67,
+           "first": 0.71}
 ROUTING = 8  # width of projections
 PARENTS = [-1, 0, 1, 1, 0, 4, 4, 6, 6]
 LENGTHS = [0, 18, 20, 19, 0, 22, 0, 18, 21]
@@ -130,7 +132,9 @@ class Memory:
         self.model, self.changed, self.kind = model, changed, aggregation
         d = model.config.hidden_size
         shapes = {"e_write": (1, d), "e_read": (1, d), "w_q": (ROUTING, d), "w_k": (ROUTING, d)}
-        if aggregation != "mean":
+        if aggregation == "hmt":
+            shapes = {"summary": (1, d), "first": (1, d), "w_q": (ROUTING, d), "w_k": (ROUTING, d)}
+        elif aggregation != "mean":
             shapes |= {"parent_q": (ROUTING, d), "child_k": (ROUTING, d)}
         if aggregation in ("graph", "parent_token"):
             shapes["child_v"] = (d, d)
@@ -203,6 +207,45 @@ class Memory:
                 - scores[0, [1, 4]].log_softmax(0)[0])
 
 
+SEGMENT, SENSORY = 32, 3  # longer than where phi3 turns to other frequencies, summaries too
+
+
+class Recurrent(Memory):
+    """HMT's, from the paper's equations 1 to 5."""
+
+    def __init__(self, model, changed):
+        super().__init__(model, changed, "hmt")
+
+    def ends(self, rows, behind):
+        return self.run(torch.cat([*rows, behind]))
+
+    def scores(self, tokens, memories):
+        summary = self.ends([self.p["summary"], self.embed(tokens)], self.p["summary"]).hidden_states[-1][0, -1:]
+        return (summary @ self.p["w_q"].T) @ (memories @ self.p["w_k"].T).T / ROUTING ** 0.5
+
+    def loss(self):
+        words, memories, told = text(3, 96), [], 0
+        for begin in range(0, len(words), SEGMENT):
+            segment = words[begin:begin + SEGMENT]
+            start = self.p["first"]
+            if memories:
+                seen = torch.cat(memories)
+                start = self.scores(segment[:(len(segment) + 1) // 2], seen).softmax(-1) @ seen
+            start = self.entered(start)
+            read = words[max(0, begin - SENSORY):begin + SEGMENT]
+            out = self.ends([start, self.embed(read)], start)
+            memories.append(out.hidden_states[-1][0, -1:])
+            told = told + torch.nn.functional.cross_entropy(out.logits[0, -2 - len(segment):-2], torch.tensor(segment),
+                                                            reduction="sum")
+        memories = torch.cat(memories)
+        question, answer = text(9, 36), text(10, 4)
+        scores = self.scores(question[:18], memories)
+        given = self.entered(scores.softmax(-1) @ memories)
+        logits = self.run(torch.cat([given, self.embed(words[-SENSORY:] + question + answer)])).logits[0]
+        return (told / len(words) - scores.log_softmax(-1)[0, 1]
+                + torch.nn.functional.cross_entropy(logits[-len(answer) - 1:-1], torch.tensor(answer), reduction="sum"))
+
+
 def lines_of(name, loss, parameters):
     loss.backward()
     return [f"{name} loss {loss.item():.9e} 0 0"] + [line(name, key, p.grad.numpy()) for key, p in parameters.items()]
@@ -228,4 +271,7 @@ for name in MODELS:
         memory = Memory(model, changed, aggregation)
         lines += lines_of(f"{name}+{aggregation}", memory.loss(),
                           added | {f"h2mt.{key}": p for key, p in memory.p.items()})
+    changed, added = with_additions(name, model)
+    memory = Recurrent(model, changed)
+    lines += lines_of(f"{name}+hmt", memory.loss(), added | {f"hmt.{key}": p for key, p in memory.p.items()})
 (FOLDER / "gradients.txt").write_text("\n".join(lines) + "\n")

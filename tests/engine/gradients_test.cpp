@@ -5,7 +5,7 @@
 #include <map>
 #include <sstream>
 
-#include "engine/train/memory_model.h"
+#include "engine/train/recurrent_model.h"
 #include "tests/support/trained_model.h"
 
 using namespace longleaf;
@@ -104,9 +104,9 @@ const std::vector<std::string> kModelNames = {"llama",    "llama_tied", "llama_r
 // The numbers of make_gradients.py.
 void take_golden_values(Rig& rig) {
   static const std::map<std::string, double> pitches = {
-      {"e_write", 0.11},      {"e_read", 0.17},      {"w_q", 0.23},     {"w_k", 0.29},
-      {"parent_q", 0.31},     {"child_k", 0.41},     {"child_v", 0.43}, {"parent_token", 0.47},
-      {"slope_parent", 0.59}, {"slope_child", 0.61}, {"lora_a", 0.37},  {"lora_b", 0.53}};
+      {"e_write", 0.11}, {"e_read", 0.17},  {"w_q", 0.23},          {"w_k", 0.29},          {"parent_q", 0.31},
+      {"child_k", 0.41}, {"child_v", 0.43}, {"parent_token", 0.47}, {"slope_parent", 0.59}, {"slope_child", 0.61},
+      {"lora_a", 0.37},  {"lora_b", 0.53},  {"summary", 0.67},      {"first", 0.71}};
   for (const Parameter& p : rig.parameters.all()) {
     const std::string kind = p.name.substr(p.name.rfind('.') + 1);
     const double size = kind.starts_with("lora") ? 0.1 : 0.15;
@@ -167,6 +167,31 @@ void check_memory(const std::string& name, const std::string& kind, Aggregation 
   check_gradients(name + "+" + kind, rig, 5);                                      // four levels, and the answer
 }
 
+// A text is told segment by segment, a question recalls of it and is answered.
+double recurrent_loss(Rig& rig, const MemoryModel& memory) {
+  const Segments segments(TextTree{{-1}, {text(3, 96)}}, 32);
+  const auto question = text(9, 36), answer = text(10, 4);
+  Tape& tape = rig.tape;
+  const RecurrentModel model(*rig.decoder, memory);
+  auto reading = model.read(tape, {{&segments, {0, 1, 2}}}, RecurrentModel::From::Recall, true);
+  double loss = rig.decoder->loss(tape, reading.rows, std::move(reading.targets), std::vector<float>(96, 1.0f / 96));
+  const std::span<const TokenId> asked = question;
+  const Var summary = memory.queries(tape, {&asked, 1}), memories = reading.memories[0];
+  loss += MemoryModel::route_loss(tape, memory.scores(tape, summary, memories), {1}, 1, 1);
+  const auto sensory = segments.with_front(3, 3);
+  std::vector<TokenId> words(sensory.begin(), sensory.end());
+  words.insert(words.end(), question.begin(), question.end());
+  words.insert(words.end(), answer.begin(), answer.end());
+  const Var parts[] = {model.given(tape, summary, memories), rig.decoder->embed(tape, words)};
+  Batch batch;
+  batch.add(1 + 3 + 36 + 4);
+  const Var rows = tape.gathered(rig.decoder->run(tape, tape.stacked(parts), batch), {39, 40, 41, 42});
+  loss += rig.decoder->loss(tape, rows, {answer.begin(), answer.end()}, {1, 1, 1, 1});
+  const Status status = tape.backward();
+  if (!status.ok()) test::fail(__FILE__, __LINE__, status.message());
+  return loss;
+}
+
 }  // namespace
 
 TEST(gradients_of_every_architecture_agree_with_an_independent_implementation) {
@@ -199,4 +224,19 @@ TEST(gradients_of_every_aggregation_agree_with_an_independent_implementation) {
   check_memory("qwen3", "self_weights", Aggregation::SelfWeights);
   check_memory("qwen3", "cross_attention", Aggregation::CrossAttention);
   check_memory("qwen3", "parent_token", Aggregation::ParentToken);
+}
+
+TEST(gradients_of_a_recurrent_memory_agree_with_an_independent_implementation) {
+  for (const std::string& name : kModelNames) {
+    Rig rig(name, with_additions());
+    REQUIRE(rig.decoder != nullptr);
+    MemorySettings settings{.d_routing = 8, .query_fraction = 0.5f, .scales = true};
+    settings.method = MemoryMethod::Recurrent, settings.segment_tokens = 32, settings.sensory_tokens = 3;
+    auto memory = MemoryModel::create(*rig.decoder, rig.parameters, settings);
+    REQUIRE_OK(memory);
+    take_golden_values(rig);
+    const double loss = recurrent_loss(rig, **memory);
+    CHECK(std::abs(loss - goldens().at(name + "+hmt").at("loss").norm) < 5e-5);
+    check_gradients(name + "+hmt", rig, 5);  // three segments, a summary of the last, and the answer
+  }
 }

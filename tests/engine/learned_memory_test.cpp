@@ -70,10 +70,10 @@ struct Answers {
     CHECK(tokens.ok());
     return tokens.ok() ? *tokens : -1;
   }
-  LearnedMemory::Nodes nodes(const TextTree& t, const std::string& id = "book") const {
+  LearnedMemory::Memories nodes(const TextTree& t, const std::string& id = "book") const {
     auto file = MemoryFile::open(path(id), learned->plan(t, keys(t)));
     CHECK(file.ok() && (*file)->count_done() == t.size());
-    return file.ok() ? *learned->read(t, **file) : LearnedMemory::Nodes{};
+    return file.ok() ? *learned->read(t, **file) : LearnedMemory::Memories{};
   }
 };
 
@@ -101,8 +101,8 @@ TEST(the_engine_makes_the_memories_that_training_made) {
       answers.encode(t);
       const auto nodes = answers.nodes(t);
       const auto expected = trained.memories(t);
-      REQUIRE(nodes.memories.size() == expected.size());
-      CHECK(difference(nodes.memories, expected) < kRounding);
+      REQUIRE(nodes.values.size() == expected.size());
+      CHECK(difference(nodes.values, expected) < kRounding);
 
       const std::vector<TokenId> question(t.tokens[1].begin(), t.tokens[1].begin() + 7);
       trained.tape.clear();
@@ -118,7 +118,7 @@ TEST(the_engine_makes_the_memories_that_training_made) {
       const auto entered = answers.learned->entered(nodes, some);
       REQUIRE_OK(entered);
       trained.tape.clear();
-      const auto again = trained.tape.constant(static_cast<int>(t.size()), 32, nodes.memories);
+      const auto again = trained.tape.constant(static_cast<int>(t.size()), 32, nodes.values);
       CHECK(difference(*entered, trained.tape.read(trained.tape.gathered(
                                      trained.memory->weights().entered(trained.tape, again), {0, 4, 9}))) < 1e-6);
     }
@@ -135,7 +135,7 @@ TEST(models_of_every_kind_make_the_memories_that_training_made) {
     for (auto& text : t.tokens)
       for (TokenId& token : text) token %= trained.decoder->config().n_vocab;
     answers.encode(t);
-    const double off = difference(answers.nodes(t).memories, trained.memories(t));
+    const double off = difference(answers.nodes(t).values, trained.memories(t));
     std::printf("  %s: %.2g of %.2g allowed\n", model, off, kRounding);
     CHECK(off < kRounding);
   }
@@ -146,13 +146,13 @@ TEST(texts_that_are_read_together_do_not_see_each_other) {
   const Answers answers(trained);
   TextTree together = tree();
   answers.encode(together);
-  const auto all = answers.nodes(together).memories;
+  const auto all = answers.nodes(together).values;
   for (const size_t leaf : {2u, 3u, 4u, 6u, 10u}) {  // each alone below a root
     TextTree alone;
     alone.parents = {-1, 0};
     alone.tokens = {{}, together.tokens[leaf]};
     answers.encode(alone, {}, "alone");
-    const auto one = answers.nodes(alone, "alone").memories;
+    const auto one = answers.nodes(alone, "alone").values;
     CHECK(difference({one.begin() + 32, one.end()}, row(all, leaf)) < kRounding);
   }
 }
@@ -191,10 +191,10 @@ TEST(an_edited_leaf_costs_its_own_memory_and_those_above_it) {
   const auto after = answers.nodes(t);
   for (size_t node = 0; node < t.size(); ++node) {
     const bool is_above = node == 0 || node == 1 || node == 3;
-    CHECK((row(before.memories, node) != row(after.memories, node)) == is_above);
+    CHECK((row(before.values, node) != row(after.values, node)) == is_above);
   }
   answers.encode(t, {}, "anew");
-  CHECK(difference(answers.nodes(t, "anew").memories, after.memories) < kRounding);
+  CHECK(difference(answers.nodes(t, "anew").values, after.values) < kRounding);
 }
 
 TEST(a_memory_of_another_adapter_is_not_taken) {
@@ -230,7 +230,7 @@ TEST(a_making_that_was_stopped_goes_on) {
   }
   const int64_t rest = answers.encode(t);
   CHECK(rest > 0 && rest < answers.encode(t, {}, "again"));
-  CHECK(difference(answers.nodes(t).memories, answers.nodes(t, "whole").memories) < kRounding);
+  CHECK(difference(answers.nodes(t).values, answers.nodes(t, "whole").values) < kRounding);
   CHECK_EQ(answers.encode(t), int64_t{0});
 }
 
@@ -240,17 +240,17 @@ TEST(damaged_memories_are_made_again) {
   const TextTree t = tree();
   answers.encode(t);
   const std::string whole = bytes_of(answers.path());
-  const auto before = answers.nodes(t).memories;
+  const auto before = answers.nodes(t).values;
   std::string damaged = whole;
   damaged[2 * 4096 + 6 * 4096 + 8] ^= 1;  // in a leaf's vector, behind header and table
   REQUIRE_OK(write_file(answers.path(), damaged));
   CHECK_EQ(answers.learned->known(t, answers.folder.path()).size(), t.size() - 1);
   answers.encode(t);
-  CHECK(difference(answers.nodes(t).memories, before) < kRounding);
+  CHECK(difference(answers.nodes(t).values, before) < kRounding);
   REQUIRE_OK(write_file(answers.path(), whole.substr(0, whole.size() / 2)));
   CHECK(answers.learned->known(t, answers.folder.path()).size() < t.size());
   answers.encode(t);
-  CHECK(difference(answers.nodes(t).memories, before) < kRounding);
+  CHECK(difference(answers.nodes(t).values, before) < kRounding);
 }
 
 TEST(an_adapter_that_does_not_fit_is_refused_with_what_is_wrong) {

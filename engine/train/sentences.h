@@ -1,0 +1,14 @@
+// Where sentences begin among tokens, so that a text can be told a few of them at a time.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "engine/tokenizer/tokenizer.h"
+
+namespace longleaf::train {
+
+// Numbers of tokens that a sentence or line begins with, rising from 0; none of no tokens.
+std::vector<int> sentence_starts(const Tokenizer& tokenizer, std::span<const TokenId> tokens);
+
+}  // namespace longleaf::train
