@@ -64,12 +64,12 @@ struct MemoryUse {
 // What encoding makes.
 struct EncodeParts {
   bool leaves = true;  // their keys and values: leaf_kv
-  bool nodes = true;   // with an adapter, learned memories: memory_tokens
+  bool nodes = true;   // with an adapter, learned memories: memory_tokens, or hmt
 };
 
 struct EncodeReport {
   size_t leaves = 0;
-  size_t nodes = 0;    // with a learned memory; 0 without an adapter
+  size_t nodes = 0;    // learned memories: of nodes, or of segments; 0 without an adapter
   int64_t tokens = 0;  // that were computed now
   double seconds = 0;
   uint64_t bytes = 0, node_bytes = 0;  // of the memory files: keys and values, and learned memories
@@ -112,16 +112,18 @@ struct AnswerStats {
   int guessed_tokens = 0, accepted_tokens = 0;  // that were written ahead, and those of them that are in the answer
 };
 
-// A node of the document that learned routing reached.
+// A node of the document that learned routing reached; with hmt, one whose text was recalled.
 struct ReachedNode {
   int64_t node = 0;
-  double share = 0;  // of the question's way to it: the product of its path's shares among siblings; 1 for the root
+  // Of the question's way to it: the product of its path's shares among siblings, 1 for the root. With hmt, the largest
+  // share of what was recalled that a segment of its text has.
+  double share = 0;
 };
 
 struct AnswerResult {
   std::string text;
   std::vector<int64_t> leaves;       // those that were evidence, or whose memories were, in reading order
-  std::vector<ReachedNode> reached;  // with learned memories: level by level, in reading order
+  std::vector<ReachedNode> reached;  // with learned memories: parents before children
   bool stopped = false;              // by the caller: `text` is what there was
   AnswerStats stats;
 };

@@ -25,7 +25,8 @@ void Context::addOptions(CLI::App& app) {
   app.add_option("--model", model_, "GGUF file or safetensors folder")->type_name("FILE");
   app.add_option("--draft", draft_, "Smaller model of the same vocabulary, which writes ahead and is checked")
       ->type_name("FILE");
-  app.add_option("--adapter", adapter_, "Memory that was trained for the model, for memory_tokens or hmt")->type_name("FILE");
+  app.add_option("--adapter", adapter_, "Memory that was trained for the model, for memory_tokens or hmt")
+      ->type_name("FILE");
   app.add_option("--embedder", embedder_file_, "Embedding model (BERT family) that helps to find passages")
       ->type_name("FILE");
   app.add_option("--device", device_, "auto, cpu or cuda[:N]; several cards with commas between them")
@@ -186,7 +187,9 @@ Json boxesJson(const std::vector<Box>& boxes) {
 std::string shortId(const DocumentRow& document) { return document.id.substr(0, kShortId); }
 
 void addDescentOptions(CLI::App& command, DescentOptions& descent) {
-  command.add_option("--children", descent.children, "memory_tokens: parts of every section that are kept")
+  command
+      .add_option("--children", descent.children,
+                  "memory_tokens: parts of every section that are kept; hmt: segments that are named as evidence")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   command.add_option("--memory-depth", descent.most_depth, "memory_tokens: levels below the top; 0: all")

@@ -227,6 +227,9 @@ class Answers {
     if ((evidence_ != Evidence::LeafKv && !needs_memory(evidence_)) || tally_.encoded.count(document.key) > 0)
       return {};
     LL_ASSIGN_OR_RETURN(Engine * engine, context_.engine());
+    const auto kinds = engine->memory_kinds();
+    if (needs_memory(evidence_) && std::find(kinds.begin(), kinds.end(), evidence_) == kinds.end())
+      return {};  // asking says why
     LL_ASSIGN_OR_RETURN(const DocumentInput* input, asking_->input(document));
     LL_ASSIGN_OR_RETURN(
         tally_.encoded[document.key],

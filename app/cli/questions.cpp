@@ -109,7 +109,7 @@ int runEncode(Context& context, const std::string& name) {
                 report.leaves, static_cast<long long>(report.tokens), report.seconds, rate,
                 static_cast<double>(report.bytes) / (1 << 20));
   if (!context.json() && report.nodes > 0)
-    std::printf("%zu learned memories were made, %.1f MiB in all\n", report.nodes,
+    std::printf("%zu learned memories are there, %.1f MiB in all\n", report.nodes,
                 static_cast<double>(report.node_bytes) / (1 << 20));
   return kDone;
 }
@@ -231,7 +231,8 @@ int runAsk(Context& context, const AskArguments& args) {
 }
 
 void addAskOptions(CLI::App& ask, AskArguments& args) {
-  ask.add_option("--evidence", args.evidence, "auto, exact, leaf_kv, memory_tokens, memory_tokens+leaf_kv, hmt or quote")
+  ask.add_option("--evidence", args.evidence,
+                 "auto, exact, leaf_kv, memory_tokens, memory_tokens+leaf_kv, hmt or quote")
       ->capture_default_str();
   ask.add_option("--max-tokens", args.max_tokens, "Length of the answer at most")
       ->check(CLI::Range(1, 100000))

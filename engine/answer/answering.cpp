@@ -191,8 +191,8 @@ Status Answering::check_evidence(const PlanInput& input) const {
   if (evidence == Evidence::LeafKv && !input.kv_there) return leaves_missing();
   if (!needs_memory(evidence)) return {};
   if (parts_.learned == nullptr)
-    return Status(Code::Unsupported,
-                  "Memory tokens need an adapter that was trained for this model; choose exact or leaf_kv");
+    return Status(Code::Unsupported, std::string("Evidence “") + name_of(evidence) +
+                                         "” needs an adapter that was trained for this model; choose exact or leaf_kv");
   if (parts_.learned->is_recurrent() != (evidence == Evidence::Hmt))
     return Status(Code::Invalid, parts_.learned->is_recurrent()
                                      ? "The adapter has a recurrent memory (HMT); choose hmt as evidence"

@@ -77,7 +77,9 @@ Status Answering::recall_memories(int question_tokens) {
   sensory_.assign(sensory.begin(), sensory.end());
   const std::vector<int> nodes = recalled_from(text, shares);
   stats.memory_tokens = 1;
-  choose_leaves(leaves_reached(nodes), question_tokens + 1 + static_cast<int>(sensory_.size()));
+  std::vector<int64_t> leaves = leaves_reached(nodes);
+  for (const int node : text.last_nodes(sensory_.size())) leaves.push_back(document_.keys[static_cast<size_t>(node)]);
+  choose_leaves(leaves, question_tokens + 1 + static_cast<int>(sensory_.size()));
   stats.evidence_tokens = 1 + static_cast<int>(sensory_.size());
   stats.descent_ms = ms_since(start);
   return {};
@@ -106,14 +108,17 @@ std::vector<int> Answering::recalled_from(const Segments& text, const std::vecto
   return nodes;
 }
 
-// Of all segments, those that a question may recall: as MemoryRouting says.
+// Of all segments, those that a question may recall: as MemoryRouting says; the last ones, as for a segment.
 std::vector<bool> Answering::segments_given(const Segments& text) const {
-  std::vector<bool> given(text.size(), request_.memory_routing == MemoryRouting::Learned);
+  std::vector<bool> given(text.size());
+  const auto cached = std::min(given.size(), static_cast<size_t>(parts_.learned->settings().recalled));
+  const auto last = given.end() - static_cast<long>(cached);
+  if (request_.memory_routing == MemoryRouting::Learned) std::fill(last, given.end(), true);
   if (request_.memory_routing == MemoryRouting::Random && !given.empty())
     given[std::mt19937_64(fingerprint(request_.question))() % text.size()] = true;
   for (const int node : wanted_nodes())
     for (const int i : text.of_node(node)) given[static_cast<size_t>(i)] = true;
-  if (std::find(given.begin(), given.end(), true) == given.end()) given.assign(given.size(), true);
+  if (std::find(given.begin(), given.end(), true) == given.end()) std::fill(last, given.end(), true);
   return given;
 }
 

@@ -33,7 +33,7 @@ MemoryPlan plan_memory(const Model& model, const Tokenizer& tokenizer, const std
 
 struct EncodeProgress {
   size_t leaves_done = 0, leaves = 0;
-  size_t nodes_done = 0, nodes = 0;     // that get a learned memory, behind the leaves; 0 without an adapter
+  size_t nodes_done = 0, nodes = 0;     // learned memories, behind the leaves; 0 without an adapter
   int64_t tokens_done = 0, tokens = 0;  // of the document, once for leaves and once for memories
   bool is_done() const { return leaves_done == leaves && nodes_done == nodes; }
 };

@@ -107,14 +107,19 @@ KnownMemories LearnedMemory::known(const TextTree& tree, const std::filesystem::
 Result<int64_t> LearnedMemory::encode(const TextTree& tree, KvStore& store, const KnownMemories& known,
                                       MemoryFile& file, const std::function<void(size_t)>& progress,
                                       std::stop_token stop) {
-  const Segments text = segments(tree);
   std::vector<size_t> lengths;
-  for (size_t i = 0; is_recurrent() && i < text.size(); ++i) lengths.push_back(text.segment(i).size());
-  for (size_t i = 0; !is_recurrent() && i < tree.size(); ++i) lengths.push_back(tree.tokens[i].size());
-  MemoryRecords records(*reader_, marks_of(tree), std::move(lengths), file, progress);
+  if (!is_recurrent()) {
+    for (const auto& text : tree.tokens) lengths.push_back(text.size());
+    MemoryRecords records(*reader_, marks_of_nodes(tree), std::move(lengths), file, progress);
+    LL_RETURN_IF_ERROR(records.take(known));
+    LL_RETURN_IF_ERROR(encode_tree(tree, *reader_, store, records, std::move(stop)));
+    return records.tokens_made();
+  }
+  const Segments text = segments(tree);
+  for (size_t i = 0; i < text.size(); ++i) lengths.push_back(text.segment(i).size());
+  MemoryRecords records(*reader_, marks_of_segments(text), std::move(lengths), file, progress);
   LL_RETURN_IF_ERROR(records.take(known));
-  LL_RETURN_IF_ERROR(is_recurrent() ? encode_segments(text, *reader_, store, records, std::move(stop))
-                                    : encode_tree(tree, *reader_, store, records, std::move(stop)));
+  LL_RETURN_IF_ERROR(encode_segments(text, *reader_, store, records, std::move(stop)));
   return records.tokens_made();
 }
 

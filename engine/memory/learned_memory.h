@@ -55,7 +55,7 @@ class LearnedMemory {
   // Some memories, as they stand among embeddings: (n, d_model).
   Result<std::vector<float>> entered(const Memories& memories, std::span<const int> chosen);
   // What a question recalls of memories by their scores, as it stands among embeddings (HMT, equation 3): (1, d_model).
-  // Of none, what a text begins with.
+  // Of none, what a text begins with. A score of -INFINITY leaves a memory out, but not of all.
   //   shares  gets how much of it each is
   Result<std::vector<float>> recalled(const Memories& memories, const std::vector<float>& scores,
                                       std::vector<float>& shares);

@@ -58,6 +58,9 @@ MemoryReader::MemoryReader(Transformer& transformer)
 Result<std::unique_ptr<MemoryReader>> MemoryReader::load(const AdapterContents& adapter, Transformer& transformer) {
   std::unique_ptr<MemoryReader> reader(new MemoryReader(transformer));
   const Model& model = transformer.model();
+  const MemorySettings& m = adapter.memory;
+  if (m.method == MemoryMethod::Recurrent && m.segment_tokens + m.sensory_tokens + 2 > model.config().context_tokens)
+    return Status(Code::Corrupt, "The adapter does not fit the model: its segments are longer than the model can read");
   const auto shape = train::hidden_shape(model.config(), model.embedding());
   LL_ASSIGN_OR_RETURN(reader->weights_, train::MemoryWeights::load(shape, reader->parameters_, adapter));
   LL_ASSIGN_OR_RETURN(reader->additions_, Additions::load(adapter, model));

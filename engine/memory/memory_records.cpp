@@ -29,7 +29,7 @@ Status MemoryRecords::take(const KnownMemories& known) {
 Status MemoryRecords::take_one(size_t i, const KnownMemories& known) {
   if (file_.has(i)) {
     auto there = file_.read_vector(i);
-    if (there.ok()) return add(i, std::move(*there));
+    if (there.ok() && mark_in(*there) == marks_[i]) return add(i, std::move(*there));
   }
   const auto it = known.find(marks_[i]);
   if (it == known.end() || it->second.size() != static_cast<size_t>(file_.plan().d_model)) return {};
@@ -38,7 +38,7 @@ Status MemoryRecords::take_one(size_t i, const KnownMemories& known) {
 }
 
 Status MemoryRecords::add(size_t i, std::vector<float> record) {
-  record.resize(reader_.d_model());
+  record.resize(record.size() - kMarkFloats);
   values_[i] = std::move(record);
   if (progress_) progress_(texts_[i]);
   return {};

@@ -31,7 +31,9 @@ class MemoryRecords {
 
   size_t size() const { return values_.size(); }
   bool has(size_t i) const { return !values_[i].empty(); }
-  const std::vector<float>& memory(size_t i) const { return values_[i]; }
+  std::span<const float> memory(size_t i) const { return std::span(values_[i]).first(reader_.d_model()); }
+  // What it is compared by: (d_routing).
+  std::span<const float> key(size_t i) const { return std::span(values_[i]).subspan(reader_.d_model()); }
 
   // Writes memories that were made, each with what questions are compared to: (n, d_model).
   Status keep(std::span<const size_t> numbers, const std::vector<float>& memories);
@@ -46,7 +48,7 @@ class MemoryRecords {
   std::vector<size_t> texts_;
   MemoryFile& file_;
   const std::function<void(size_t)>& progress_;
-  std::vector<std::vector<float>> values_;  // empty: not made yet
+  std::vector<std::vector<float>> values_;  // memory and key; empty: not made yet
   int64_t tokens_ = 0;
 };
 

@@ -19,7 +19,7 @@ class SegmentEncoding {
     for (size_t i = 0; i < text_.size(); ++i) {
       if (records_.has(i)) continue;
       if (stop_.stop_requested()) return Status(Code::Cancelled, "Stopped");
-      if (i >= first_summary_ + summaries_.size() / reader_.d_model()) LL_RETURN_IF_ERROR(summarize_from(i));
+      if (i > 0 && i >= first_summary_ + summaries_.size() / reader_.d_model()) LL_RETURN_IF_ERROR(summarize_from(i));
       LL_ASSIGN_OR_RETURN(const auto start, start_of(i));
       const auto text = text_.with_front(i, settings().sensory_tokens);
       const MemoryReader::Text segment{start.data(), nullptr, text, start.data()};
@@ -47,17 +47,23 @@ class SegmentEncoding {
 
   // What stands at both ends of a segment, as it stands among embeddings.
   Result<std::vector<float>> start_of(size_t i) {
+    if (i == 0)
+      return reader_.on_tape(
+          [&](Tape& tape) { return reader_.weights().entered(tape, reader_.weights().first(tape)); });
     const auto width = static_cast<long>(reader_.d_model());
     const auto summary = summaries_.begin() + static_cast<long>(i - first_summary_) * width;
-    std::vector<float> behind;
-    for (size_t j = i - std::min(i, static_cast<size_t>(settings().recalled)); j < i; ++j)
-      behind.insert(behind.end(), records_.memory(j).begin(), records_.memory(j).end());
+    std::vector<float> memories, keys;
+    const size_t n = std::min(i, static_cast<size_t>(settings().recalled));
+    for (size_t j = i - n; j < i; ++j) {
+      memories.insert(memories.end(), records_.memory(j).begin(), records_.memory(j).end());
+      keys.insert(keys.end(), records_.key(j).begin(), records_.key(j).end());
+    }
     return reader_.on_tape([&](Tape& tape) {
       const train::MemoryWeights& weights = reader_.weights();
-      const Var start =
-          i == 0 ? weights.first(tape)
-                 : weights.recalled(tape, reader_.rows(tape, {summary, summary + width}), reader_.rows(tape, behind));
-      return weights.entered(tape, start);
+      const Var asks = weights.routed(tape, reader_.rows(tape, {summary, summary + width}));
+      const Var compared = tape.constant(static_cast<int>(n), static_cast<int>(keys.size() / n), keys);
+      return weights.entered(
+          tape, weights.mixed(tape, tape.product(asks, false, compared, true), reader_.rows(tape, memories)));
     });
   }
 

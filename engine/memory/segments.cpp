@@ -26,4 +26,11 @@ std::vector<int> Segments::of_node(int node) const {
   return numbers;
 }
 
+std::vector<int> Segments::last_nodes(size_t n) const {
+  std::vector<int> nodes;
+  for (size_t i = 0; i + 1 < begins_.size(); ++i)
+    if (begins_[i + 1] > begins_[i] && begins_[i + 1] + n > tokens_.size()) nodes.push_back(static_cast<int>(i));
+  return nodes;
+}
+
 }  // namespace longleaf

@@ -21,6 +21,8 @@ class Segments {
   std::span<const TokenId> summarized(size_t i) const { return segment(i).first((segment(i).size() + 1) / 2); }
   // Numbers of the segments that have text of a node.
   std::vector<int> of_node(int node) const;
+  // Nodes that have text among the last `n` tokens.
+  std::vector<int> last_nodes(size_t n) const;
 
  private:
   size_t length_;

@@ -93,7 +93,7 @@ class TreeEncoding {
   Result<std::vector<float>> aggregate(size_t node, const std::vector<float>& said) {
     std::vector<float> below;
     for (const int child : children_[node]) {
-      const auto& value = records_.memory(static_cast<size_t>(child));
+      const auto value = records_.memory(static_cast<size_t>(child));
       below.insert(below.end(), value.begin(), value.end());
     }
     return reader_.on_tape([&](Tape& tape) {

@@ -1,5 +1,5 @@
-// The learned memory of H²MT (arXiv 2605.24930) on a tape: a vector per node of a document's tree, written and read by
-// the language model itself, and what a question is routed by. Sections below are the paper's.
+// A learned memory on a tape, written and read by the language model itself: texts and questions as vectors, how they
+// compare, and of H²MT (arXiv 2605.24930, whose sections are named) a vector per node of a document's tree.
 // Not thread-safe: one thread owns it.
 #pragma once
 

@@ -34,7 +34,7 @@ TextTree part_of(const TextTree& tree, std::span<const int> wanted, int most, ui
   for (const int node : wanted) take(node);
   std::vector<int> others(tree.size());
   std::iota(others.begin(), others.end(), 0);
-  Random random(seed);
+  Generator random(seed);
   if (static_cast<int>(tree.size()) > most) shuffle(others, random);
   for (const int node : others)
     if (n < most) take(node);
@@ -49,26 +49,36 @@ TextTree part_of(const TextTree& tree, std::span<const int> wanted, int most, ui
   return part;
 }
 
-Result<StepReport> MemoryTrainer::step(std::span<const TrainingDocument> documents,
-                                       std::span<const TrainingQuestion> questions) {
-  StepReport report;
-  report.step = parameters_.steps() + 1;
-  report.corpus = report.step <= settings_.corpus_steps || questions.empty();
-  const uint64_t seed = seed_of(settings_.seed, report.step);
-  Random random(seed);
-  tape_.clear();
-  if (report.corpus) {
-    const TrainingDocument& document = a_document(documents, random);
-    report.loss = corpus_loss(document, random(), report);
-  } else {
-    // The nodes that hold their answers are all read: no more questions than have room.
-    const auto chosen = some_questions(questions, static_cast<size_t>(settings_.questions_per_step),
-                                       static_cast<size_t>(settings_.most_nodes), random);
-    report.loss = question_loss(documents[chosen.front()->document], chosen, random(), report);
+size_t MemoryTrainer::parts_of(const TrainingDocument&, const TrainingQuestion& question) const {
+  return question.gold.size();
+}
+
+int64_t MemoryTrainer::most_tokens(std::span<const TrainingDocument> documents,
+                                   std::span<const TrainingQuestion> questions) const {
+  const int64_t tellings = settings_.reconstruction_weight > 0 ? 2 : 1;
+  int64_t corpus = 0, read = 0;
+  for (const TrainingDocument& document : documents) {
+    const auto& texts = document.tree.tokens;
+    const auto children = children_of(document.tree.parents);
+    std::vector<int64_t> lengths;
+    int64_t above = 0, all = 0;  // of nodes with others below them
+    for (size_t i = 0; i < texts.size(); ++i) {
+      lengths.push_back(static_cast<int64_t>(texts[i].size()) + 2 + (children[i].empty() ? 0 : 1));
+      all += static_cast<int64_t>(texts[i].size());
+      if (!children[i].empty()) above += 2 * lengths.back();  // read alone, too, for some aggregations
+    }
+    std::sort(lengths.rbegin(), lengths.rend());
+    // As many texts as a step has tokens, at most, each with vectors that it is read and told with.
+    const int64_t told = std::min(all, std::max<int64_t>(settings_.tokens_per_corpus_step, lengths.front()));
+    const int64_t n_texts = std::min(told, static_cast<int64_t>(texts.size()));
+    const auto asked_back = static_cast<int64_t>(settings_.reconstruct.size());
+    corpus = std::max(corpus, above + told + 2 * n_texts + tellings * (told + n_texts) + n_texts * asked_back);
+    lengths.resize(std::min(lengths.size(), static_cast<size_t>(settings_.most_nodes)));
+    read = std::max(read, above + std::accumulate(lengths.begin(), lengths.end(), int64_t{0}));
   }
-  LL_RETURN_IF_ERROR(tape_.backward());
-  LL_ASSIGN_OR_RETURN(report.gradient, parameters_.step(settings_.optimizer));
-  return report;
+  const int64_t asked =
+      questions.empty() ? 0 : read + most_prompt_tokens(documents, questions, settings_.descent.most_nodes);
+  return std::max(settings_.corpus_steps > 0 || questions.empty() ? corpus : 0, asked);
 }
 
 // How many sentences of a text a step tells at most: one at first, and more from step to step; 0: all.
@@ -83,7 +93,7 @@ size_t MemoryTrainer::longest_stretch(const TrainingDocument& document, int64_t 
 // Some of a node's sentences, one behind the other: every other time as many as may be, and else fewer, so that what
 // was learnt of short texts is not lost.
 std::vector<TokenId> MemoryTrainer::stretch(const TrainingDocument& document, int node, size_t longest,
-                                            Random& random) const {
+                                            Generator& random) const {
   const auto number = static_cast<size_t>(node);
   const auto& text = document.tree.tokens[number];
   if (longest == 0 || document.sentences.empty()) return text;
@@ -96,9 +106,10 @@ std::vector<TokenId> MemoryTrainer::stretch(const TrainingDocument& document, in
 }
 
 // L_LM and L_AE: texts are told behind their own memories.
-double MemoryTrainer::corpus_loss(const TrainingDocument& document, uint64_t seed, StepReport& report) {
+double MemoryTrainer::corpus_loss(std::span<const TrainingDocument> documents, uint64_t seed, StepReport& report) {
+  Generator random(seed);
+  const TrainingDocument& document = a_document(documents, random);
   const TextTree& tree = document.tree;
-  Random random(seed);
   std::vector<int> nodes;
   for (size_t i = 0; i < tree.size(); ++i)
     if (!tree.tokens[i].empty()) nodes.push_back(static_cast<int>(i));
@@ -147,43 +158,34 @@ double MemoryTrainer::corpus_loss(const TrainingDocument& document, uint64_t see
 }
 
 // L_gen, and L_route or L_sel.
-double MemoryTrainer::question_loss(const TrainingDocument& document,
-                                    std::span<const TrainingQuestion* const> questions, uint64_t seed,
+double MemoryTrainer::question_loss(const TrainingDocument& document, const Questions& questions, uint64_t seed,
                                     StepReport& report) {
-  Random random(seed);
+  Generator random(seed);
   std::vector<int> wanted;
-  std::vector<std::span<const TokenId>> words;
-  for (const TrainingQuestion* question : questions) {
+  for (const TrainingQuestion* question : questions)
     wanted.insert(wanted.end(), question->gold.begin(), question->gold.end());
-    words.push_back(question->words);
-  }
   std::vector<int> numbers;
   const TextTree tree = part_of(document.tree, wanted, settings_.most_nodes, seed, numbers);
   const Var memories = memory_.build(tape_, tree);
-  const Var scores = memory_.scores(tape_, memory_.queries(tape_, words), memories);
+  const Var scores = memory_.scores(tape_, queries(questions), memories);
   const std::vector<float> values = tape_.read(scores);
   if (!tape_.status().ok()) return 0;
 
+  const Var entered = memory_.weights().entered(tape_, memories);
   double loss = 0;
-  std::vector<Reached> reached;
+  std::vector<Prompt> prompts;
   for (size_t i = 0; i < questions.size(); ++i) {
     const std::vector<int> gold = with_numbers(questions[i]->gold, numbers);
     const bool hands_gold = static_cast<double>(random() % 1000) >= 1000 * settings_.drop_gold;
     const std::span<const float> own = std::span(values).subspan(i * tree.size(), tree.size());
-    reached.push_back(
-        {descend(tree.parents, own, settings_.descent, hands_gold ? gold : std::vector<int>()), questions[i]});
+    const auto nodes = descend(tree.parents, own, settings_.descent, hands_gold ? gold : std::vector<int>());
+    prompts.push_back({questions[i], tape_.gathered(entered, {nodes.begin(), nodes.end()}), {}});
     if (!gold.empty())
       loss += routing_loss(tree, scores, static_cast<int>(i), gold,
                            settings_.route_weight / static_cast<float>(questions.size()), report);
   }
-  std::vector<int32_t> targets;
-  tokens_ = 0;
-  const Var rows = answer_rows(document, memories, reached, targets);
-  report.tokens = tokens_;
   for (const auto& text : tree.tokens) report.tokens += static_cast<int64_t>(text.size());
-  const std::vector<float> weights(targets.size(), 1.0f / static_cast<float>(targets.size()));
-  report.answer_loss = decoder_.loss(tape_, rows, targets, weights);
-  return loss + report.answer_loss;
+  return loss + answer_loss(document, prompts, report);
 }
 
 // Over the parents on the gold paths of one question, their mean.
@@ -216,92 +218,35 @@ double MemoryTrainer::routing_loss(const TextTree& tree, Var scores, int row, co
   return loss;
 }
 
-Var MemoryTrainer::answer_rows(const TrainingDocument& document, Var memories, std::span<const Reached> reached,
-                               std::vector<int32_t>& targets) {
-  const Var entered = memory_.weights().entered(tape_, memories);
-  const Var opening = document.opening.empty() ? Var{} : decoder_.embed(tape_, document.opening);
-  std::vector<Var> parts;
-  std::vector<int32_t> places;
-  Batch batch;
-  for (const Reached& r : reached) {
-    const TrainingQuestion& q = *r.question;
-    std::vector<TokenId> tokens = q.asked;
-    tokens.insert(tokens.end(), q.answer.begin(), q.answer.end() - 1);
-    if (opening.index >= 0) parts.push_back(opening);
-    parts.push_back(tape_.gathered(entered, {r.nodes.begin(), r.nodes.end()}));
-    parts.push_back(decoder_.embed(tape_, tokens));
-    const auto front = static_cast<int>(document.opening.size() + r.nodes.size());
-    const int first = batch.n_tokens() + front + static_cast<int>(q.asked.size()) - 1;
-    batch.add(front + static_cast<int>(tokens.size()));
-    for (size_t i = 0; i < q.answer.size(); ++i) places.push_back(first + static_cast<int>(i));
-    targets.insert(targets.end(), q.answer.begin(), q.answer.end());
-  }
-  tokens_ += batch.n_tokens();
-  return tape_.gathered(decoder_.run(tape_, tape_.stacked(parts), batch), std::move(places));
-}
+namespace {
 
-// What is counted over questions until it becomes shares.
-struct MemoryTrainer::Counts {
-  double answer_tokens = 0, loss = 0, right = 0, leaves = 0, leaves_reached = 0, memory_tokens = 0, questions = 0;
-  std::vector<double> gold, reached;  // nodes, per level below the root
-
-  void add(const TextTree& tree, const std::vector<int>& gold_leaves, const std::vector<int>& nodes) {
-    std::vector<bool> counted(tree.size(), false);
-    for (const int leaf : gold_leaves) {
-      ++leaves;
-      leaves_reached += contains(nodes, leaf) ? 1 : 0;
-      std::vector<int> path;
-      for (int node = leaf; node > 0; node = tree.parents[static_cast<size_t>(node)]) path.insert(path.begin(), node);
-      for (size_t level = 0; level < path.size(); ++level) {
-        if (gold.size() <= level) gold.resize(level + 1), reached.resize(level + 1);
-        if (counted[static_cast<size_t>(path[level])]) continue;
-        counted[static_cast<size_t>(path[level])] = true;
-        ++gold[level];
-        reached[level] += contains(nodes, path[level]) ? 1 : 0;
-      }
+void count_reached(const TextTree& tree, const std::vector<int>& gold_leaves, const std::vector<int>& nodes,
+                   AnswerCounts& counts) {
+  std::vector<bool> counted(tree.size(), false);
+  for (const int leaf : gold_leaves) {
+    ++counts.leaves;
+    counts.leaves_reached += contains(nodes, leaf) ? 1 : 0;
+    std::vector<int> path;
+    for (int node = leaf; node > 0; node = tree.parents[static_cast<size_t>(node)]) path.insert(path.begin(), node);
+    for (size_t level = 0; level < path.size(); ++level) {
+      if (counts.gold.size() <= level) counts.gold.resize(level + 1), counts.reached.resize(level + 1);
+      if (counted[static_cast<size_t>(path[level])]) continue;
+      counted[static_cast<size_t>(path[level])] = true;
+      ++counts.gold[level];
+      counts.reached[level] += contains(nodes, path[level]) ? 1 : 0;
     }
-    memory_tokens += static_cast<double>(nodes.size());
   }
-  MemoryScores scores() const {
-    MemoryScores s;
-    s.questions = static_cast<size_t>(questions);
-    if (questions == 0) return s;
-    s.answer_loss = loss / answer_tokens;
-    s.right = right / questions;
-    s.memory_tokens = memory_tokens / questions;
-    s.gold_leaves_survive = leaves > 0 ? leaves_reached / leaves : 0;
-    for (size_t level = 0; level < gold.size(); ++level) s.gold_survives.push_back(reached[level] / gold[level]);
-    return s;
-  }
-};
-
-Result<MemoryScores> MemoryTrainer::score(std::span<const TrainingDocument> documents,
-                                          std::span<const TrainingQuestion> questions, Routing routing) {
-  Counts counts;
-  for (size_t d = 0; d < documents.size(); ++d) {
-    std::vector<const TrainingQuestion*> own;
-    for (const TrainingQuestion& question : questions)
-      if (question.document == d) own.push_back(&question);
-    if (own.empty()) continue;
-    tape_.clear();
-    tape_.record(false);
-    const Status status =
-        score_document(documents[d], own, routing, seed_of(settings_.seed, static_cast<int64_t>(d)), counts);
-    tape_.record(true);
-    LL_RETURN_IF_ERROR(status);
-  }
-  return counts.scores();
+  counts.memory_tokens += static_cast<double>(nodes.size());
 }
 
-Status MemoryTrainer::score_document(const TrainingDocument& document,
-                                     std::span<const TrainingQuestion* const> questions, Routing routing, uint64_t seed,
-                                     Counts& counts) {
-  Random random(seed);
+}  // namespace
+
+Status MemoryTrainer::score_document(const TrainingDocument& document, const Questions& questions, Routing routing,
+                                     uint64_t seed, AnswerCounts& counts) {
+  Generator random(seed);
   const TextTree& tree = document.tree;
   const Var memories = memory_.build(tape_, tree);
-  std::vector<std::span<const TokenId>> words;
-  for (const TrainingQuestion* question : questions) words.push_back(question->words);
-  const std::vector<float> values = tape_.read(memory_.scores(tape_, memory_.queries(tape_, words), memories));
+  const std::vector<float> values = tape_.read(memory_.scores(tape_, queries(questions), memories));
   LL_RETURN_IF_ERROR(tape_.status());
   for (size_t i = 0; i < questions.size(); ++i) {
     std::vector<float> scores(tree.size());
@@ -313,22 +258,14 @@ Status MemoryTrainer::score_document(const TrainingDocument& document,
     const bool only_gold = routing == Routing::Gold && !gold.empty();
     if (only_gold) options.children = 0;
     const auto nodes = descend(tree.parents, scores, options, only_gold ? gold : std::vector<int>());
-    counts.add(tree, gold, nodes);
-    tape_.aside([&] { score_answer(document, memories, {nodes, questions[i]}, counts); });
+    count_reached(tree, gold, nodes, counts);
+    tape_.aside([&] {
+      const Var rows = tape_.gathered(memories, {nodes.begin(), nodes.end()});
+      score_answer(document, {questions[i], memory_.weights().entered(tape_, rows), {}}, counts);
+    });
     LL_RETURN_IF_ERROR(tape_.status());
   }
   return {};
-}
-
-void MemoryTrainer::score_answer(const TrainingDocument& document, Var memories, const Reached& reached,
-                                 Counts& counts) {
-  std::vector<int32_t> targets;
-  const Var rows = answer_rows(document, memories, {&reached, 1}, targets);
-  const Decoder::Guesses guesses = decoder_.guess(tape_, rows, targets);
-  counts.loss += guesses.loss;
-  counts.right += std::equal(guesses.tokens.begin(), guesses.tokens.end(), targets.begin(), targets.end()) ? 1 : 0;
-  counts.answer_tokens += static_cast<double>(targets.size());
-  ++counts.questions;
 }
 
 }  // namespace longleaf::train

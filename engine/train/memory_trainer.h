@@ -4,51 +4,33 @@
 #include <span>
 #include <vector>
 
-#include "engine/train/memory_model.h"
-#include "engine/train/sampling.h"
+#include "engine/train/trainer.h"
 
 namespace longleaf::train {
 
 class MemoryTrainer : public Trainer {
  public:
-  // All outlive the object. REQUIRES: some document has text, questions have documents.
+  // All outlive the object.
   MemoryTrainer(const Decoder& decoder, const MemoryModel& memory, Parameters& parameters,
                 const kernels::Backend& backend, const MemoryTrainingSettings& settings)
-      : decoder_(decoder), memory_(memory), parameters_(parameters), settings_(settings), tape_(backend) {}
+      : Trainer(decoder, memory, parameters, backend, settings) {}
 
-  Result<StepReport> step(std::span<const TrainingDocument> documents,
-                          std::span<const TrainingQuestion> questions) override;
-  Result<MemoryScores> score(std::span<const TrainingDocument> documents, std::span<const TrainingQuestion> questions,
-                             Routing routing = Routing::Learned) override;
-
-  size_t tape_bytes() const { return tape_.bytes(); }
+  int64_t most_tokens(std::span<const TrainingDocument> documents,
+                      std::span<const TrainingQuestion> questions) const override;
 
  private:
-  struct Reached {  // by one question
-    std::vector<int> nodes;
-    const TrainingQuestion* question;
-  };
-  double corpus_loss(const TrainingDocument& document, uint64_t seed, StepReport& report);
+  double corpus_loss(std::span<const TrainingDocument> documents, uint64_t seed, StepReport& report) override;
+  size_t parts_of(const TrainingDocument& document, const TrainingQuestion& question) const override;
+  size_t most_parts() const override { return static_cast<size_t>(settings_.most_nodes); }
+  double question_loss(const TrainingDocument& document, const Questions& questions, uint64_t seed,
+                       StepReport& report) override;
+  Status score_document(const TrainingDocument& document, const Questions& questions, Routing routing, uint64_t seed,
+                        AnswerCounts& counts) override;
+
   size_t longest_stretch(const TrainingDocument& document, int64_t step) const;
-  std::vector<TokenId> stretch(const TrainingDocument& document, int node, size_t longest, Random& random) const;
-  double question_loss(const TrainingDocument& document, std::span<const TrainingQuestion* const> questions,
-                       uint64_t seed, StepReport& report);
+  std::vector<TokenId> stretch(const TrainingDocument& document, int node, size_t longest, Generator& random) const;
   double routing_loss(const TextTree& tree, Var scores, int row, const std::vector<int>& gold, float weight,
                       StepReport& report);
-  struct Counts;
-  Status score_document(const TrainingDocument& document, std::span<const TrainingQuestion* const> questions,
-                        Routing routing, uint64_t seed, Counts& counts);
-  void score_answer(const TrainingDocument& document, Var memories, const Reached& reached, Counts& counts);
-  // Rows of the model behind [opening; memories; asked; answer] of each, at the answers' tokens.
-  Var answer_rows(const TrainingDocument& document, Var memories, std::span<const Reached> reached,
-                  std::vector<int32_t>& targets);
-
-  const Decoder& decoder_;
-  const MemoryModel& memory_;
-  Parameters& parameters_;
-  MemoryTrainingSettings settings_;
-  Tape tape_;
-  int64_t tokens_ = 0;  // of the prompts computed last
 };
 
 // A part of a tree: `wanted` nodes with their ancestors, and others at random with theirs, `most` in all where the

@@ -189,9 +189,12 @@ Var MemoryWeights::routed(Tape& tape, Var queries) const {
   return tape.product(queries, false, on(tape, w_q_), true, 1 / std::sqrt(static_cast<float>(settings_.d_routing)));
 }
 
-Var MemoryWeights::recalled(Tape& tape, Var summary, Var memories) const {
-  const Var scores = tape.product(routed(tape, summary), false, keys(tape, memories), true);
+Var MemoryWeights::mixed(Tape& tape, Var scores, Var memories) const {
   return tape.product(tape.softmax(scores), false, memories, false);
+}
+
+Var MemoryWeights::recalled(Tape& tape, Var summary, Var memories) const {
+  return mixed(tape, tape.product(routed(tape, summary), false, keys(tape, memories), true), memories);
 }
 
 Var MemoryWeights::entered(Tape& tape, Var memories) const {

@@ -46,7 +46,9 @@ class MemoryWeights {
 
   // HMT: what stands for the memories before the first segment.
   Var first(Tape& tape) const { return on(tape, first_); }
-  // HMT, equations 2 and 3: of memories (n, d_model), what a summary (1, d_model) recalls, (1, d_model).
+  // HMT, equation 3: memories (n, d_model) in the shares that the softmax of their scores (1, n) gives them, (1,
+  // d_model); and with equation 2, what a summary (1, d_model) recalls of them.
+  Var mixed(Tape& tape, Var scores, Var memories) const;
   Var recalled(Tape& tape, Var summary, Var memories) const;
 
   // What of a question's tokens its vector is made of (section 3.3).

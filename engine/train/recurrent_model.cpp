@@ -1,12 +1,17 @@
 #include "engine/train/recurrent_model.h"
 
 #include <algorithm>
+#include <numeric>
 
 namespace longleaf::train {
 
 Var RecurrentModel::given(Tape& tape, Var question, Var memories) const {
   const MemoryWeights& weights = memory_.weights();
-  return weights.entered(tape, memories.index < 0 ? weights.first(tape) : weights.recalled(tape, question, memories));
+  if (memories.index < 0) return weights.entered(tape, weights.first(tape));
+  const int n = tape.rows(memories), cached = std::min(n, weights.settings().recalled);
+  std::vector<int32_t> last(static_cast<size_t>(cached));
+  std::iota(last.begin(), last.end(), n - cached);
+  return weights.entered(tape, weights.recalled(tape, question, tape.gathered(memories, std::move(last))));
 }
 
 struct RecurrentModel::State {
@@ -14,7 +19,7 @@ struct RecurrentModel::State {
   From from;
   bool tells;
   Var summaries;                         // of all segments of all windows
-  std::vector<int> first_summary;        // of every window
+  std::vector<int> first_summary;        // of every window's second segment
   std::vector<std::vector<Var>> behind;  // memories so far, of every window
   std::vector<Var> rows;                 // told so far
 };
@@ -28,7 +33,8 @@ RecurrentModel::Reading RecurrentModel::read(Tape& tape, const std::vector<Windo
   for (const Window& window : windows) {
     state.first_summary.push_back(static_cast<int>(texts.size()));
     steps = std::max(steps, window.segments.size());
-    for (const int i : window.segments) texts.push_back({window.text->summarized(static_cast<size_t>(i)), -1});
+    for (size_t i = 1; i < window.segments.size(); ++i)  // the first has nothing to recall
+      texts.push_back({window.text->summarized(static_cast<size_t>(window.segments[i])), -1});
   }
   if (from == From::Recall && !texts.empty()) {
     state.summaries = memory_.read(tape, texts);
@@ -58,7 +64,7 @@ Var RecurrentModel::start_of(Tape& tape, size_t window, size_t step, const State
   if (state.from == From::Last) return behind.back();
   const size_t seen = std::min(behind.size(), static_cast<size_t>(weights.settings().recalled));
   const Var summary =
-      tape.gathered(state.summaries, {static_cast<int32_t>(state.first_summary[window] + static_cast<int>(step))});
+      tape.gathered(state.summaries, {static_cast<int32_t>(state.first_summary[window] + static_cast<int>(step) - 1)});
   return weights.recalled(tape, summary, tape.stacked(std::span(behind).last(seen)));
 }
 

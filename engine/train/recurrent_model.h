@@ -31,7 +31,8 @@ class RecurrentModel {
   // Reads windows side by side. Where the tape does not record and nothing is told, only memories are kept.
   Reading read(Tape& tape, const std::vector<Window>& windows, From from, bool tells) const;
 
-  // What a question (1, d_model) is given of memories, as it stands among embeddings.
+  // What a question (1, d_model) recalls of memories, the last of them (settings: recalled), as it stands among
+  // embeddings; of none, what a text begins with.
   Var given(Tape& tape, Var question, Var memories) const;
 
  private:

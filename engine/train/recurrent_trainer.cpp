@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
+#include <numeric>
 #include <set>
-
-#include "engine/train/sampling.h"
 
 namespace longleaf::train {
 namespace {
@@ -20,50 +20,60 @@ std::vector<int> gold_segments(const Segments& text, const TrainingQuestion& que
   return {numbers.begin(), numbers.end()};
 }
 
-std::vector<std::span<const TokenId>> words_of(std::span<const TrainingQuestion* const> questions) {
-  std::vector<std::span<const TokenId>> words;
-  for (const TrainingQuestion* question : questions) words.push_back(question->words);
-  return words;
+// How much of what is recalled of the chosen segments, by their scores, is gold.
+double share_of(const std::vector<int>& gold, const std::vector<int>& chosen, std::span<const float> scores) {
+  double top = -INFINITY, all = 0, golden = 0;
+  for (const int i : chosen) top = std::max(top, double{scores[static_cast<size_t>(i)]});
+  for (const int i : chosen) {
+    const double share = std::exp(double{scores[static_cast<size_t>(i)]} - top);
+    all += share;
+    if (std::binary_search(gold.begin(), gold.end(), i)) golden += share;
+  }
+  return all > 0 ? golden / all : 0;
 }
 
 }  // namespace
 
-Result<StepReport> RecurrentTrainer::step(std::span<const TrainingDocument> documents,
-                                          std::span<const TrainingQuestion> questions) {
-  StepReport report;
-  report.step = parameters_.steps() + 1;
-  report.corpus = report.step <= settings_.corpus_steps || questions.empty();
-  Random random(seed_of(settings_.seed, report.step));
-  tape_.clear();
-  if (report.corpus) {
-    report.loss = corpus_loss(documents, random(), report);
-  } else {
-    const auto chosen = some_questions(questions, static_cast<size_t>(settings_.questions_per_step),
-                                       static_cast<size_t>(settings_.most_segments), random);
-    report.loss = question_loss(documents[chosen.front()->document], chosen, random(), report);
-  }
-  LL_RETURN_IF_ERROR(tape_.backward());
-  LL_ASSIGN_OR_RETURN(report.gradient, parameters_.step(settings_.optimizer));
-  return report;
+size_t RecurrentTrainer::segments_per_corpus_step() const {
+  return static_cast<size_t>(std::max(1, settings_.tokens_per_corpus_step / memory_settings().segment_tokens));
+}
+
+size_t RecurrentTrainer::parts_of(const TrainingDocument& document, const TrainingQuestion& question) const {
+  return gold_segments(segments(document), question).size();
+}
+
+// A question recalls no more of a step than of a document.
+size_t RecurrentTrainer::most_parts() const {
+  return static_cast<size_t>(std::min(settings_.most_segments, memory_settings().recalled));
+}
+
+int64_t RecurrentTrainer::most_tokens(std::span<const TrainingDocument> documents,
+                                      std::span<const TrainingQuestion> questions) const {
+  const MemorySettings& m = memory_settings();
+  // A segment, what is read with it, and its summary.
+  const int64_t of_segment = m.segment_tokens + m.sensory_tokens + 2 + (m.segment_tokens + 1) / 2 + 2;
+  size_t longest = 0;
+  for (const TrainingDocument& document : documents) longest = std::max(longest, segments(document).size());
+  const auto corpus = static_cast<int64_t>(segments_per_corpus_step()) * of_segment;
+  const auto read = static_cast<int64_t>(std::min(most_parts(), longest)) * of_segment;
+  const int64_t asked = questions.empty() ? 0 : read + most_prompt_tokens(documents, questions, 1 + m.sensory_tokens);
+  return std::max(settings_.corpus_steps > 0 || questions.empty() ? corpus : 0, asked);
 }
 
 // Stretches of texts, each told behind what stands in front of it.
 double RecurrentTrainer::corpus_loss(std::span<const TrainingDocument> documents, uint64_t seed, StepReport& report) {
-  Random random(seed);
+  Generator random(seed);
   const auto steps = static_cast<double>(settings_.corpus_steps);
   const bool recalls = static_cast<double>(report.step) > std::floor(kWithoutRecall * steps);
   const auto most = static_cast<size_t>(settings_.most_segments);
   const size_t depth = recalls ? most : std::min(kFirstSegments, most);
-  const auto room = static_cast<size_t>(settings_.tokens_per_corpus_step / memory_settings().segment_tokens);
-  const size_t n_windows = std::max<size_t>(1, room / depth);
-  std::vector<Segments> texts;
-  texts.reserve(n_windows);
+  std::vector<std::unique_ptr<const Segments>> texts;
   std::vector<RecurrentModel::Window> windows;
-  for (size_t w = 0; w < n_windows; ++w) {
-    texts.emplace_back(a_document(documents, random).tree, memory_settings().segment_tokens);
-    const size_t n = std::min(depth, texts.back().size());
-    const auto first = static_cast<int>(below(random, texts.back().size() - n + 1));
-    windows.push_back({&texts.back(), {}});
+  for (size_t left = segments_per_corpus_step(); left > 0; left -= windows.back().segments.size()) {
+    texts.push_back(std::make_unique<const Segments>(segments(a_document(documents, random))));
+    const size_t n = std::min({depth, texts.back()->size(), left});
+    const auto first = static_cast<int>(below(random, texts.back()->size() - n + 1));
+    windows.push_back({texts.back().get(), {}});
     for (size_t i = 0; i < n; ++i) windows.back().segments.push_back(first + static_cast<int>(i));
   }
   using From = RecurrentModel::From;
@@ -74,135 +84,87 @@ double RecurrentTrainer::corpus_loss(std::span<const TrainingDocument> documents
   return report.answer_loss;
 }
 
-// Answers behind what questions recall of their gold segments and others, and that they recall the gold ones.
-double RecurrentTrainer::question_loss(const TrainingDocument& document,
-                                       const std::vector<const TrainingQuestion*>& questions, uint64_t seed,
-                                       StepReport& report) {
-  Random random(seed);
-  const Segments text(document.tree, memory_settings().segment_tokens);
-  std::set<int> read;
+// The gold ones, and others at random, as many as there is room for; rising.
+std::vector<int> RecurrentTrainer::segments_to_read(const Segments& text, const Questions& questions,
+                                                    uint64_t seed) const {
+  Generator random(seed);
+  std::set<int> wanted;
   for (const TrainingQuestion* question : questions)
-    for (const int number : gold_segments(text, *question)) read.insert(number);
-  std::vector<int> others;
-  for (size_t i = 0; i < text.size(); ++i) others.push_back(static_cast<int>(i));
+    for (const int number : gold_segments(text, *question)) wanted.insert(number);
+  std::vector<int> order(wanted.begin(), wanted.end()), others;
+  for (int i = 0; i < static_cast<int>(text.size()); ++i)
+    if (wanted.count(i) == 0) others.push_back(i);
+  shuffle(order, random);
   shuffle(others, random);
-  for (const int number : others)
-    if (read.size() < static_cast<size_t>(settings_.most_segments)) read.insert(number);
-  const std::vector<int> numbers(read.begin(), read.end());
-  const auto reading = model_.read(tape_, {{&text, numbers}}, RecurrentModel::From::Recall, false);
-  const Var memories = reading.memories.front(), summaries = memory_.queries(tape_, words_of(questions));
-  const auto n = static_cast<int32_t>(numbers.size());
-  const Var scores = n == 0 ? Var{}
-                            : tape_.reshaped(memory_.scores(tape_, summaries, memories),
-                                             static_cast<int>(questions.size()) * tape_.rows(memories), 1);
+  order.insert(order.end(), others.begin(), others.end());
+  order.resize(std::min(order.size(), most_parts()));
+  std::sort(order.begin(), order.end());
+  return order;
+}
+
+// Answers behind what questions recall of their gold segments and others, and that they recall the gold ones.
+double RecurrentTrainer::question_loss(const TrainingDocument& document, const Questions& questions, uint64_t seed,
+                                       StepReport& report) {
+  const Segments text = segments(document);
+  const std::vector<int> read = segments_to_read(text, questions, seed);
+  const auto reading = model_.read(tape_, {{&text, read}}, RecurrentModel::From::Recall, false);
+  report.tokens += reading.tokens;
+  const Var memories = reading.memories.front(), summaries = queries(questions);
+  const Var scores = read.empty() ? Var{} : memory_.scores(tape_, summaries, memories);
+  const float weight = settings_.route_weight / static_cast<float>(questions.size());
   double loss = 0;
-  std::vector<Var> given;
+  std::vector<Prompt> prompts;
   for (size_t i = 0; i < questions.size(); ++i) {
     const auto row = static_cast<int32_t>(i);
-    given.push_back(model_.given(tape_, tape_.gathered(summaries, {row}), memories));
-    std::vector<int> gold;
-    for (const int number : gold_segments(text, *questions[i]))
-      gold.push_back(static_cast<int>(std::lower_bound(numbers.begin(), numbers.end(), number) - numbers.begin()));
-    if (gold.empty() || static_cast<int32_t>(gold.size()) == n) continue;
-    std::vector<int32_t> places;
-    for (int32_t j = 0; j < n; ++j) places.push_back(row * n + j);
-    loss +=
-        MemoryModel::route_loss(tape_, tape_.reshaped(tape_.gathered(scores, std::move(places)), 1, n), gold,
-                                settings_.temperature, settings_.route_weight / static_cast<float>(questions.size()));
+    const Var given = model_.given(tape_, tape_.gathered(summaries, {row}), memories);
+    prompts.push_back({questions[i], given, text.with_front(text.size(), memory_settings().sensory_tokens)});
+    loss += recall_loss(scores, row, read, gold_segments(text, *questions[i]), weight);
   }
   report.route_loss = settings_.route_weight > 0 ? loss / double{settings_.route_weight} : 0;
-  std::vector<int32_t> targets;
-  tokens_ = 0;
-  const Var rows = answer_rows(document, text, tape_.stacked(given), questions, targets);
-  report.tokens = tokens_ + reading.tokens;
-  const std::vector<float> weights(targets.size(), 1.0f / static_cast<float>(targets.size()));
-  report.answer_loss = decoder_.loss(tape_, rows, std::move(targets), weights);
-  return loss + report.answer_loss;
+  return loss + answer_loss(document, prompts, report);
 }
 
-Var RecurrentTrainer::answer_rows(const TrainingDocument& document, const Segments& text, Var given,
-                                  std::span<const TrainingQuestion* const> questions, std::vector<int32_t>& targets) {
-  const auto sensory = text.with_front(text.size(), memory_settings().sensory_tokens);
-  const Var opening = document.opening.empty() ? Var{} : decoder_.embed(tape_, document.opening);
-  std::vector<Var> parts;
-  std::vector<int32_t> places;
-  Batch batch;
-  for (size_t i = 0; i < questions.size(); ++i) {
-    const TrainingQuestion& q = *questions[i];
-    std::vector<TokenId> tokens(sensory.begin(), sensory.end());
-    tokens.insert(tokens.end(), q.asked.begin(), q.asked.end());
-    const size_t front = document.opening.size() + 1 + tokens.size();
-    tokens.insert(tokens.end(), q.answer.begin(), q.answer.end() - 1);
-    if (opening.index >= 0) parts.push_back(opening);
-    parts.push_back(tape_.gathered(given, {static_cast<int32_t>(i)}));
-    parts.push_back(decoder_.embed(tape_, tokens));
-    const int first = batch.n_tokens() + static_cast<int>(front) - 1;
-    batch.add(static_cast<int>(front + q.answer.size()) - 1);
-    for (size_t j = 0; j < q.answer.size(); ++j) places.push_back(first + static_cast<int>(j));
-    targets.insert(targets.end(), q.answer.begin(), q.answer.end());
-  }
-  tokens_ += batch.n_tokens();
-  return tape_.gathered(decoder_.run(tape_, tape_.stacked(parts), batch), std::move(places));
+// That one question, a row of the scores, recalls the gold ones of the segments that were read.
+double RecurrentTrainer::recall_loss(Var scores, int row, const std::vector<int>& read, const std::vector<int>& gold,
+                                     float weight) {
+  const auto n = static_cast<int32_t>(read.size());
+  std::vector<int> places;
+  for (int32_t i = 0; i < n; ++i)
+    if (std::binary_search(gold.begin(), gold.end(), read[static_cast<size_t>(i)])) places.push_back(i);
+  if (places.empty() || static_cast<int32_t>(places.size()) == n) return 0;
+  return MemoryModel::route_loss(tape_, tape_.gathered(scores, {row}), places, settings_.temperature, weight);
 }
 
-struct RecurrentTrainer::Counts {
-  double answer_tokens = 0, loss = 0, right = 0, gold_share = 0, with_gold = 0, questions = 0;
-};
-
-Result<MemoryScores> RecurrentTrainer::score(std::span<const TrainingDocument> documents,
-                                             std::span<const TrainingQuestion> questions, Routing routing) {
-  Counts counts;
-  for (size_t d = 0; d < documents.size(); ++d) {
-    std::vector<const TrainingQuestion*> own;
-    for (const TrainingQuestion& question : questions)
-      if (question.document == d) own.push_back(&question);
-    if (own.empty()) continue;
-    tape_.clear();
-    tape_.record(false);
-    const Status status =
-        score_document(documents[d], own, routing, seed_of(settings_.seed, static_cast<int64_t>(d)), counts);
-    tape_.record(true);
-    LL_RETURN_IF_ERROR(status);
-  }
-  MemoryScores s;
-  s.questions = static_cast<size_t>(counts.questions);
-  if (s.questions == 0) return s;
-  s.answer_loss = counts.loss / counts.answer_tokens;
-  s.right = counts.right / counts.questions;
-  s.gold_leaves_survive = counts.with_gold > 0 ? counts.gold_share / counts.with_gold : 0;
-  s.memory_tokens = 1;
-  return s;
-}
-
-Status RecurrentTrainer::score_document(const TrainingDocument& document,
-                                        std::span<const TrainingQuestion* const> questions, Routing routing,
-                                        uint64_t seed, Counts& counts) {
-  Random random(seed);
-  const Segments text(document.tree, memory_settings().segment_tokens);
-  std::vector<int> numbers;
-  for (size_t i = 0; i < text.size(); ++i) numbers.push_back(static_cast<int>(i));
-  const Var memories = model_.read(tape_, {{&text, numbers}}, RecurrentModel::From::Recall, false).memories.front();
-  const Var summaries = memory_.queries(tape_, words_of(questions));
-  std::vector<float> shares;
-  if (!numbers.empty()) shares = tape_.read(tape_.softmax(memory_.scores(tape_, summaries, memories)));
+Status RecurrentTrainer::score_document(const TrainingDocument& document, const Questions& questions, Routing routing,
+                                        uint64_t seed, AnswerCounts& counts) {
+  Generator random(seed);
+  const Segments text = segments(document);
+  std::vector<int> all(text.size());
+  std::iota(all.begin(), all.end(), 0);
+  const Var memories = model_.read(tape_, {{&text, all}}, RecurrentModel::From::Recall, false).memories.front();
+  const Var summaries = queries(questions);
+  std::vector<float> values;
+  if (!all.empty()) values = tape_.read(memory_.scores(tape_, summaries, memories));
   LL_RETURN_IF_ERROR(tape_.status());
+  const size_t cached = std::min(all.size(), static_cast<size_t>(memory_settings().recalled));
   for (size_t i = 0; i < questions.size(); ++i) {
     const std::vector<int> gold = gold_segments(text, *questions[i]);
-    for (const int number : gold) counts.gold_share += double{shares[i * text.size() + static_cast<size_t>(number)]};
-    counts.with_gold += gold.empty() ? 0 : 1;
-    const auto random_one = static_cast<int32_t>(below(random, std::max<size_t>(1, text.size())));
+    std::vector<int> chosen(all.end() - static_cast<long>(cached), all.end());
+    if (routing == Routing::Gold && !gold.empty()) chosen = gold;
+    if (routing == Routing::Random) {  // as many as are gold
+      shuffle(chosen, random);
+      chosen.resize(std::min(chosen.size(), std::max<size_t>(1, gold.size())));
+    }
+    if (!gold.empty()) {
+      ++counts.leaves;
+      counts.leaves_reached += share_of(gold, chosen, std::span(values).subspan(i * all.size(), all.size()));
+    }
+    ++counts.memory_tokens;
     tape_.aside([&] {
-      Var from = memories;
-      if (routing == Routing::Gold && !gold.empty()) from = tape_.gathered(memories, {gold.begin(), gold.end()});
-      if (routing == Routing::Random && !numbers.empty()) from = tape_.gathered(memories, {random_one});
+      const Var from = chosen.empty() ? Var{} : tape_.gathered(memories, {chosen.begin(), chosen.end()});
       const Var given = model_.given(tape_, tape_.gathered(summaries, {static_cast<int32_t>(i)}), from);
-      std::vector<int32_t> targets;
-      const Var rows = answer_rows(document, text, given, questions.subspan(i, 1), targets);
-      const Decoder::Guesses guesses = decoder_.guess(tape_, rows, targets);
-      counts.loss += guesses.loss;
-      counts.right += std::equal(guesses.tokens.begin(), guesses.tokens.end(), targets.begin(), targets.end()) ? 1 : 0;
-      counts.answer_tokens += static_cast<double>(targets.size());
-      ++counts.questions;
+      const auto sensory = text.with_front(text.size(), memory_settings().sensory_tokens);
+      score_answer(document, {questions[i], given, sensory}, counts);
     });
     LL_RETURN_IF_ERROR(tape_.status());
   }

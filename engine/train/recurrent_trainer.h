@@ -16,38 +16,29 @@ class RecurrentTrainer : public Trainer {
   // All outlive the object. REQUIRES: the memory's method is Recurrent.
   RecurrentTrainer(const Decoder& decoder, const MemoryModel& memory, Parameters& parameters,
                    const kernels::Backend& backend, const MemoryTrainingSettings& settings)
-      : decoder_(decoder),
-        memory_(memory),
-        model_(decoder, memory),
-        parameters_(parameters),
-        settings_(settings),
-        tape_(backend) {}
+      : Trainer(decoder, memory, parameters, backend, settings), model_(decoder, memory) {}
 
-  Result<StepReport> step(std::span<const TrainingDocument> documents,
-                          std::span<const TrainingQuestion> questions) override;
-  Result<MemoryScores> score(std::span<const TrainingDocument> documents, std::span<const TrainingQuestion> questions,
-                             Routing routing = Routing::Learned) override;
+  int64_t most_tokens(std::span<const TrainingDocument> documents,
+                      std::span<const TrainingQuestion> questions) const override;
 
  private:
   const MemorySettings& memory_settings() const { return memory_.weights().settings(); }
-  double corpus_loss(std::span<const TrainingDocument> documents, uint64_t seed, StepReport& report);
-  double question_loss(const TrainingDocument& document, const std::vector<const TrainingQuestion*>& questions,
-                       uint64_t seed, StepReport& report);
-  struct Counts;
-  Status score_document(const TrainingDocument& document, std::span<const TrainingQuestion* const> questions,
-                        Routing routing, uint64_t seed, Counts& counts);
-  // Rows of the model behind [opening; given; sensory; asked; answer] of each question, at the answers' tokens.
-  //   given  (n_questions, d_model)
-  Var answer_rows(const TrainingDocument& document, const Segments& text, Var given,
-                  std::span<const TrainingQuestion* const> questions, std::vector<int32_t>& targets);
+  Segments segments(const TrainingDocument& document) const {
+    return Segments(document.tree, memory_settings().segment_tokens);
+  }
+  // That a step on text reads, of all windows together.
+  size_t segments_per_corpus_step() const;
+  double corpus_loss(std::span<const TrainingDocument> documents, uint64_t seed, StepReport& report) override;
+  size_t parts_of(const TrainingDocument& document, const TrainingQuestion& question) const override;
+  size_t most_parts() const override;
+  double question_loss(const TrainingDocument& document, const Questions& questions, uint64_t seed,
+                       StepReport& report) override;
+  std::vector<int> segments_to_read(const Segments& text, const Questions& questions, uint64_t seed) const;
+  double recall_loss(Var scores, int row, const std::vector<int>& read, const std::vector<int>& gold, float weight);
+  Status score_document(const TrainingDocument& document, const Questions& questions, Routing routing, uint64_t seed,
+                        AnswerCounts& counts) override;
 
-  const Decoder& decoder_;
-  const MemoryModel& memory_;
   RecurrentModel model_;
-  Parameters& parameters_;
-  MemoryTrainingSettings settings_;
-  Tape tape_;
-  int64_t tokens_ = 0;  // of the prompts computed last
 };
 
 }  // namespace longleaf::train

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/train/trainer.h"
+
 namespace longleaf::train {
 
 uint64_t seed_of(uint64_t seed, int64_t step) {
@@ -12,7 +14,7 @@ uint64_t seed_of(uint64_t seed, int64_t step) {
   return words[0] | uint64_t{words[1]} << 32;
 }
 
-const TrainingDocument& a_document(std::span<const TrainingDocument> documents, Random& random) {
+const TrainingDocument& a_document(std::span<const TrainingDocument> documents, Generator& random) {
   const auto has_text = [](const TrainingDocument& d) {
     return std::any_of(d.tree.tokens.begin(), d.tree.tokens.end(), [](const auto& text) { return !text.empty(); });
   };
@@ -23,7 +25,9 @@ const TrainingDocument& a_document(std::span<const TrainingDocument> documents, 
 }
 
 std::vector<const TrainingQuestion*> some_questions(std::span<const TrainingQuestion> questions, size_t most,
-                                                    size_t most_gold, Random& random) {
+                                                    size_t most_parts,
+                                                    const std::function<size_t(const TrainingQuestion&)>& parts_of,
+                                                    Generator& random) {
   const TrainingQuestion& first = questions[below(random, questions.size())];
   std::vector<const TrainingQuestion*> same;
   for (const TrainingQuestion& question : questions)
@@ -31,8 +35,8 @@ std::vector<const TrainingQuestion*> some_questions(std::span<const TrainingQues
   shuffle(same, random);
   same.insert(same.begin(), &first);
   same.resize(std::min(same.size(), most));
-  size_t gold = first.gold.size(), n = 1;
-  while (n < same.size() && gold + same[n]->gold.size() <= most_gold) gold += same[n++]->gold.size();
+  size_t parts = 0, n = 0;
+  while (n < same.size() && (n == 0 || parts + parts_of(*same[n]) <= most_parts)) parts += parts_of(*same[n++]);
   same.resize(n);
   return same;
 }

@@ -13,6 +13,8 @@ bool ends_line(std::string_view text) { return text.ends_with('\n'); }
 
 // Ends that need no white space behind them.
 bool ends_in_wide_stop(std::string_view text) {
+  for (const std::string_view close : {"”", "’", "」", "』", "）"})
+    if (text.ends_with(close)) text.remove_suffix(close.size());
   return text.ends_with("。") || text.ends_with("！") || text.ends_with("？");
 }
 

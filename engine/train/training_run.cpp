@@ -53,33 +53,30 @@ std::string described(const TrainingOptions& o) {
                             double{z.epsilon},
                             double{z.decay},
                             double{z.clip}};
-  const int64_t counts[] = {o.lora.rank,
-                            static_cast<int64_t>(o.lora.seed),
-                            static_cast<int64_t>(o.memory.aggregation),
-                            o.memory.d_routing,
-                            o.memory.scales,
-                            static_cast<int64_t>(o.memory.seed),
-                            static_cast<int64_t>(o.memory.method),
-                            o.memory.segment_tokens,
-                            o.memory.sensory_tokens,
-                            o.memory.recalled,
-                            s.corpus_steps,
-                            z.total_steps,
-                            z.warm_up_steps,
-                            s.tokens_per_corpus_step,
-                            s.questions_per_step,
-                            s.most_nodes,
-                            s.most_segments,
-                            s.begins_short,
-                            s.descent.children,
-                            s.descent.most_depth,
-                            s.descent.most_nodes,
-                            static_cast<int64_t>(s.seed),
-                            o.score_every,
-                            o.most_scored,
-                            o.patience};
+  std::vector<int64_t> counts = {o.lora.rank,
+                                 static_cast<int64_t>(o.lora.seed),
+                                 o.memory.d_routing,
+                                 o.memory.scales,
+                                 static_cast<int64_t>(o.memory.seed),
+                                 static_cast<int64_t>(o.memory.method),
+                                 s.corpus_steps,
+                                 z.total_steps,
+                                 z.warm_up_steps,
+                                 s.tokens_per_corpus_step,
+                                 s.questions_per_step,
+                                 static_cast<int64_t>(s.seed),
+                                 o.score_every,
+                                 o.most_scored,
+                                 o.patience};
+  if (o.memory.method == MemoryMethod::Tree)
+    for (const int64_t n : {static_cast<int64_t>(o.memory.aggregation), int64_t{s.most_nodes}, int64_t{s.begins_short},
+                            int64_t{s.descent.children}, int64_t{s.descent.most_depth}, int64_t{s.descent.most_nodes}})
+      counts.push_back(n);
+  else
+    for (const int n : {o.memory.segment_tokens, o.memory.sensory_tokens, o.memory.recalled, s.most_segments})
+      counts.push_back(n);
   std::string text(reinterpret_cast<const char*>(numbers), sizeof numbers);
-  text.append(reinterpret_cast<const char*>(counts), sizeof counts);
+  text.append(reinterpret_cast<const char*>(counts.data()), counts.size() * sizeof(int64_t));
   for (const std::string& target : o.lora.targets) text += target + " ";
   return text;
 }
@@ -144,7 +141,8 @@ TrainingDocument TrainingRun::document(const DocumentInput& from, std::vector<in
   TrainingDocument document{prompt_prefix(*tokenizer_, chat_, from.title),
                             text_tree(from, *tokenizer_, decoder_->config().context_tokens, keys),
                             {}};
-  for (const auto& tokens : document.tree.tokens) document.sentences.push_back(sentence_starts(*tokenizer_, tokens));
+  if (options_.memory.method == MemoryMethod::Tree && options_.steps.begins_short)
+    for (const auto& tokens : document.tree.tokens) document.sentences.push_back(sentence_starts(*tokenizer_, tokens));
   return document;
 }
 
@@ -205,43 +203,14 @@ Status TrainingRun::take_questions(const TrainingInput& input, const std::vector
   return {};
 }
 
-// At most, that are computed.
-double TrainingRun::tokens_of_a_step() const {
-  const MemoryTrainingSettings& s = options_.steps;
-  const MemorySettings& m = options_.memory;
-  const bool is_recurrent = m.method == MemoryMethod::Recurrent;
-  std::vector<size_t> lengths;
-  size_t opening = 0, asked_tokens = 0;
-  for (const TrainingDocument& document : documents_) {
-    opening = std::max(opening, document.opening.size());
-    for (const auto& tokens : document.tree.tokens) lengths.push_back(tokens.size() + 3);
-  }
-  for (const TrainingQuestion& q : questions_) asked_tokens = std::max(asked_tokens, q.asked.size() + q.answer.size());
-  std::sort(lengths.rbegin(), lengths.rend());
-  // A segment, its summary, and what is read with it.
-  const double of_segment = 1.5 * m.segment_tokens + m.sensory_tokens + 4;
-  const double n_segments = std::max<double>(s.most_segments, s.tokens_per_corpus_step / m.segment_tokens);
-  const double tellings = s.reconstruction_weight > 0 ? 3 : 2;
-  double corpus = 0, read = s.most_segments * of_segment, given = 1.0 + m.sensory_tokens;
-  if (s.corpus_steps > 0)
-    corpus = is_recurrent ? n_segments * of_segment
-                          : tellings * std::max(1.1 * s.tokens_per_corpus_step, static_cast<double>(lengths.front()));
-  if (!is_recurrent) {
-    lengths.resize(std::min(lengths.size(), static_cast<size_t>(s.most_nodes)));
-    read = static_cast<double>(std::accumulate(lengths.begin(), lengths.end(), size_t{0}));
-    given = 64;
-  }
-  const double of_question = static_cast<double>(opening + asked_tokens) + given;
-  return std::max(corpus, questions_.empty() ? 0 : read + s.questions_per_step * of_question);
-}
-
 // Values, gradients and the optimiser's two moments, and three of them while they are saved; the largest layer and the
 // output matrix unpacked; and of the tokens of a step, the rows between layers with their gradients, and one layer's
 // own.
 void TrainingRun::state_needs() {
   const ModelConfig& c = decoder_->config();
   plan_.parameters = parameters_->size();
-  const double tokens = tokens_of_a_step();
+  plan_.step_tokens = trainer_->most_tokens(documents_, questions_);
+  const auto tokens = static_cast<double>(plan_.step_tokens);
   const double d = c.d_model, q = double{1} * c.n_heads * c.head_dim, kv = double{1} * c.n_kv_heads * c.head_dim;
   const double ff = double{1} * c.d_ff * std::max(1, c.n_experts_used);
   const double per_layer = 12 * d + 8 * q + 10 * kv + 8 * ff;  // numbers of a token, values and gradients
@@ -252,13 +221,14 @@ void TrainingRun::state_needs() {
 }
 
 Status TrainingRun::check_memory() const {
-  const bool is_limited = options_.memory_limit_bytes > 0;
-  const uint64_t most = is_limited ? options_.memory_limit_bytes : backend_->memory(backend_->self).total_bytes;
+  const uint64_t machine = backend_->memory(backend_->self).total_bytes, limit = options_.memory_limit_bytes;
+  const bool is_limited = limit > 0 && (machine == 0 || limit < machine);
+  const uint64_t most = is_limited ? limit : machine;
   if (most == 0 || plan_.bytes <= most) return {};
-  return Status(Code::NoMemory, "Training would take about " + std::to_string(plan_.bytes >> 20) +
-                                    " MiB of memory and " + (is_limited ? "may have " : "this machine has ") +
-                                    std::to_string(most >> 20) +
-                                    " MiB; take fewer tokens, questions or nodes a step, or a smaller model");
+  return Status(Code::NoMemory,
+                "Training would take about " + std::to_string(plan_.bytes >> 20) + " MiB of memory and " +
+                    (is_limited ? "may have " : "this machine has ") + std::to_string(most >> 20) +
+                    " MiB; let a step have fewer tokens, questions, nodes or segments, or choose a smaller model");
 }
 
 // OUT and what stands beside it, as an earlier run left them, or nothing at all.

@@ -49,10 +49,11 @@ void set_steps(TrainingOptions& options, int64_t steps, double corpus_share, boo
 
 struct TrainingPlan {
   size_t documents = 0, leaves = 0, questions = 0, held_out = 0;
-  size_t left_out = 0;     // questions without words or an answer, or too long for the model
-  int64_t tokens = 0;      // of the documents
-  int64_t parameters = 0;  // that are trained
-  uint64_t bytes = 0;      // of memory that training will take, beside the model's file
+  size_t left_out = 0;      // questions without words or an answer, or too long for the model
+  int64_t tokens = 0;       // of the documents
+  int64_t parameters = 0;   // that are trained
+  int64_t step_tokens = 0;  // that a step computes at most
+  uint64_t bytes = 0;       // of memory that training will take, beside the model's file
 };
 
 struct TrainingProgress {
@@ -95,7 +96,6 @@ class TrainingRun {
   Status take_texts(const TrainingInput& input, const std::stop_token& stop);
   TrainingDocument document(const DocumentInput& from, std::vector<int64_t>& keys) const;
   Status take_questions(const TrainingInput& input, const std::vector<std::vector<int64_t>>& keys);
-  double tokens_of_a_step() const;
   void state_needs();
   Status check_memory() const;
   Status take_up();

@@ -445,8 +445,12 @@ TEST(the_memory_that_is_stated_is_about_what_training_takes) {
   auto training = TrainingRun::prepare(rig.options, rig.input);
   REQUIRE_OK(training);
   const double stated = static_cast<double>((*training)->plan().bytes);
-  auto result = (*training)->run(nullptr, {});
+  int64_t most = 0;
+  auto result = (*training)->run([&](const TrainingProgress& p) { most = std::max(most, p.step.tokens); }, {});
   REQUIRE_OK(result);
+  std::printf("  stated %lld tokens a step, %lld computed\n", static_cast<long long>((*training)->plan().step_tokens),
+              static_cast<long long>(most));
+  CHECK(most <= (*training)->plan().step_tokens && 3 * most > (*training)->plan().step_tokens);
   const auto peak = static_cast<double>(result->peak_bytes);
   std::printf("  stated %.1f MiB, taken %.1f MiB\n", stated / (1 << 20), peak / (1 << 20));
   CHECK(peak <= stated);

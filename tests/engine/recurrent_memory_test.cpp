@@ -107,6 +107,9 @@ TEST(segments_are_the_text_in_reading_order) {
   CHECK(text.of_node(1) == std::vector<int>{0});
   CHECK(text.of_node(2) == (std::vector<int>{0, 1, 2}));
   CHECK(text.of_node(6) == std::vector<int>{5});
+  CHECK(text.last_nodes(12) == std::vector<int>{6});
+  CHECK(text.last_nodes(13) == (std::vector<int>{5, 6}));
+  CHECK(text.last_nodes(0).empty());
   CHECK_EQ(Segments(TextTree{{-1}, {{}}}, 16).size(), size_t{0});
 }
 
@@ -126,10 +129,11 @@ TEST(the_engine_makes_the_memories_that_training_made) {
     const std::span<const TokenId> asked[] = {question};
     const auto values = tape.constant(static_cast<int>(expected.size() / 32), 32, expected);
     const auto summary = trained.memory->queries(tape, asked);
-    const auto scores = answers.learned->scores(question, memories, *answers.store, {});
+    auto scores = answers.learned->scores(question, memories, *answers.store, {});
     REQUIRE_OK(scores);
     CHECK(difference(*scores, tape.read(trained.memory->scores(tape, summary, values))) < kRounding);
     std::vector<float> shares;
+    for (size_t i = 0; i + static_cast<size_t>(settings.recalled) < scores->size(); ++i) (*scores)[i] = -INFINITY;
     const auto recalled = answers.learned->recalled(memories, *scores, shares);
     REQUIRE_OK(recalled);
     const RecurrentModel model(*trained.decoder, *trained.memory);
@@ -331,6 +335,75 @@ TEST(an_answer_from_what_a_question_recalls_is_the_one_that_training_gives) {
   }
 }
 
+TEST(a_question_recalls_the_last_memories_as_a_segment_does) {
+  Asked asked(recurrent(32, 0, 3));
+  REQUIRE(asked.engine != nullptr);
+  const auto d = document(9);
+  REQUIRE_OK(asked.engine->encode(d, asked.rig.memory(), nullptr, {}, {.leaves = false}));
+  const auto answer = asked.ask(d, Evidence::Hmt);
+  REQUIRE_OK(answer);
+  CHECK_EQ(answer->text, asked.expected(d, {}));
+  for (const ReachedNode& node : answer->reached) CHECK(node.node >= 17 || node.node < 10 || node.node >= 1000);
+  double sum = 0;
+  for (const ReachedNode& node : answer->reached) sum = std::max(sum, node.share);
+  CHECK(sum >= 1.0 / 3);
+  AnswerRequest request;
+  request.memory_routing = MemoryRouting::Random;
+  const auto random = asked.ask(d, Evidence::Hmt, request);
+  REQUIRE_OK(random);
+  CHECK(std::abs(random->reached.front().share - 1) < 1e-6);  // one segment
+}
+
+TEST(the_text_in_front_of_a_question_is_evidence_too_and_gives_way_where_there_is_no_room) {
+  Asked asked(recurrent(32, 200));
+  REQUIRE(asked.engine != nullptr);
+  const auto d = document(9);
+  REQUIRE_OK(asked.engine->encode(d, asked.rig.memory(), nullptr, {}, {.leaves = false}));
+  AnswerRequest request;
+  request.memory_routing = MemoryRouting::ToLeaves, request.leaves = {10};
+  const auto answer = asked.ask(d, Evidence::Hmt, request);
+  REQUIRE_OK(answer);
+  CHECK(std::find(answer->leaves.begin(), answer->leaves.end(), 18) != answer->leaves.end());  // the last
+  const auto tokenizer = *Tokenizer::load(asked.trained.file);
+  const int context = asked.trained.decoder->config().context_tokens;
+  request.history = {{"A question. ", std::string(static_cast<size_t>(context) / 3, 'a')}};
+  const auto later = asked.ask(d, Evidence::Hmt, request);
+  REQUIRE_OK(later);
+  CHECK(later->stats.prefill_tokens + 8 <= context);
+  CHECK(later->stats.evidence_tokens >= 1);
+}
+
+TEST(damaged_memories_are_told_and_the_text_is_read_where_evidence_is_chosen_automatically) {
+  Asked asked(recurrent(32, 4));
+  REQUIRE(asked.engine != nullptr);
+  const auto d = document(9);
+  REQUIRE_OK(asked.engine->encode(d, asked.rig.memory(), nullptr, {}, {.leaves = false}));
+  std::string bytes = bytes_of(asked.rig.memory_file());
+  bytes[2 * 4096 + 3 * 4096] ^= 1;
+  REQUIRE_OK(write_file(asked.rig.memory_file(), bytes));
+  const Status status = asked.ask(d, Evidence::Hmt).status();
+  CHECK(status.code() == Code::Corrupt && status.message().find("encode it again") != std::string::npos);
+  REQUIRE_OK(asked.ask(d, Evidence::Auto));
+  REQUIRE_OK(asked.engine->encode(d, asked.rig.memory(), nullptr, {}, {.leaves = false}));
+  REQUIRE_OK(asked.ask(d, Evidence::Hmt));
+}
+
+TEST(an_adapter_whose_segments_the_model_cannot_read_is_refused) {
+  TrainedAdapter trained(recurrent(32, 6));
+  AdapterContents adapter = trained.adapter();
+  adapter.memory.segment_tokens = 1 << 20;
+  const auto backend = kernels::make_cpu_backend();
+  const auto transformer = std::move(*Transformer::create(*Model::load(trained.file, *backend)));
+  const Status status = LearnedMemory::load(adapter, *transformer).status();
+  CHECK(status.code() == Code::Corrupt && status.message().find("longer than the model") != std::string::npos);
+  const TemporaryFolder folder;
+  for (const int wrong : {0, -1, (1 << 20) + 1}) {
+    adapter.memory.segment_tokens = wrong;
+    REQUIRE_OK(save_adapter(folder / "a.gguf", adapter));
+    CHECK(load_adapter(folder / "a.gguf", *trained.file, adapter.model_fingerprint).status().code() == Code::Corrupt);
+  }
+}
+
 TEST(a_memory_of_the_other_method_says_what_to_choose) {
   const auto d = document(3);
   Asked recalls(recurrent(32, 6));
@@ -414,7 +487,20 @@ TEST(a_step_reads_a_segment_and_a_question_behind_the_text_in_front_of_it) {
   const Toy toy(1, 1);
   const auto report = trained.trainer->step(toy.documents, toy.questions);
   REQUIRE_OK(report);
-  CHECK_EQ(report->tokens, 4 * 3 + (4 * 4 + 0 + 2 + 3 + 3) + 4 * (1 + 3 + 3));  // summaries, segments, prompts
+  // Questions, summaries of all segments but the first, segments, prompts.
+  CHECK_EQ(report->tokens, 4 * 3 + 3 * 3 + (4 * 4 + 0 + 2 + 3 + 3) + 4 * (1 + 3 + 3));
+}
+
+TEST(a_step_reads_no_more_segments_than_it_may) {
+  train::MemoryTrainingSettings steps;
+  steps.most_segments = 2, steps.questions_per_step = 4;
+  Trained trained(0, steps);
+  Toy toy(1, 1);
+  for (auto& question : toy.questions) question.gold = {1, 2, 3, 4};
+  const auto report = trained.trainer->step(toy.documents, toy.questions);
+  REQUIRE_OK(report);
+  CHECK_EQ(report->tokens, 1 * 3 + 1 * 3 + 2 * 4 + 1 * 4);  // a question, and two of its four segments
+  CHECK(report->route_loss == 0);                           // there is nothing else to recall
 }
 
 TEST(a_memory_is_learnt_that_recalls_the_segment_and_tells_what_stands_in_it) {
@@ -462,21 +548,24 @@ TEST(a_training_run_of_it_goes_on_to_the_bits_of_one_that_was_not_stopped) {
     options.held_out = 0.25, options.score_every = 4;
     LL_ASSIGN_OR_RETURN(const auto training, train::TrainingRun::prepare(options, input));
     std::stop_source stop;
+    int64_t most = 0, n_steps = 0;  // most: that a step computed
     LL_ASSIGN_OR_RETURN(const auto result, training->run(
                                                [&](const train::TrainingProgress& p) {
+                                                 most = std::max(most, p.step.tokens), ++n_steps;
                                                  if (p.step.step == until) stop.request_stop();
                                                },
                                                stop.get_token()));
     CHECK_EQ(result.stopped, until > 0);
     CHECK(result.peak_bytes <= training->plan().bytes);
+    CHECK(most <= training->plan().step_tokens);
+    CHECK(n_steps < 12 || 2 * most > training->plan().step_tokens);
     return {};
   };
   TemporaryFolder whole, stopped;
   for (const auto* folder : {&whole, &stopped})
     REQUIRE_OK(write_file(*folder / "m.gguf", random_model_gguf(RandomModel{})));
   REQUIRE_OK(run(whole, 0));
-  REQUIRE_OK(run(stopped, 5));
-  REQUIRE_OK(run(stopped, 0));
+  for (const int64_t until : {5, 9, 0}) REQUIRE_OK(run(stopped, until));  // among texts, and among questions
   for (const char* name : {"a.gguf", "a.gguf.state", "a.gguf.csv"})
     CHECK(bytes_of(whole / name) == bytes_of(stopped / name));
   const auto model = ModelFile::open(whole / "m.gguf");

@@ -1,8 +1,8 @@
 #!/bin/sh
 # What every kind of evidence is worth with the reader: held-out manuals of 10, 100 and 1,000 parts, three seeds each.
 #   tests/reader/measure.sh BUILD READER.gguf FOLDER QUESTIONS [ADAPTER.gguf [OTHER.gguf…]]
-# QUESTIONS of a seed, 500 at most; with an adapter, memory tokens too, and with others, theirs beside them. Prints a
-# line per row, and leaves JSON in FOLDER.
+# QUESTIONS of a seed, 500 at most; with an adapter, memory tokens too, and with others, theirs beside them: of files
+# whose names begin with hmt, the recurrent memory. Prints a line per row, and leaves JSON in FOLDER.
 set -eu
 build=$1 reader=$2 folder=$3 most=$4 adapter=${5:-}
 if [ $# -gt 4 ]; then shift 5; else shift 4; fi
@@ -26,6 +26,14 @@ for parts in 10 100 1000; do
   for routing in gold random; do measure memory_tokens-$routing memory_tokens --memory-routing $routing; done
   for k in 1 2 8 16; do measure memory_tokens-k$k memory_tokens --children $k; done
   first=$adapter
-  for adapter in "$@"; do measure "memory_tokens-$(basename "$adapter" .gguf)" memory_tokens; done
+  for adapter in "$@"; do
+    title=$(basename "$adapter" .gguf)
+    case $title in
+      hmt*)
+        measure "$title" hmt
+        for routing in gold random; do measure "$title-$routing" hmt --memory-routing $routing; done ;;
+      *) measure "memory_tokens-$title" memory_tokens ;;
+    esac
+  done
   adapter=$first
 done
