@@ -58,7 +58,7 @@ TEST(answers_are_scored_for_every_kind_of_evidence) {
       rig.run("--json --model " + rig.model + " eval qa --questions " + (rig.folder / "q.jsonl").string() +
               " --documents " + rig.folder.path().string() + " --evidence quote,memory_tokens");
   CHECK_EQ(half.status, 1);
-  CHECK(half.err.find("need an adapter") != std::string::npos);
+  CHECK(half.err.find("needs an adapter") != std::string::npos);
   CHECK_EQ(half.json()["evidence"].size(), size_t{1});
   CHECK(result["evidence"][2]["prefill_tokens"].get<double>() < result["evidence"][1]["prefill_tokens"].get<double>());
 }
