@@ -108,19 +108,19 @@ Result<int64_t> LearnedMemory::encode(const TextTree& tree, KvStore& store, cons
                                       MemoryFile& file, const std::function<void(size_t)>& progress,
                                       std::stop_token stop) {
   std::vector<size_t> lengths;
-  if (!is_recurrent()) {
-    for (const auto& text : tree.tokens) lengths.push_back(text.size());
-    MemoryRecords records(*reader_, marks_of_nodes(tree), std::move(lengths), file, progress);
+  const auto make = [&](const auto& text, const auto& encode) -> Result<int64_t> {
+    MemoryRecords records(*reader_, marks_of(tree), std::move(lengths), file, progress);
     LL_RETURN_IF_ERROR(records.take(known));
-    LL_RETURN_IF_ERROR(encode_tree(tree, *reader_, store, records, std::move(stop)));
+    LL_RETURN_IF_ERROR(encode(text, *reader_, store, records, std::move(stop)));
     return records.tokens_made();
+  };
+  if (is_recurrent()) {
+    const Segments text = segments(tree);
+    for (size_t i = 0; i < text.size(); ++i) lengths.push_back(text.segment(i).size());
+    return make(text, encode_segments);
   }
-  const Segments text = segments(tree);
-  for (size_t i = 0; i < text.size(); ++i) lengths.push_back(text.segment(i).size());
-  MemoryRecords records(*reader_, marks_of_segments(text), std::move(lengths), file, progress);
-  LL_RETURN_IF_ERROR(records.take(known));
-  LL_RETURN_IF_ERROR(encode_segments(text, *reader_, store, records, std::move(stop)));
-  return records.tokens_made();
+  for (const auto& text : tree.tokens) lengths.push_back(text.size());
+  return make(tree, encode_tree);
 }
 
 Result<LearnedMemory::Memories> LearnedMemory::read(const TextTree& tree, MemoryFile& file) const {

@@ -3,13 +3,10 @@
 #include "engine/memory/learned_memory.h"
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
-#include <random>
 
 #include "engine/base/files.h"
+#include "tests/support/memory_in_engine.h"
 #include "tests/support/memory_rig.h"
-#include "tests/support/trained_adapter.h"
 
 using namespace longleaf;
 using namespace longleaf::test;
@@ -38,51 +35,6 @@ TextTree tree() {
   return t;
 }
 
-std::vector<int64_t> keys(const TextTree& t) {
-  std::vector<int64_t> all;
-  for (size_t i = 0; i < t.size(); ++i) all.push_back(100 + static_cast<int64_t>(i));
-  return all;
-}
-
-// The same memory in the engine.
-struct Answers {
-  TemporaryFolder folder;
-  kernels::BackendPtr backend = kernels::make_cpu_backend();
-  std::unique_ptr<Transformer> transformer;
-  std::unique_ptr<KvStore> store;
-  std::unique_ptr<LearnedMemory> learned;
-
-  explicit Answers(const TrainedAdapter& trained) : Answers(trained, trained.adapter()) {}
-  Answers(const TrainedAdapter& trained, const AdapterContents& adapter) {
-    auto model = *Model::load(trained.file, *backend);
-    store = std::make_unique<KvStore>(model->config(), *backend, kernels::DType::F32);
-    transformer = std::move(*Transformer::create(std::move(model)));
-    learned = std::move(*LearnedMemory::load(adapter, *transformer));
-  }
-
-  std::filesystem::path path(const std::string& id = "book") const { return learned->path_of(folder.path(), id); }
-  std::unique_ptr<MemoryFile> open(const TextTree& t, const std::string& id = "book") const {
-    return std::move(*MemoryFile::open_or_create(path(id), learned->plan(t, keys(t))));
-  }
-  int64_t encode(const TextTree& t, const KnownMemories& known = {}, const std::string& id = "book") const {
-    const auto file = open(t, id);
-    const auto tokens = learned->encode(t, *store, known, *file, nullptr, {});
-    CHECK(tokens.ok());
-    return tokens.ok() ? *tokens : -1;
-  }
-  LearnedMemory::Memories nodes(const TextTree& t, const std::string& id = "book") const {
-    auto file = MemoryFile::open(path(id), learned->plan(t, keys(t)));
-    CHECK(file.ok() && (*file)->count_done() == t.size());
-    return file.ok() ? *learned->read(t, **file) : LearnedMemory::Memories{};
-  }
-};
-
-double difference(const std::vector<float>& a, const std::vector<float>& b) {
-  double top = a.size() == b.size() ? 0 : INFINITY;
-  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) top = std::max(top, std::abs(double{a[i]} - double{b[i]}));
-  return top;
-}
-
 std::vector<float> row(const std::vector<float>& rows, size_t i) {
   const auto first = rows.begin() + static_cast<long>(i * 32);
   return {first, first + 32};
@@ -96,10 +48,10 @@ TEST(the_engine_makes_the_memories_that_training_made) {
   for (const Aggregation aggregation : kAll) {
     for (const bool scales : {false, true}) {
       TrainedAdapter trained({.aggregation = aggregation, .d_routing = 16, .query_fraction = 0.5f, .scales = scales});
-      const Answers answers(trained);
+      const MemoryInEngine answers(trained);
       const TextTree t = tree();
       answers.encode(t);
-      const auto nodes = answers.nodes(t);
+      const auto nodes = answers.memories(t);
       const auto expected = trained.memories(t);
       REQUIRE(nodes.values.size() == expected.size());
       CHECK(difference(nodes.values, expected) < kRounding);
@@ -130,12 +82,12 @@ TEST(models_of_every_kind_make_the_memories_that_training_made) {
   for (const char* model :
        {"mistral.gguf", "gemma2.gguf", "gemma3.gguf", "granite.gguf", "qwen3moe.gguf", "olmo2.gguf"}) {
     TrainedAdapter trained({.d_routing = 16}, model);
-    const Answers answers(trained);
+    const MemoryInEngine answers(trained);
     TextTree t = tree();
     for (auto& text : t.tokens)
       for (TokenId& token : text) token %= trained.decoder->config().n_vocab;
     answers.encode(t);
-    const double off = difference(answers.nodes(t).values, trained.memories(t));
+    const double off = difference(answers.memories(t).values, trained.memories(t));
     std::printf("  %s: %.2g of %.2g allowed\n", model, off, kRounding);
     CHECK(off < kRounding);
   }
@@ -143,16 +95,16 @@ TEST(models_of_every_kind_make_the_memories_that_training_made) {
 
 TEST(texts_that_are_read_together_do_not_see_each_other) {
   TrainedAdapter trained({});
-  const Answers answers(trained);
+  const MemoryInEngine answers(trained);
   TextTree together = tree();
   answers.encode(together);
-  const auto all = answers.nodes(together).values;
+  const auto all = answers.memories(together).values;
   for (const size_t leaf : {2u, 3u, 4u, 6u, 10u}) {  // each alone below a root
     TextTree alone;
     alone.parents = {-1, 0};
     alone.tokens = {{}, together.tokens[leaf]};
     answers.encode(alone, {}, "alone");
-    const auto one = answers.nodes(alone, "alone").values;
+    const auto one = answers.memories(alone, "alone").values;
     CHECK(difference({one.begin() + 32, one.end()}, row(all, leaf)) < kRounding);
   }
 }
@@ -177,80 +129,69 @@ TEST(every_text_of_a_batch_begins_at_position_0) {
 
 TEST(an_edited_leaf_costs_its_own_memory_and_those_above_it) {
   TrainedAdapter trained({.aggregation = Aggregation::Graph});
-  const Answers answers(trained);
+  const MemoryInEngine answers(trained);
   TextTree t = tree();
   const int64_t whole = answers.encode(t);
   int64_t tokens = 0;
   for (const auto& text : t.tokens) tokens += static_cast<int64_t>(text.size());
   CHECK_EQ(whole, tokens);
-  const auto before = answers.nodes(t);
+  const auto before = answers.memories(t);
 
   t.tokens[3] = {40, 41, 42};
   const auto known = answers.learned->known(t, answers.folder.path());
   CHECK_EQ(answers.encode(t, known), int64_t{3 + 12});  // the leaf, and its parent's text; the root has none
-  const auto after = answers.nodes(t);
+  const auto after = answers.memories(t);
   for (size_t node = 0; node < t.size(); ++node) {
     const bool is_above = node == 0 || node == 1 || node == 3;
     CHECK((row(before.values, node) != row(after.values, node)) == is_above);
   }
   answers.encode(t, {}, "anew");
-  CHECK(difference(answers.nodes(t, "anew").values, after.values) < kRounding);
+  CHECK(difference(answers.memories(t, "anew").values, after.values) < kRounding);
 }
 
 TEST(a_memory_of_another_adapter_is_not_taken) {
   TrainedAdapter trained({});
-  const Answers answers(trained);
+  const MemoryInEngine answers(trained);
   const TextTree t = tree();
   answers.encode(t);
   AdapterContents other = trained.adapter();
   other.tensors[0].values[0] += 1;
-  const Answers others(trained, other);
+  const MemoryInEngine others(trained, other);
   CHECK(others.learned->fingerprint() != answers.learned->fingerprint());
   CHECK(others.learned->known(t, answers.folder.path()).empty());
-  CHECK(others.learned->plan(t, keys(t)).key != answers.learned->plan(t, keys(t)).key);
+  CHECK(others.learned->plan(t, keys_of(t)).key != answers.learned->plan(t, keys_of(t)).key);
 }
 
 TEST(a_making_that_was_stopped_goes_on) {
   TrainedAdapter trained({});
-  const Answers answers(trained);
+  const MemoryInEngine answers(trained);
   const TextTree t = tree();
   answers.encode(t, {}, "whole");
-  std::stop_source stop;
-  int told = 0;
-  {
-    const auto file = answers.open(t);
-    const auto status = answers.learned->encode(
-        t, *answers.store, {}, *file,
-        [&](size_t) {
-          if (++told == 3) stop.request_stop();
-        },
-        stop.get_token());
-    CHECK(status.status().code() == Code::Cancelled);
-    CHECK(file->count_done() >= 3 && file->count_done() < t.size());
-  }
+  const size_t done = answers.encode_until(t, 3);
+  CHECK(done >= 3 && done < t.size());
   const int64_t rest = answers.encode(t);
   CHECK(rest > 0 && rest < answers.encode(t, {}, "again"));
-  CHECK(difference(answers.nodes(t).values, answers.nodes(t, "whole").values) < kRounding);
+  CHECK(difference(answers.memories(t).values, answers.memories(t, "whole").values) < kRounding);
   CHECK_EQ(answers.encode(t), int64_t{0});
 }
 
 TEST(damaged_memories_are_made_again) {
   TrainedAdapter trained({});
-  const Answers answers(trained);
+  const MemoryInEngine answers(trained);
   const TextTree t = tree();
   answers.encode(t);
   const std::string whole = bytes_of(answers.path());
-  const auto before = answers.nodes(t).values;
+  const auto before = answers.memories(t).values;
   std::string damaged = whole;
   damaged[2 * 4096 + 6 * 4096 + 8] ^= 1;  // in a leaf's vector, behind header and table
   REQUIRE_OK(write_file(answers.path(), damaged));
   CHECK_EQ(answers.learned->known(t, answers.folder.path()).size(), t.size() - 1);
   answers.encode(t);
-  CHECK(difference(answers.nodes(t).values, before) < kRounding);
+  CHECK(difference(answers.memories(t).values, before) < kRounding);
   REQUIRE_OK(write_file(answers.path(), whole.substr(0, whole.size() / 2)));
   CHECK(answers.learned->known(t, answers.folder.path()).size() < t.size());
   answers.encode(t);
-  CHECK(difference(answers.nodes(t).values, before) < kRounding);
+  CHECK(difference(answers.memories(t).values, before) < kRounding);
 }
 
 TEST(an_adapter_that_does_not_fit_is_refused_with_what_is_wrong) {

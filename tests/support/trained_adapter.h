@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <random>
 
+#include "engine/generate/utf8_stream.h"
 #include "engine/train/memory_model.h"
 #include "kernels/cpu_backend.h"
 #include "tests/support/random_model.h"
@@ -56,6 +57,27 @@ struct TrainedAdapter {
     for (const train::Parameter& p : parameters.all())
       contents.tensors.push_back({p.name, p.rows, p.cols, *parameters.values(p)});
     return contents;
+  }
+
+  // Up to `most` words behind [front; given; behind], the likeliest; given (n, d_model) is on the tape. As the engine
+  // hands it out: without white space in front.
+  std::string answer(const std::vector<TokenId>& front, train::Var given, std::vector<TokenId> behind, int most) {
+    const auto tokenizer = *Tokenizer::load(file);
+    Utf8Stream stream;
+    std::string text;
+    for (int i = 0; i < most; ++i) {
+      const train::Var parts[] = {decoder->embed(tape, front), given, decoder->embed(tape, behind)};
+      train::Batch batch;
+      batch.add(static_cast<int>(front.size() + behind.size()) + tape.rows(given));
+      const auto hidden = decoder->run(tape, tape.stacked(parts), batch);
+      const int32_t none[] = {0};
+      const TokenId next = decoder->guess(tape, tape.gathered(hidden, {batch.n_tokens() - 1}), none).tokens.front();
+      if (tokenizer->ends_answer(next)) break;
+      text += stream.push(tokenizer->decode(next));
+      behind.push_back(next);
+    }
+    text += stream.finish();
+    return text.substr(std::min(text.find_first_not_of(" \n\t"), text.size()));
   }
 
   std::vector<float> memories(const TextTree& tree) {
