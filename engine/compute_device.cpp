@@ -164,6 +164,15 @@ Result<ComputeDevices> open_devices(const DeviceRequest& request) {
   return devices;
 }
 
+Result<ComputeDevices> open_one_device(DeviceRequest request) {
+  request.needs = {};
+  LL_ASSIGN_OR_RETURN(ComputeDevices devices, open_devices(request));
+  if (devices.all.size() > 1) return Status(Code::Invalid, "Training runs on one card; name one of " + request.name);
+  if (devices.has_gpu() || request.name == "cpu") return devices;
+  devices.all.front() = processor(request, 0, request.limit_bytes);
+  return devices;
+}
+
 DeviceFacts describe_devices() {
   const auto cpu = kernels::make_cpu_backend();
   DeviceFacts facts;

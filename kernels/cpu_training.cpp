@@ -23,7 +23,7 @@ Status copy(void*, DevicePtr from, DevicePtr to, size_t bytes) {
   return {};
 }
 
-Status unpack(void* self, const Weight& rows, DevicePtr out) {
+Status unpack(void* self, const Weight& rows, DevicePtr, DevicePtr out) {
   const size_t stride = row_bytes(rows.type, rows.cols);
   cpu(self).pool.parallel_for(rows.rows, kRowsAtOnce, [&](int first, int last, int) {
     for (int i = first; i < last; ++i)
@@ -238,9 +238,9 @@ Result<double> squares(void* self, DevicePtr x, int64_t n) {
 }  // namespace
 
 const TrainingOps& cpu_training() {
-  static const TrainingOps ops{copy,           unpack,        gemm,       rms_norm_back, gate_back, attention,
-                               attention_back, cross_entropy, softmax,    softmax_back,  add_rows,  scale_rows,
-                               dot_rows,       leaky,         leaky_back, adam,          squares};
+  static const TrainingOps ops{copy,       false,          unpack,        gemm,       rms_norm_back, gate_back,
+                               attention,  attention_back, cross_entropy, softmax,    softmax_back,  add_rows,
+                               scale_rows, dot_rows,       leaky,         leaky_back, adam,          squares};
   return ops;
 }
 

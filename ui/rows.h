@@ -76,6 +76,7 @@ struct TrainingWish {
 struct TrainingPlan {
   qint64 documents = 0, passages = 0, tokens = 0, questions = 0, heldOut = 0, parameters = 0;
   quint64 bytes = 0;
+  QString device;        // that trains
   qint64 stepsDone = 0;  // by an earlier run
   QStringList notes;     // sentences
 };

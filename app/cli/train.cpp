@@ -120,10 +120,9 @@ Status readOptions(const Context& context, Arguments& args) {
   if (!context.hasModel()) return Status(Code::Invalid, "Training needs a model: name its file with --model FILE");
   o.model = context.modelFile();
   o.out = args.out;
+  o.device = context.device();
   o.n_threads = context.threads();
   o.memory_limit_bytes = context.memoryLimit();
-  if (context.device() != "auto" && context.device() != "cpu")
-    return Status(Code::Unsupported, "Training runs on the processor in this version; leave --device out");
   for (const double number :
        {double{o.steps.optimizer.rate}, double{o.lora.alpha}, args.corpus_share, o.held_out,
         double{o.memory.query_fraction}, double{o.steps.route_weight}, double{o.steps.reconstruction_weight}})
@@ -158,8 +157,9 @@ int runTrain(Context& context, Arguments& args) {
   if (!context.json()) {
     std::printf("%zu documents, %zu passages, %lld tokens; %zu questions, and %zu held out\n", plan.documents,
                 plan.leaves, static_cast<long long>(plan.tokens), plan.questions, plan.held_out);
-    std::printf("%.2f million numbers are trained; this takes about %.0f MiB of memory\n",
-                static_cast<double>(plan.parameters) * 1e-6, static_cast<double>(plan.bytes) / (1 << 20));
+    std::printf("%.2f million numbers are trained; this takes about %.0f MiB of memory on %s\n",
+                static_cast<double>(plan.parameters) * 1e-6, static_cast<double>(plan.bytes) / (1 << 20),
+                plan.device.c_str());
     if (plan.left_out > 0)
       std::printf("Questions without words or an answer, or too long for the model, are left out: %zu\n",
                   plan.left_out);
@@ -176,6 +176,7 @@ int runTrain(Context& context, Arguments& args) {
                     {"scores", scoresJson(result.best)},
                     {"stated_bytes", plan.bytes},
                     {"peak_bytes", result.peak_bytes},
+                    {"device", plan.device},
                     {"adapter", args.out}});
   else if (result.stopped)
     std::printf("Stopped after step %lld; the same command goes on from there\n", static_cast<long long>(result.steps));

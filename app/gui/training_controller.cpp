@@ -110,6 +110,7 @@ void TrainingController::showPlan(ui::TrainingPlan plan) {
   plan.heldOut = static_cast<qint64>(p.held_out);
   plan.parameters = p.parameters;
   plan.bytes = p.bytes;
+  plan.device = QString::fromStdString(p.device);
   plan.stepsDone = run_->steps_done();
   if (p.left_out > 0)
     plan.notes.append(

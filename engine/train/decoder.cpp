@@ -15,14 +15,18 @@ using kernels::Weight;
 class DecoderReader {
  public:
   DecoderReader(Decoder& decoder, const kernels::Backend& backend, const DecoderSettings& settings)
-      : d_(decoder), settings_(settings), weights_(*decoder.file_, memory_), random_(settings.lora.seed) {
+      : d_(decoder),
+        settings_(settings),
+        packs_(!settings.all_weights && backend.training->unpacks_packed),
+        weights_(*decoder.file_, decoder.memory_),
+        random_(settings.lora.seed) {
     weights_.use(backend);
   }
 
   Status read() {
     for (int i = 0; i < d_.config_.n_layers; ++i) LL_RETURN_IF_ERROR(read_layer(i));
     LL_ASSIGN_OR_RETURN(const OutputTensors t, output_tensors(weights_, d_.config_));
-    LL_RETURN_IF_ERROR(matrix("token_embd", "", t.embedding, d_.embedding_));
+    LL_RETURN_IF_ERROR(matrix("token_embd", "", t.embedding, d_.embedding_, t.tied));
     LL_RETURN_IF_ERROR(vector("output_norm", t.norm, d_.output_norm_));
     d_.tied_ = t.tied;
     if (!t.tied) LL_RETURN_IF_ERROR(matrix("output", "", t.output, d_.output_));
@@ -65,9 +69,14 @@ class DecoderReader {
     return {};
   }
 
-  // `target`: its name among LoRA's targets; empty: none.
-  Status matrix(const std::string& name, const std::string& target, const Weight& from, Decoder::Matrix& to) {
+  // `target`: its name among LoRA's targets; empty: none. is_multiplied: rows alone are taken out of others.
+  Status matrix(const std::string& name, const std::string& target, const Weight& from, Decoder::Matrix& to,
+                bool is_multiplied = true) {
     to.stored = from;
+    if (packs_ && is_multiplied) {
+      LL_ASSIGN_OR_RETURN(const kernels::PackedWeight packed, weights_.packed(from));
+      to.packed = packed.data;
+    }
     if (settings_.all_weights) {
       std::vector<float> values(static_cast<size_t>(int64_t{from.rows} * from.cols));
       const size_t stride = kernels::row_bytes(from.type, from.cols);
@@ -100,7 +109,7 @@ class DecoderReader {
 
   Decoder& d_;
   const DecoderSettings& settings_;
-  std::vector<kernels::Buffer> memory_;
+  bool packs_;
   Weights weights_;
   std::mt19937_64 random_;
 };
@@ -115,8 +124,14 @@ Result<std::unique_ptr<Decoder>> Decoder::create(std::shared_ptr<const ModelFile
   return decoder;
 }
 
+uint64_t Decoder::packed_bytes() const {
+  uint64_t sum = 0;
+  for (const kernels::Buffer& buffer : memory_) sum += buffer.bytes();
+  return sum;
+}
+
 Var Decoder::on(Tape& tape, const Matrix& m) const {
-  return m.trained != nullptr ? parameters_.on(tape, *m.trained) : tape.unpacked(m.stored);
+  return m.trained != nullptr ? parameters_.on(tape, *m.trained) : tape.unpacked(m.stored, m.packed);
 }
 
 Var Decoder::on(Tape& tape, const Vector& v) const {

@@ -1,6 +1,6 @@
 // The decoder of a model file, as training needs it: the same description as the forward pass of transformer/, written
-// on a tape. Weights that are not trained stay in the file, in the file's format, and are unpacked a layer at a time.
-// Not thread-safe: one thread owns it.
+// on a tape. Weights that are not trained stay in the file's format, in the file or packed on a card, and are unpacked
+// a layer at a time. Not thread-safe: one thread owns it.
 #pragma once
 
 #include <memory>
@@ -37,6 +37,8 @@ class Decoder {
 
   const ModelConfig& config() const { return config_; }
 
+  uint64_t packed_bytes() const;  // of weights in the device's memory
+
   // Of embeddings, as the file has it.
   const kernels::Weight& table() const { return embedding_.stored; }
   // Embeddings as layers take them: (n, d_model).
@@ -57,6 +59,7 @@ class Decoder {
  private:
   struct Matrix {
     kernels::Weight stored;
+    kernels::DevicePtr packed = nullptr;  // of those that are not trained, on a device that unpacks that
     Parameter* trained = nullptr;
     Parameter *lora_a = nullptr, *lora_b = nullptr;  // (rank, cols), (rows, rank)
   };
@@ -89,6 +92,7 @@ class Decoder {
 
   friend class DecoderReader;
   std::shared_ptr<const ModelFile> file_;
+  std::vector<kernels::Buffer> memory_;  // of packed weights
   Parameters& parameters_;
   ModelConfig config_;
   std::vector<Layer> layers_;

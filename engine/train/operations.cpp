@@ -19,9 +19,9 @@ MatrixView view(DevicePtr data, int cols, bool transpose) {
 
 }  // namespace
 
-Var Tape::unpacked(const kernels::Weight& weight) {
+Var Tape::unpacked(const kernels::Weight& weight, kernels::DevicePtr packed) {
   const Var v = make(weight.rows, weight.cols, false);
-  if (ok()) fail(ops_.unpack(backend_.self, weight, value(v)));
+  if (ok()) fail(ops_.unpack(backend_.self, weight, packed, value(v)));
   return v;
 }
 

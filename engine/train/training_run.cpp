@@ -13,7 +13,6 @@
 #include "engine/train/recurrent_trainer.h"
 #include "engine/train/sentences.h"
 #include "engine/train/training_log.h"
-#include "kernels/cpu_backend.h"
 
 namespace longleaf::train {
 namespace {
@@ -95,14 +94,35 @@ int64_t TrainingRun::steps_done() const { return parameters_->steps(); }
 
 Result<std::unique_ptr<TrainingRun>> TrainingRun::prepare(const TrainingOptions& options, const TrainingInput& input,
                                                           std::stop_token stop) {
+  auto run = prepare_on_device(options, input, stop);
+  if (options.device != "auto" || run.status().code() != Code::NoMemory) return run;
+  TrainingOptions processor = options;
+  processor.device = "cpu";
+  return prepare_on_device(processor, input, std::move(stop));
+}
+
+Result<std::unique_ptr<TrainingRun>> TrainingRun::prepare_on_device(const TrainingOptions& options,
+                                                                    const TrainingInput& input, std::stop_token stop) {
   std::unique_ptr<TrainingRun> run(new TrainingRun);
   run->options_ = options;
+  LL_RETURN_IF_ERROR(run->open_device());
   LL_RETURN_IF_ERROR(run->open_model());
   LL_RETURN_IF_ERROR(run->take_texts(input, stop));
   run->state_needs();
   LL_RETURN_IF_ERROR(run->check_memory());
   LL_RETURN_IF_ERROR(run->take_up());
   return run;
+}
+
+Status TrainingRun::open_device() {
+  DeviceRequest request;
+  request.name = options_.device;
+  request.n_threads = options_.n_threads, request.limit_bytes = options_.memory_limit_bytes, request.gpu = options_.gpu;
+  LL_ASSIGN_OR_RETURN(ComputeDevices devices, open_one_device(request));
+  is_card_ = devices.has_gpu();
+  plan_.device = devices.name();
+  backend_ = std::move(devices.all.front().backend);
+  return {};
 }
 
 Status TrainingRun::open_model() {
@@ -112,8 +132,6 @@ Status TrainingRun::open_model() {
   if (std::filesystem::equivalent(options_.model, options_.out, ignored))
     return Status(Code::Invalid,
                   "The file " + options_.out.string() + " is the model itself; give the adapter another name");
-  backend_ = kernels::make_cpu_backend(
-      {.isa = kernels::Isa::Best, .n_threads = options_.n_threads, .limit_bytes = options_.memory_limit_bytes});
   LL_ASSIGN_OR_RETURN(file_, ModelFile::open(options_.model));
   LL_ASSIGN_OR_RETURN(tokenizer_, Tokenizer::load(file_));
   chat_ = ChatStyle::of(*file_);
@@ -203,9 +221,9 @@ Status TrainingRun::take_questions(const TrainingInput& input, const std::vector
   return {};
 }
 
-// Values, gradients and the optimiser's two moments, and three of them while they are saved; the largest layer and the
-// output matrix unpacked; and of the tokens of a step, the rows between layers with their gradients, and one layer's
-// own.
+// Values, gradients and the optimiser's two moments, and three of them while they are saved; the weights that are kept
+// packed; the largest layer and the output matrix unpacked; and of the tokens of a step, the rows between layers with
+// their gradients, and one layer's own.
 void TrainingRun::state_needs() {
   const ModelConfig& c = decoder_->config();
   plan_.parameters = parameters_->size();
@@ -217,17 +235,22 @@ void TrainingRun::state_needs() {
   const double layer = d * (2 * q + 2 * kv) + 3 * d * c.d_ff * std::max(1, c.n_experts);
   const double numbers = 7.0 * static_cast<double>(plan_.parameters) + layer + d * c.n_vocab +
                          tokens * (2.0 * c.n_layers * d + per_layer) + 256.0 * c.n_vocab;
-  plan_.bytes = static_cast<uint64_t>(4 * numbers) + Arena::kChunkBytes;
+  plan_.bytes = static_cast<uint64_t>(4 * numbers) + decoder_->packed_bytes() + Arena::kChunkBytes;
 }
 
 Status TrainingRun::check_memory() const {
-  const uint64_t machine = backend_->memory(backend_->self).total_bytes, limit = options_.memory_limit_bytes;
-  const bool is_limited = limit > 0 && (machine == 0 || limit < machine);
-  const uint64_t most = is_limited ? limit : machine;
+  const kernels::MemoryInfo memory = backend_->memory(backend_->self);
+  const uint64_t there = is_card_ ? memory.free_bytes + memory.used_bytes : memory.total_bytes;
+  const uint64_t limit = options_.memory_limit_bytes;
+  const bool is_limited = limit > 0 && (there == 0 || limit <= there);
+  const uint64_t most = is_limited ? limit : there;
   if (most == 0 || plan_.bytes <= most) return {};
   return Status(Code::NoMemory,
                 "Training would take about " + std::to_string(plan_.bytes >> 20) + " MiB of memory and " +
-                    (is_limited ? "may have " : "this machine has ") + std::to_string(most >> 20) +
+                    (is_limited ? "may have "
+                     : is_card_ ? "the card has "
+                                : "this machine has ") +
+                    std::to_string(most >> 20) +
                     " MiB; let a step have fewer tokens, questions, nodes or segments, or choose a smaller model");
 }
 

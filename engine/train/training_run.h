@@ -1,7 +1,7 @@
 // Training a memory as a user does it: documents and questions in, an adapter out. What was done is kept in OUT.state,
 // every few minutes at least, so a run that was stopped or killed goes on where it was, to the same numbers on a
-// processor of the same instruction set; losses and scores are in OUT.csv. Not thread-safe: one thread owns it. run()
-// blocks, and looks at its stop token between steps.
+// processor of the same instruction set or a card of the same kind; losses and scores are in OUT.csv. Not thread-safe:
+// one thread owns it. run() blocks, and looks at its stop token between steps.
 #pragma once
 
 #include <filesystem>
@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "engine/adapter/adapter_file.h"
+#include "engine/compute_device.h"
 #include "engine/generate/chat_template.h"
 #include "engine/memory/document.h"
 #include "engine/train/memory_model.h"
@@ -33,8 +34,10 @@ struct TrainingInput {
 
 struct TrainingOptions {
   std::filesystem::path model, out;
+  std::string device = "auto";  // see DeviceRequest: one card, or the processor
   int n_threads = 0;
-  size_t memory_limit_bytes = 0;  // 0: what there is
+  size_t memory_limit_bytes = 0;     // of that device; 0: what there is
+  kernels::cuda::DeviceOptions gpu;  // where it is not the system's
   LoraSettings lora{.rank = 8, .alpha = 32};
   MemorySettings memory;
   MemoryTrainingSettings steps;
@@ -53,7 +56,8 @@ struct TrainingPlan {
   int64_t tokens = 0;       // of the documents
   int64_t parameters = 0;   // that are trained
   int64_t step_tokens = 0;  // that a step computes at most
-  uint64_t bytes = 0;       // of memory that training will take, beside the model's file
+  uint64_t bytes = 0;       // of the device's memory that training will take, beside the model's file
+  std::string device;       // that trains, for people
 };
 
 struct TrainingProgress {
@@ -74,8 +78,9 @@ struct TrainingResult {
 
 class TrainingRun {
  public:
-  // Reads the model and the texts, and what an earlier run left. Returns what reading a model returns; NoMemory where
-  // training would take more than there is; Invalid for texts that nothing can be learnt from, and where OUT or what
+  // Reads the model and the texts, and what an earlier run left. Where "auto" finds a card without room, the processor
+  // trains. Returns what reading a model and opening a device return; NoMemory where training would take more than
+  // there is; Invalid for texts that nothing can be learnt from, and where OUT or what
   // stands beside it is not of this training; Cancelled.
   static Result<std::unique_ptr<TrainingRun>> prepare(const TrainingOptions& options, const TrainingInput& input,
                                                       std::stop_token stop = {});
@@ -92,6 +97,9 @@ class TrainingRun {
 
  private:
   TrainingRun() = default;
+  static Result<std::unique_ptr<TrainingRun>> prepare_on_device(const TrainingOptions& options,
+                                                                const TrainingInput& input, std::stop_token stop);
+  Status open_device();
   Status open_model();
   Status take_texts(const TrainingInput& input, const std::stop_token& stop);
   TrainingDocument document(const DocumentInput& from, std::vector<int64_t>& keys) const;
@@ -108,6 +116,7 @@ class TrainingRun {
   TrainingOptions options_;
   TrainingPlan plan_;
   kernels::BackendPtr backend_;
+  bool is_card_ = false;
   std::shared_ptr<const ModelFile> file_;
   std::shared_ptr<const Tokenizer> tokenizer_;
   ChatStyle chat_;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/span_attention.h"
+#include "kernels/training_types.h"
 #include "kernels/types.h"
 
 namespace longleaf::kernels::cuda {
@@ -113,6 +114,87 @@ struct AttentionArgs {  // attend_rows, attend_join, attend_tiles
   const int32_t* positions;
   int n_tokens, n_heads, first_key, n_groups, pairs, n_splits, window;
   RopeStyle style;
+  float scale, soft_cap;
+};
+
+// The operations of training that need no more than training_types.h are given that.
+
+struct UnpackArgs {       // unpack_*
+  const uint8_t* weight;  // planes.h
+  float* out;             // (rows, cols)
+  int rows, cols;
+};
+
+struct CopyArgs {  // copy_numbers
+  const float* from;
+  float* to;
+  int64_t n;
+};
+
+constexpr int kRowSlices = 8;
+constexpr unsigned kSliceThreads = 32 * kRowSlices;
+
+struct NormBackArgs {  // rms_norm_back, norm_weight_back
+  NormBack of;
+  float* inverse;  // (rows): 1 / sqrt(mean(x²) + eps)
+};
+
+struct AddRowsArgs {
+  const float* rows;
+  const int32_t* ids;
+  float* x;
+  int n, cols;
+};
+
+struct ScaleRowsArgs {
+  const float* x;
+  const float* factors;
+  float* out;
+  int cols;
+  bool add;
+};
+
+struct DotRowsArgs {
+  const float* x;
+  const float* y;
+  float* out;
+  int cols;
+};
+
+struct LeakyArgs {  // leaky, leaky_back
+  const float* x;
+  const float* dy;  // back only
+  float* out;
+  int64_t n;
+  float slope;
+};
+
+struct AdamArgs {
+  AdamStep step;
+  float first_share, second_share;  // 1 - beta^step
+};
+
+constexpr int kSumThreads = 256;
+
+struct SquaresArgs {
+  const float* x;
+  double* partial;  // one per block
+  int64_t n;
+};
+
+// A block's share of the queries, or of the keys, of one sequence.
+struct SequenceTile {
+  Sequence of;
+  int first;
+};
+
+struct SequencesArgs {  // attend_sequences_*, sequence_queries_back_*, sequence_keys_back_*
+  const float *q, *k, *v, *dout;
+  float *out, *norms;
+  float* along;  // (n_queries, n_heads): <dout, out>
+  float *dq, *dk, *dv;
+  const SequenceTile* tiles;  // one per block
+  int n_heads, n_kv_heads, head_dim, window;
   float scale, soft_cap;
 };
 

@@ -4,15 +4,15 @@
 #include <vector>
 
 #include "kernels/cuda/gpu.h"
+#include "kernels/cuda/launch.h"
 #include "kernels/cuda/planes.h"
+#include "kernels/cuda/training.h"
 #include "kernels/ops_cpu.h"
 
 namespace longleaf::kernels::cuda {
 namespace {
 
-constexpr unsigned kThreads = 256;
-constexpr int64_t kMostBlocks = 4096;  // of a loop over numbers: each thread takes several where there are more
-constexpr int kRowsPacked = 16;        // at a time, by one thread
+constexpr int kRowsPacked = 16;  // at a time, by one thread
 
 Result<DevicePtr> allocate(void* self, size_t bytes) { return gpu(self).device->allocate(bytes); }
 void release(void* self, DevicePtr memory) { gpu(self).device->release(memory); }
@@ -43,26 +43,21 @@ Status embed(void* self, const Weight& table, const int32_t* ids, int n_tokens, 
   return gpu(self).device->upload(out, rows.data(), rows.size() * sizeof(float));
 }
 
-Status norm(void* self, const char* kernel, const NormArgs& args, int rows) {
-  if (rows == 0) return {};
-  return gpu(self).device->launch(kernel, {static_cast<unsigned>(rows)}, kThreads, 0, args);
-}
-
 Status rms_norm(void* self, DevicePtr x, DevicePtr weight, float eps, int rows, int cols, DevicePtr out) {
-  return norm(self, "rms_norm", {as<float>(x), as<float>(weight), nullptr, as<float>(out), eps, cols}, rows);
+  return over_rows(self, "rms_norm", rows, cols,
+                   NormArgs{as<float>(x), as<float>(weight), nullptr, as<float>(out), eps, cols});
 }
 
 Status add_rms_norm(void* self, DevicePtr x, DevicePtr y, float scale, DevicePtr weight, float eps, int rows, int cols,
                     DevicePtr out) {
-  if (rows == 0) return {};
-  return gpu(self).device->launch(
-      "add_rms_norm", {static_cast<unsigned>(rows)}, kThreads, 0,
-      AddNormArgs{as<float>(x), as<float>(y), as<float>(weight), as<float>(out), scale, eps, cols});
+  return over_rows(self, "add_rms_norm", rows, cols,
+                   AddNormArgs{as<float>(x), as<float>(y), as<float>(weight), as<float>(out), scale, eps, cols});
 }
 
 Status layer_norm(void* self, DevicePtr x, DevicePtr weight, DevicePtr bias, float eps, int rows, int cols,
                   DevicePtr out) {
-  return norm(self, "layer_norm", {as<float>(x), as<float>(weight), as<float>(bias), as<float>(out), eps, cols}, rows);
+  return over_rows(self, "layer_norm", rows, cols,
+                   NormArgs{as<float>(x), as<float>(weight), as<float>(bias), as<float>(out), eps, cols});
 }
 
 size_t packed_bytes(void*, const Weight& rows) { return planes_bytes(rows.type, rows.rows, rows.cols); }
@@ -90,15 +85,6 @@ Status kv_rows(void* self, const char* kernel, const KvRowsArgs& a) {
 Status kv_write(void* self, const KvRowsArgs& args) { return kv_rows(self, "kv_write", args); }
 Status kv_read(void* self, const KvRowsArgs& args) { return kv_rows(self, "kv_read", args); }
 
-// Launches a kernel that loops over n numbers.
-template <typename Args>
-Status over_numbers(void* self, const char* kernel, int64_t n, const Args& args) {
-  if (n == 0) return {};
-  const auto blocks = static_cast<int64_t>(pieces(n, kThreads));
-  return gpu(self).device->launch(kernel, {static_cast<unsigned>(blocks < kMostBlocks ? blocks : kMostBlocks)},
-                                  kThreads, 0, args);
-}
-
 Status gate(void* self, Activation activation, DevicePtr gate, DevicePtr up, int64_t n) {
   return over_numbers(self, "gate", n, GateArgs{as<float>(gate), as<float>(up), n, activation});
 }
@@ -110,15 +96,13 @@ Status scale(void* self, DevicePtr x, float factor, int64_t n) {
 }
 
 Status gather_rows(void* self, DevicePtr x, DevicePtr ids, int n, int cols, DevicePtr out) {
-  if (n == 0) return {};
-  return gpu(self).device->launch("gather_rows", {static_cast<unsigned>(n)}, kThreads, 0,
-                                  RowsArgs{as<float>(x), as<int32_t>(ids), nullptr, as<float>(out), cols});
+  return over_rows(self, "gather_rows", n, cols,
+                   RowsArgs{as<float>(x), as<int32_t>(ids), nullptr, as<float>(out), cols});
 }
 
 Status scatter_add(void* self, DevicePtr rows, DevicePtr ids, DevicePtr weights, int n, int cols, DevicePtr x) {
-  if (n == 0) return {};
-  return gpu(self).device->launch("scatter_add", {static_cast<unsigned>(n)}, kThreads, 0,
-                                  RowsArgs{as<float>(rows), as<int32_t>(ids), as<float>(weights), as<float>(x), cols});
+  return over_rows(self, "scatter_add", n, cols,
+                   RowsArgs{as<float>(rows), as<int32_t>(ids), as<float>(weights), as<float>(x), cols});
 }
 
 Status mean_rows(void* self, DevicePtr x, int rows, int cols, DevicePtr out) {
@@ -174,6 +158,7 @@ Result<BackendPtr> make_cuda_backend(const cuda::DeviceOptions& options) {
   backend->gather_rows = cuda::gather_rows;
   backend->scatter_add = cuda::scatter_add;
   backend->mean_rows = cuda::mean_rows;
+  backend->training = &cuda::training_ops();
   return backend;
 }
 

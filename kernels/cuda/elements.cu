@@ -1,23 +1,10 @@
 // Operations on single numbers and on rows: see backend.h.
+#include "kernels/cuda/activation.cuh"
 #include "kernels/cuda/args.h"
-#include "kernels/cuda/numbers.cuh"
+#include "kernels/cuda/elements.cuh"
 
 using namespace longleaf::kernels;
 using namespace longleaf::kernels::cuda;
-
-namespace {
-
-__device__ inline int64_t first_element() { return int64_t{blockIdx.x} * blockDim.x + threadIdx.x; }
-__device__ inline int64_t next_element() { return int64_t{gridDim.x} * blockDim.x; }
-
-__device__ inline float activate(Activation activation, float x) {
-  if (activation == Activation::GeluErf) return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f));
-  if (activation == Activation::Silu) return x / (1.0f + expf(-x));
-  const float u = 0.79788456080286536f * (x + 0.044715f * x * x * x);
-  return x / (1.0f + expf(-2.0f * u));
-}
-
-}  // namespace
 
 // Grid and block of these three: any.
 extern "C" __global__ void gate(const GateArgs a) {

@@ -31,4 +31,14 @@ __device__ inline float block_sum(float x, float* partial) {
   return warp_sum(lane < warps ? partial[lane] : 0.0f);
 }
 
+// The largest of all threads of a block; as block_sum.
+__device__ inline float block_max(float x, float* partial) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarpThreads, warp = static_cast<int>(threadIdx.x) / kWarpThreads;
+  const int warps = static_cast<int>(blockDim.x) / kWarpThreads;
+  x = warp_max(x);
+  if (lane == 0) partial[warp] = x;
+  __syncthreads();
+  return warp_max(lane < warps ? partial[lane] : -INFINITY);
+}
+
 }  // namespace longleaf::kernels::cuda

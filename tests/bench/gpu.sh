@@ -29,7 +29,7 @@ build=build/gpu
 failed=0
 echo "## Tests on the card"
 LONGLEAF_REQUIRE_GPU=1 ctest --test-dir "$build" -L gpu --output-on-failure
-for unit in ops matmul attention; do
+for unit in ops matmul attention training; do
   for tool in memcheck racecheck synccheck initcheck; do
     echo "compute-sanitizer $tool, $unit:"
     LONGLEAF_TEST_DEVICE=gpu timeout 300 compute-sanitizer --tool "$tool" --error-exitcode 1 \
@@ -58,6 +58,7 @@ for shape in llama-3.2-1b qwen2.5-7b llama-3.1-8b; do
     echo "$shape $format"
     "$build/bin/model_bench" "$file" --device cuda --prefill 512,4096 --decode 128
     [ "$format" != Q4_K ] || "$build/bin/document_bench" "$file" cuda 10000 100000
+    [ "$shape $format" != "llama-3.2-1b Q8_0" ] || "$build/bin/train_bench" "$file" 2048 256 3 cuda
     rm -f "$file"
   done
 done

@@ -1,15 +1,15 @@
 // Training speed beside the speed of a forward pass: the same tokens through the engine, forward on the tape, and in a
 // whole training step, with low-rank additions or every weight trained; and the memory that each takes.
 //
-//   train_bench MODEL.gguf [TOKENS] [SEQUENCE] [REPEAT]
+//   train_bench MODEL.gguf [TOKENS] [SEQUENCE] [REPEAT] [DEVICE]
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 
+#include "engine/compute_device.h"
 #include "engine/train/decoder.h"
 #include "engine/transformer/transformer.h"
-#include "kernels/cpu_backend.h"
 
 using namespace longleaf;
 using namespace longleaf::train;
@@ -56,8 +56,15 @@ double median_seconds(int repeat, const Run& run) {
   return all[all.size() / 2];
 }
 
-double engine_seconds(const std::shared_ptr<const ModelFile>& file, const Texts& t, int repeat) {
-  const auto backend = kernels::make_cpu_backend();
+kernels::BackendPtr opened(const std::string& device) {
+  DeviceRequest request;
+  request.name = device;
+  return std::move(taken(open_one_device(request)).all.front().backend);
+}
+
+double engine_seconds(const std::shared_ptr<const ModelFile>& file, const Texts& t, int repeat,
+                      const std::string& device) {
+  const auto backend = opened(device);
   const auto model = taken(Model::load(file, *backend));
   const auto transformer = taken(Transformer::create(model));
   KvStore store(model->config(), *backend, kernels::DType::F16);
@@ -77,8 +84,9 @@ struct Figures {
   uint64_t bytes;
 };
 
-Figures training(const std::shared_ptr<const ModelFile>& file, const Texts& t, int repeat, DecoderSettings settings) {
-  const auto backend = kernels::make_cpu_backend();
+Figures training(const std::shared_ptr<const ModelFile>& file, const Texts& t, int repeat, DecoderSettings settings,
+                 const std::string& device) {
+  const auto backend = opened(device);
   Parameters parameters(*backend);
   const auto decoder = taken(Decoder::create(file, *backend, parameters, settings));
   Tape tape(*backend);
@@ -89,12 +97,14 @@ Figures training(const std::shared_ptr<const ModelFile>& file, const Texts& t, i
     tape.clear();
     decoder->logits(tape, decoder->run(tape, decoder->embed(tape, t.tokens), t.batch));
     check(tape.status());
+    check(backend->finish(backend->self));
   });
   f.step = median_seconds(repeat, [&] {
     tape.clear();
     decoder->loss(tape, decoder->run(tape, decoder->embed(tape, t.tokens), t.batch), targets, weights);
     check(tape.backward());
     taken(parameters.step({}));
+    check(backend->finish(backend->self));
   });
   f.bytes = backend->memory(backend->self).peak_bytes;
   return f;
@@ -103,15 +113,16 @@ Figures training(const std::shared_ptr<const ModelFile>& file, const Texts& t, i
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 2) return std::printf("train_bench MODEL.gguf [TOKENS] [SEQUENCE] [REPEAT]\n"), 2;
+  if (argc < 2) return std::printf("train_bench MODEL.gguf [TOKENS] [SEQUENCE] [REPEAT] [DEVICE]\n"), 2;
   const int n_tokens = argc > 2 ? std::atoi(argv[2]) : 1024, length = argc > 3 ? std::atoi(argv[3]) : 256;
   const int repeat = argc > 4 ? std::atoi(argv[4]) : 3;
+  const std::string device = argc > 5 ? argv[5] : "cpu";
   const auto file = taken(ModelFile::open(argv[1]));
   const ModelConfig config = taken(read_model_config(*file));
   const Texts t = texts(n_tokens, length, config.n_vocab);
   std::printf("%s, %d tokens in sequences of %d, medians of %d\n", argv[1], n_tokens, length, repeat);
   const auto rate = [&](double seconds) { return n_tokens / seconds; };
-  const double engine = engine_seconds(file, t, repeat);
+  const double engine = engine_seconds(file, t, repeat, device);
   std::printf("engine, forward              %8.1f tokens/s\n", rate(engine));
   struct Kind {
     const char* name;
@@ -121,7 +132,7 @@ int main(int argc, char** argv) {
   lora.lora.rank = 8;
   for (const Kind& kind : {Kind{"additions of rank 8", lora}, Kind{"all weights", {true, false, {}}},
                            Kind{"all weights, layers kept", {true, true, {}}}}) {
-    const Figures f = training(file, t, repeat, kind.settings);
+    const Figures f = training(file, t, repeat, kind.settings, device);
     std::printf("%-28s %8.1f tokens/s, a step is %.2f of its forward passes (%.1f tokens/s); %.0f MiB\n", kind.name,
                 rate(f.step), f.step / f.forward, rate(f.forward), static_cast<double>(f.bytes) / (1 << 20));
   }

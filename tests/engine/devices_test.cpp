@@ -18,13 +18,6 @@ using namespace longleaf::test;
 
 namespace {
 
-// Settings of the emulated driver, as new; they are put back at the end.
-struct Emulator {
-  Emulator() : settings(*simt_settings(LONGLEAF_SIMT_DRIVER)) { settings = {}; }
-  ~Emulator() { settings = {}; }
-  simt::Settings& settings;
-};
-
 DeviceRequest request(const std::string& name) {
   DeviceRequest r;
   r.name = name;
@@ -133,7 +126,7 @@ TEST(a_device_that_is_none_is_refused) {
 }
 
 TEST(what_a_card_or_its_driver_lacks_is_said_in_a_sentence) {
-  Emulator emulator;
+  Emulator emulator(LONGLEAF_SIMT_DRIVER);
   CHECK_EQ(refusal(), "");
   emulator.settings.driver_version = 12020;
   CHECK_EQ(refusal(),
@@ -160,7 +153,7 @@ TEST(a_build_without_kernels_says_so) {
 }
 
 TEST(cards_are_chosen_by_number_and_by_uuid) {
-  Emulator emulator;
+  Emulator emulator(LONGLEAF_SIMT_DRIVER);
   emulator.settings.cards = 2;
   CHECK_EQ(open_devices(request("cuda:1"))->name(), "Emulated 1, 16 GiB");
   CHECK_EQ(open_devices(request("cuda:GPU-10111213-1415-1617-1819-1a1b1c1d1e1f"))->name(), "Emulated 1, 16 GiB");
@@ -184,7 +177,7 @@ std::vector<int> layers(const ComputeDevices& devices) {
 }
 
 TEST(a_card_takes_the_layers_it_has_room_for_and_the_processor_the_rest) {
-  Emulator emulator;
+  Emulator emulator(LONGLEAF_SIMT_DRIVER);
   emulator.settings.memory_bytes = size_t{107} << 20;  // a sixteenth of it is left free
   for (const char* name : {"auto", "cuda"}) {
     CHECK(layers(*open_devices(request_of_100_mib(name))) == std::vector<int>{10});
@@ -201,7 +194,7 @@ TEST(a_card_takes_the_layers_it_has_room_for_and_the_processor_the_rest) {
 }
 
 TEST(a_card_without_room_for_a_layer_leaves_the_model_to_the_processor) {
-  Emulator emulator;
+  Emulator emulator(LONGLEAF_SIMT_DRIVER);
   emulator.settings.memory_bytes = size_t{29} << 20;
   const auto devices = open_devices(request_of_100_mib("auto"));
   REQUIRE_OK(devices);
@@ -213,20 +206,20 @@ TEST(a_card_without_room_for_a_layer_leaves_the_model_to_the_processor) {
 }
 
 TEST(a_full_card_has_no_room) {
-  Emulator emulator;
+  Emulator emulator(LONGLEAF_SIMT_DRIVER);
   emulator.settings.taken_bytes = emulator.settings.memory_bytes;
   CHECK(layers(*open_devices(request_of_100_mib("auto"))) == std::vector<int>{-10});
 }
 
 TEST(a_limit_counts_like_a_smaller_card) {
-  Emulator emulator;
+  Emulator emulator(LONGLEAF_SIMT_DRIVER);
   DeviceRequest r = request_of_100_mib("auto");
   r.limit_bytes = size_t{67} << 20;
   CHECK(layers(*open_devices(r)) == (std::vector<int>{-5, 5}));
 }
 
 TEST(two_cards_share_what_is_too_large_for_one) {
-  Emulator emulator;
+  Emulator emulator(LONGLEAF_SIMT_DRIVER);
   emulator.settings.cards = 2;
   emulator.settings.memory_bytes = size_t{70} << 20;
   emulator.settings.taken_bytes = size_t{20} << 20;
@@ -243,7 +236,7 @@ TEST(two_cards_share_what_is_too_large_for_one) {
 }
 
 TEST(a_card_and_the_processor_give_the_same_answers) {
-  Emulator emulator;
+  Emulator emulator(LONGLEAF_SIMT_DRIVER);
   Rig card("cuda"), processor("cpu");
   REQUIRE(card.engine != nullptr && processor.engine != nullptr);
   CHECK_EQ(card.engine->device(), "Emulated 0, 16 GiB");
@@ -254,7 +247,7 @@ TEST(a_card_and_the_processor_give_the_same_answers) {
 }
 
 TEST(a_card_answers_from_learned_memories_as_the_processor_does) {
-  const Emulator emulator;
+  const Emulator emulator(LONGLEAF_SIMT_DRIVER);
   const AdapterContents adapter = TrainedAdapter({.scales = true}).adapter();
   Rig card("cuda", &adapter), processor("cpu", &adapter);
   REQUIRE(card.engine != nullptr && processor.engine != nullptr);
@@ -265,7 +258,7 @@ TEST(a_card_answers_from_learned_memories_as_the_processor_does) {
 }
 
 TEST(a_model_on_card_and_processor_gives_the_answers_of_one) {
-  Emulator emulator;
+  Emulator emulator(LONGLEAF_SIMT_DRIVER);
   Rig processor("cpu");
   emulator.settings.memory_bytes = Rig("cuda").engine->memory_use().stated_device_bytes * 7 / 8;
   Rig split("cuda");
@@ -278,7 +271,7 @@ TEST(a_model_on_card_and_processor_gives_the_answers_of_one) {
 }
 
 TEST(a_model_on_two_cards_gives_the_answers_of_one) {
-  Emulator emulator;
+  Emulator emulator(LONGLEAF_SIMT_DRIVER);
   Rig processor("cpu");
   emulator.settings.memory_bytes = Rig("cuda").engine->memory_use().stated_device_bytes * 7 / 8;
   emulator.settings.cards = 2;
@@ -290,7 +283,7 @@ TEST(a_model_on_two_cards_gives_the_answers_of_one) {
 }
 
 TEST(a_card_holds_what_was_stated_before_loading) {
-  Emulator emulator;
+  Emulator emulator(LONGLEAF_SIMT_DRIVER);
   Rig rig("cuda");
   REQUIRE(rig.engine != nullptr);
   CHECK(rig.engine->encode(rig.document, rig.folder / "memory", nullptr, {}).ok());
@@ -304,7 +297,7 @@ TEST(a_card_holds_what_was_stated_before_loading) {
 }
 
 TEST(an_answer_that_fills_the_card_goes_on_on_the_processor) {
-  Emulator emulator;
+  Emulator emulator(LONGLEAF_SIMT_DRIVER);
   Rig processor("cpu"), rig("auto");
   REQUIRE(processor.engine != nullptr && rig.engine != nullptr);
   std::string expected, said;
@@ -355,7 +348,7 @@ TEST(an_answer_that_fills_the_card_goes_on_on_the_processor) {
 }
 
 TEST(a_card_that_stops_ends_one_request_and_is_replaced_by_the_processor_the_second_time) {
-  Emulator emulator;
+  Emulator emulator(LONGLEAF_SIMT_DRIVER);
   Rig rig("auto");
   REQUIRE(rig.engine != nullptr);
   const auto before = rig.ask(Evidence::Exact);
@@ -375,7 +368,7 @@ TEST(a_card_that_stops_ends_one_request_and_is_replaced_by_the_processor_the_sec
 }
 
 TEST(a_card_that_fails_while_a_model_is_loaded_is_stepped_down_from) {
-  Emulator emulator;
+  Emulator emulator(LONGLEAF_SIMT_DRIVER);
   for (const bool lost : {true, false}) {
     emulator.settings = {};
     if (lost)
@@ -391,7 +384,7 @@ TEST(a_card_that_fails_while_a_model_is_loaded_is_stepped_down_from) {
 }
 
 TEST(a_card_that_stops_between_questions_leaves_nothing_dangling) {
-  Emulator emulator;
+  Emulator emulator(LONGLEAF_SIMT_DRIVER);
   Rig rig("auto");
   REQUIRE(rig.engine != nullptr);
   const auto folder = rig.folder / "memory";
@@ -412,7 +405,7 @@ TEST(a_card_that_stops_between_questions_leaves_nothing_dangling) {
 }
 
 TEST(a_card_that_is_full_leaves_the_question_to_the_processor) {
-  Emulator emulator;
+  Emulator emulator(LONGLEAF_SIMT_DRIVER);
   Rig rig("auto"), named("cuda");
   REQUIRE(rig.engine != nullptr && named.engine != nullptr);
   emulator.settings.allocations_to_full = 0;
@@ -426,7 +419,7 @@ TEST(a_card_that_is_full_leaves_the_question_to_the_processor) {
 }
 
 TEST(auto_takes_the_first_card_with_room) {
-  Emulator emulator;
+  Emulator emulator(LONGLEAF_SIMT_DRIVER);
   emulator.settings.cards = 2;
   emulator.settings.memory_bytes = size_t{110} << 20;
   emulator.settings.taken_bytes = size_t{50} << 20;

@@ -4,8 +4,11 @@
 
 #include <functional>
 
+#include "kernels/blocks.h"
+#include "kernels/panels.h"
 #include "tests/support/check.h"
 #include "tests/support/kernels.h"
+#include "tests/support/random_weight.h"
 
 using namespace longleaf;
 using namespace longleaf::kernels;
@@ -293,11 +296,36 @@ TEST(products_agree_with_the_twin_at_every_size_and_every_transpose) {
   });
 }
 
+TEST(weights_are_unpacked_to_what_the_file_says) {
+  on_devices([&](const Backend& backend, const TrainingOps& ops) {
+    for (const Format& format : kFormats) {
+      const int rows = 19, cols = is_quantized(format.type) ? 512 : 97;
+      const auto bytes = random_weight(format.type, rows, cols, rng);
+      const Weight weight{format.type, rows, cols, bytes.data()};
+      std::vector<float> expected(static_cast<size_t>(rows * cols));
+      for (int i = 0; i < rows; ++i)
+        dequantize_row(format.type, bytes.data() + static_cast<size_t>(i) * row_bytes(format.type, cols), cols,
+                       expected.data() + i * cols);
+      Buffer packed;
+      if (ops.unpacks_packed) {
+        auto memory = Buffer::allocate(backend, backend.packed_bytes(backend.self, weight));
+        CHECK(memory.ok());
+        packed = std::move(*memory);
+        CHECK(backend.pack(backend.self, weight, packed.data()).ok());
+      }
+      const OnDevice out(backend, std::vector<float>(expected.size(), kNaN));
+      CHECK(ops.unpack(backend.self, weight, packed.data(), out.data()).ok());
+      CHECK(out.read() == expected);
+    }
+  });
+}
+
 TEST(attention_agrees_with_the_twin_and_so_does_what_flows_back) {
   on_devices([&](const Backend& backend, const TrainingOps& ops) {
-    for (int kind = 0; kind < 4; ++kind) {
+    constexpr int kDims[] = {16, 16, 33, 33, 100, 200};
+    for (int kind = 0; kind < 6; ++kind) {
       Attending shape;
-      shape.heads = 4, shape.kv_heads = kind % 2 == 0 ? 2 : 1, shape.head_dim = kind < 2 ? 16 : 33;
+      shape.heads = 4, shape.kv_heads = kind % 2 == 0 ? 2 : 1, shape.head_dim = kDims[kind];
       shape.sequences = {{0, 1, 0, 1}, {1, 61, 1, 61}, {62, 130, 62, 150}, {192, 3, 212, 40}};
       shape.queries = 195, shape.keys = 252;
       shape.soft_cap = kind == 1 ? 2 : 0, shape.window = kind == 2 ? 17 : kind == 3 ? 70 : 0;
@@ -384,6 +412,25 @@ TEST(norms_gates_and_losses_agree_with_their_twins) {
   });
 }
 
+TEST(shares_agree_with_their_twins) {
+  on_devices([&](const Backend& backend, const TrainingOps& ops) {
+    for (const int cols : {1, 2, 31, 300}) {
+      const int rows = 5;
+      const auto n = static_cast<size_t>(rows * cols);
+      auto x = random_floats(n, 3), y = std::vector<float>(n, kNaN), dy = random_floats(n), dx = random_floats(n);
+      const OnDevice on_x(backend, x), on_y(backend, y), on_dy(backend, dy), on_dx(backend, dx);
+      twin::softmax({ptr(x), ptr(y), nullptr, nullptr, rows, cols});
+      twin::softmax_back({nullptr, ptr(y), ptr(dy), ptr(dx), rows, cols});
+      CHECK(ops.softmax(backend.self, {on_x.data(), on_y.data(), nullptr, nullptr, rows, cols}).ok());
+      CHECK(ops.softmax_back(backend.self, {nullptr, on_y.data(), on_dy.data(), on_dx.data(), rows, cols}).ok());
+      // Shares are below 1; their relative error is that of a sum, and of differences of up to twice the largest.
+      const double share = (cols + 8 + 2 * double{largest(x)}) * kUnit;
+      CHECK(worst(y, on_y.read(), bounds(n, share)) <= 1.0);
+      CHECK(worst(dx, on_dx.read(), bounds(n, 4 * share * (1 + double{largest(dy)}) + kUnit * largest(dx))) <= 1.0);
+    }
+  });
+}
+
 TEST(smaller_operations_do_what_they_say) {
   on_devices([&](const Backend& backend, const TrainingOps& ops) {
     const OnDevice x(backend, std::vector<float>{1, 2, 3, 4, -5, 6}), factors(backend, std::vector<float>{10, -1});
@@ -398,6 +445,19 @@ TEST(smaller_operations_do_what_they_say) {
     const OnDevice sums(backend, std::vector<float>{1, 1, 1, 2, 2, 2});
     CHECK(ops.add_rows(backend.self, x.data(), ids.data(), 2, 3, sums.data()).ok());
     CHECK(sums.read() == (std::vector<float>{1, 1, 1, 7, -1, 11}));
+    // Ids that come again far behind, and some that never come.
+    std::vector<int32_t> wide_ids;
+    for (int i = 0; i < 700; ++i) wide_ids.push_back(i % 3 == 0 ? 5 : i % 200);
+    const auto parts = random_floats(700 * 3);
+    auto expected = random_floats(210 * 3);
+    const OnDevice on_ids(backend, wide_ids);
+    const OnDevice on_parts(backend, parts), on_sums(backend, expected);
+    for (size_t i = 0; i < parts.size(); ++i) expected[static_cast<size_t>(wide_ids[i / 3]) * 3 + i % 3] += parts[i];
+    CHECK(ops.add_rows(backend.self, on_parts.data(), on_ids.data(), 700, 3, on_sums.data()).ok());
+    CHECK(on_sums.read() == expected);
+    const OnDevice copied(backend, std::vector<float>(6, kNaN));
+    CHECK(ops.copy(backend.self, x.data(), copied.data(), 5 * sizeof(float)).ok());
+    CHECK(copied.read()[4] == -5 && std::isnan(copied.read()[5]));
     const OnDevice leaky(backend, std::vector<float>(6, kNaN));
     CHECK(ops.leaky(backend.self, x.data(), 0.5f, 6, leaky.data()).ok());
     CHECK(leaky.read() == (std::vector<float>{1, 2, 3, 4, -2.5f, 6}));

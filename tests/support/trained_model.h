@@ -8,6 +8,7 @@
 #include "engine/train/decoder.h"
 #include "kernels/cpu_backend.h"
 #include "tests/support/check.h"
+#include "tests/support/test_gpu.h"
 
 namespace longleaf::test {
 
@@ -22,13 +23,17 @@ inline kernels::BackendPtr cpu(int n_threads = 2) {
   return kernels::make_cpu_backend({.isa = kernels::Isa::Best, .n_threads = n_threads, .limit_bytes = 0});
 }
 
+// What tests of training run on: the GPU of test_gpu.h, or the processor.
+inline kernels::BackendPtr training_device() { return test_gpu() != nullptr ? make_test_gpu() : cpu(); }
+
 struct TrainedModel {
   kernels::BackendPtr backend;
   train::Parameters parameters;
   train::Tape tape;
   std::unique_ptr<train::Decoder> decoder;
 
-  TrainedModel(const std::string& name, const train::DecoderSettings& settings, kernels::BackendPtr on = cpu())
+  TrainedModel(const std::string& name, const train::DecoderSettings& settings,
+               kernels::BackendPtr on = training_device())
       : backend(std::move(on)), parameters(*backend), tape(*backend) {
     auto file = ModelFile::open(std::filesystem::path(LONGLEAF_TEST_DATA) / "models" / (name + ".gguf"));
     CHECK(file.ok());

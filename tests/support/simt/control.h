@@ -17,6 +17,13 @@ inline simt::Settings* simt_settings(const std::string& library) {
   return handle != nullptr ? static_cast<simt::Settings*>(dlsym(handle, simt::kSettings)) : nullptr;
 }
 
+// Settings of the emulated driver, as new; they are put back at the end.
+struct Emulator {
+  explicit Emulator(const std::string& library) : settings(*simt_settings(library)) { settings = {}; }
+  ~Emulator() { settings = {}; }
+  simt::Settings& settings;
+};
+
 inline kernels::cuda::DeviceOptions simt_options(const std::string& library) {
   static const char image = 0;  // the library has its kernels within itself
   static const void* const images[] = {&image};

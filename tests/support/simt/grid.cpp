@@ -4,7 +4,6 @@
 #include <boost/context/detail/fcontext.hpp>
 #include <cstdlib>
 #include <cstring>
-#include <deque>
 #include <memory>
 #include <random>
 #include <utility>
@@ -49,7 +48,7 @@ struct Thread {
   Compute compute = nullptr;
   const void* in = nullptr;
   alignas(16) unsigned char out[kLaneBytes] = {};
-  std::deque<std::vector<Copy>> copies;  // groups, oldest first; the last is open
+  std::vector<std::vector<Copy>> copies;  // groups, oldest first; the last is open
 };
 
 // Stacks live as long as the program: a fiber that never ended is simply left.
@@ -109,7 +108,7 @@ class Grid {
     auto& groups = current_->copies;
     while (static_cast<int>(groups.size()) - 1 > still_open) {
       for (const Copy& c : groups.front()) std::memcpy(c.to, c.from, static_cast<size_t>(c.bytes));
-      groups.pop_front();
+      groups.erase(groups.begin());
     }
   }
 
@@ -128,17 +127,19 @@ class Grid {
     std::memset(shared_.get(), 0xff, std::max(launch.shared_bytes, 1u));
     if (__start_simt_shared != nullptr)
       std::memset(__start_simt_shared, 0xff, static_cast<size_t>(__stop_simt_shared - __start_simt_shared));
-    threads_.clear();
     while (stacks_.size() < n_threads_) stacks_.push_back(std::make_unique<Stack>(kStackBytes));
+    threads_.resize(n_threads_);  // of the block before, where there was one: blocks come by the thousand
     for (unsigned i = 0; i < n_threads_; ++i) {
-      threads_.push_back(std::make_unique<Thread>());
-      Thread& t = *threads_.back();
+      Thread& t = threads_[i];
       t.index = {i % blockDim.x, i / blockDim.x % blockDim.y, i / blockDim.x / blockDim.y};
       t.context = make_fcontext(stacks_[i]->memory + kStackBytes, kStackBytes, &enter);
       t.mark.begin(stacks_[i]->memory, kStackBytes);
-      t.copies.emplace_back();
+      t.state = State::Ready;
+      t.copies.resize(1);
+      t.copies.front().clear();
     }
-    warps_.assign((n_threads_ + kWarp - 1) / kWarp, {});
+    warps_.resize((n_threads_ + kWarp - 1) / kWarp);
+    for (auto& warp : warps_) warp.clear();
     for (unsigned i = 0; i < n_threads_; ++i) warps_[i / kWarp].push_back(i);
     std::string report;
     do {
@@ -158,10 +159,10 @@ class Grid {
     for (bool ran = true; ran;) {
       ran = false;
       for (unsigned i : warp) {
-        if (threads_[i]->state != State::Ready) continue;
+        if (threads_[i].state != State::Ready) continue;
         ran = true;
-        resume(*threads_[i]);
-        if (threads_[i]->state == State::AtMeeting) finish_meeting(i);
+        resume(threads_[i]);
+        if (threads_[i].state == State::AtMeeting) finish_meeting(i);
       }
     }
   }
@@ -169,19 +170,19 @@ class Grid {
   // When all lanes of the meeting that thread `index` came to are there, lets them go on with their results.
   void finish_meeting(unsigned index) {
     const unsigned first = index / kWarp * kWarp;
-    const Thread& newest = *threads_[index];
+    const Thread& newest = threads_[index];
     const void* in[kWarp] = {};
     for (unsigned lane = 0; lane < kWarp; ++lane) {
       if ((newest.mask >> lane & 1) == 0) continue;
       if (first + lane >= n_threads_) return;
-      const Thread& t = *threads_[first + lane];
+      const Thread& t = threads_[first + lane];
       if (t.state != State::AtMeeting || t.line != newest.line || t.mask != newest.mask) return;
       in[lane] = t.in;
     }
     for (unsigned lane = 0; lane < kWarp; ++lane)
-      if (in[lane] != nullptr) newest.compute(in, static_cast<int>(lane), threads_[first + lane]->out);
+      if (in[lane] != nullptr) newest.compute(in, static_cast<int>(lane), threads_[first + lane].out);
     for (unsigned lane = 0; lane < kWarp; ++lane)
-      if (in[lane] != nullptr) threads_[first + lane]->state = State::Ready;
+      if (in[lane] != nullptr) threads_[first + lane].state = State::Ready;
   }
 
   // Nobody can run: all are done, or all stand at one barrier and go on, or something is wrong.
@@ -189,15 +190,15 @@ class Grid {
     unsigned done = 0, waiting = 0;
     int line = 0;
     bool same = true;
-    for (const auto& t : threads_) {
-      if (t->state == State::AtMeeting) {
-        report = "lanes wait at line " + std::to_string(t->line) + " for others of their warp that do not come";
+    for (const Thread& t : threads_) {
+      if (t.state == State::AtMeeting) {
+        report = "lanes wait at line " + std::to_string(t.line) + " for others of their warp that do not come";
         return false;
       }
-      if (t->state == State::Done) ++done;
-      if (t->state != State::AtBarrier) continue;
-      same = same && (waiting == 0 || t->line == line);
-      line = t->line;
+      if (t.state == State::Done) ++done;
+      if (t.state != State::AtBarrier) continue;
+      same = same && (waiting == 0 || t.line == line);
+      line = t.line;
       ++waiting;
     }
     if (waiting == 0) return false;
@@ -207,7 +208,7 @@ class Grid {
     else if (!same)
       report = "threads wait at different barriers, one of them at line " + std::to_string(line);
     if (!report.empty()) return false;
-    for (auto& t : threads_) t->state = State::Ready;
+    for (Thread& t : threads_) t.state = State::Ready;
     return true;
   }
 
@@ -249,7 +250,7 @@ class Grid {
   unsigned n_threads_ = 0;
   std::mt19937 random_;
   std::vector<std::unique_ptr<Stack>> stacks_;
-  std::vector<std::unique_ptr<Thread>> threads_;
+  std::vector<Thread> threads_;
   std::vector<std::vector<unsigned>> warps_;  // their threads
   std::unique_ptr<char, Free> shared_;
   Thread* current_ = nullptr;

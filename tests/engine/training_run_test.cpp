@@ -1,0 +1,271 @@
+// A training as a user starts it: that it is taken up again to the same bits, what it leaves, and what goes wrong.
+#include "engine/train/training_run.h"
+
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstring>
+
+#include "engine/base/checksum.h"
+#include "tests/support/training_rig.h"
+
+using namespace longleaf;
+using namespace longleaf::train;
+using namespace longleaf::test;
+
+TEST(a_run_that_was_stopped_goes_on_to_the_bits_of_one_that_was_not) {
+  TrainingRig whole, stopped;
+  REQUIRE_OK(whole.run());
+  auto part = stopped.run(5);
+  REQUIRE_OK(part);
+  CHECK(part->stopped);
+  CHECK_EQ(part->steps, 5);
+  // What a killed run wrote behind its last state is dropped.
+  REQUIRE(append_to_file(stopped.folder / "a.gguf.csv", "6,questions,9,9,9,9,9,,,\n").ok());
+  auto rest = stopped.run();
+  REQUIRE_OK(rest);
+  CHECK_EQ(rest->steps, 12);
+  for (const char* name : {"a.gguf", "a.gguf.state", "a.gguf.csv"}) CHECK(whole.file(name) == stopped.file(name));
+  auto again = stopped.run();
+  REQUIRE_OK(again);
+  CHECK_EQ(again->steps, 12);
+}
+
+TEST(a_run_that_was_killed_goes_on_to_the_same_bits_from_what_it_saved_last) {
+  TrainingRig whole, killed;
+  REQUIRE_OK(whole.run());
+  const pid_t child = fork();
+  if (child == 0) {
+    auto training = TrainingRun::prepare(killed.options, killed.input);
+    (void)(*training)->run(
+        [](const TrainingProgress& p) {
+          if (p.step.step == 8) _exit(0);
+        },
+        {});
+    _exit(1);
+  }
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  auto training = TrainingRun::prepare(killed.options, killed.input);
+  REQUIRE_OK(training);
+  CHECK_EQ((*training)->steps_done(), 6);
+  REQUIRE_OK((*training)->run(nullptr, {}));
+  for (const char* name : {"a.gguf", "a.gguf.state", "a.gguf.csv"}) CHECK(whole.file(name) == killed.file(name));
+}
+
+TEST(an_adapter_is_read_back_as_it_was_trained_and_belongs_to_its_model) {
+  TrainingRig rig;
+  REQUIRE_OK(rig.run());
+  auto model = ModelFile::open(rig.options.model);
+  REQUIRE_OK(model);
+  auto adapter = load_adapter(rig.options.out, **model, fingerprint_of(**model));
+  REQUIRE_OK(adapter);
+  CHECK_EQ(adapter->lora_rank, 2);
+  CHECK(adapter->lora_alpha == rig.options.lora.alpha);
+  CHECK(adapter->memory.scales && adapter->memory.aggregation == Aggregation::Graph);
+  CHECK_EQ(adapter->memory.d_routing, 32);
+  size_t lora = 0, memory = 0;
+  for (const AdapterTensor& t : adapter->tensors) (t.name.starts_with("h2mt.") ? memory : lora) += 1;
+  CHECK_EQ(lora, size_t{2 * 7 * 2});
+  CHECK_EQ(memory, size_t{9});
+
+  RandomModel other;
+  other.seed = 2;
+  REQUIRE(write_file(rig.folder / "other.gguf", random_model_gguf(other)).ok());
+  auto wrong = ModelFile::open(rig.folder / "other.gguf");
+  REQUIRE_OK(wrong);
+  const auto refused = load_adapter(rig.options.out, **wrong, fingerprint_of(**wrong));
+  CHECK(refused.status().code() == Code::Invalid);
+  CHECK(refused.status().message().find("was trained for the model “random”") != std::string::npos);
+  CHECK(load_adapter(rig.options.model, **model, 1).status().code() == Code::Unsupported);
+  CHECK(load_adapter(rig.folder / "none.gguf", **model, 1).status().code() == Code::NotFound);
+
+  // Every truncation is refused, and never more than that.
+  const std::string bytes = rig.file("a.gguf");
+  for (size_t n = 0; n < bytes.size(); n += 997) {
+    REQUIRE(write_file(rig.folder / "cut.gguf", std::string_view(bytes).substr(0, n)).ok());
+    CHECK(!load_adapter(rig.folder / "cut.gguf", **model, fingerprint_of(**model)).ok());
+  }
+  std::string nan = bytes;
+  const float bad = std::numeric_limits<float>::quiet_NaN();
+  std::memcpy(nan.data() + nan.size() - 64, &bad, 4);
+  REQUIRE(write_file(rig.folder / "nan.gguf", nan).ok());
+  CHECK(load_adapter(rig.folder / "nan.gguf", **model, fingerprint_of(**model)).status().code() == Code::Corrupt);
+}
+
+TEST(a_state_of_other_texts_or_settings_is_not_taken_up) {
+  TrainingRig rig;
+  REQUIRE_OK(rig.run(3));
+  const std::string state = rig.file("a.gguf.state");
+  TrainingRig changed;
+  changed.input.documents[0].nodes[2].text += " More.";
+  REQUIRE(write_file(changed.folder / "a.gguf.state", state).ok());
+  CHECK(changed.run().status().code() == Code::Invalid);
+  TrainingRig faster;
+  faster.options.steps.optimizer.rate *= 2;
+  REQUIRE(write_file(faster.folder / "a.gguf.state", state).ok());
+  CHECK(faster.run().status().code() == Code::Invalid);
+  TrainingRig damaged;
+  REQUIRE(write_file(damaged.folder / "a.gguf.state", state.substr(0, state.size() - 1)).ok());
+  CHECK(damaged.run().status().code() == Code::Corrupt);
+  CHECK(damaged.file("a.gguf.state").size() == state.size() - 1);  // left for whoever wants to look
+}
+
+TEST(texts_that_nothing_can_be_learnt_from_are_said_so) {
+  TrainingRig rig;
+  rig.input.questions.clear();
+  rig.options.steps.corpus_steps = 0;
+  CHECK(rig.run().status().code() == Code::Invalid);
+  for (DocumentNode& node : rig.input.documents[0].nodes) node.text.clear();
+  const auto empty = rig.run();
+  CHECK(empty.status().code() == Code::Invalid);
+  CHECK(empty.status().message().find("no text") != std::string::npos);
+  rig.input.documents.clear();
+  CHECK(rig.run().status().code() == Code::Invalid);
+}
+
+TEST(a_loss_that_is_no_number_ends_a_run_and_what_was_saved_stays) {
+  TrainingRig rig;
+  REQUIRE_OK(rig.run(3));
+  const std::string state = rig.file("a.gguf.state");
+  // A training whose parameters have run away: the state says so, and is whole.
+  std::string broken = state;
+  const float bad = 1e38f;
+  constexpr size_t kHead = 72, kFirstValue = kHead + 24 + 8;  // of a matrix of 2 x 32
+  for (size_t i = 0; i < 64; ++i) std::memcpy(broken.data() + kFirstValue + 4 * i, &bad, 4);
+  const uint32_t sum = crc32c(broken.data() + kHead, broken.size() - kHead - 4);
+  std::memcpy(broken.data() + broken.size() - 4, &sum, 4);
+  REQUIRE(write_file(rig.folder / "a.gguf.state", broken).ok());
+  const auto result = rig.run();
+  CHECK(result.status().code() == Code::Invalid);
+  CHECK(result.status().message().find("lower learning rate") != std::string::npos);
+  CHECK(rig.file("a.gguf.state") == broken);
+}
+
+TEST(a_full_disk_ends_a_run_with_a_sentence_and_keeps_what_was_saved) {
+  TrainingRig rig;
+  REQUIRE_OK(rig.run(6));
+  const std::string state = rig.file("a.gguf.state"), adapter = rig.file("a.gguf");
+  std::signal(SIGXFSZ, SIG_IGN);
+  rlimit before{};
+  getrlimit(RLIMIT_FSIZE, &before);
+  const rlimit small{8192, before.rlim_max};  // files grow no further, as on a full disk
+  setrlimit(RLIMIT_FSIZE, &small);
+  const auto result = rig.run();
+  setrlimit(RLIMIT_FSIZE, &before);
+  CHECK(result.status().code() == Code::Io);
+  CHECK(result.status().message().find("cannot be written") != std::string::npos);
+  CHECK(rig.file("a.gguf.state") == state);
+  CHECK(rig.file("a.gguf") == adapter);
+  CHECK(!std::filesystem::exists(rig.folder / "a.gguf.state.part"));
+  REQUIRE_OK(rig.run());  // and it goes on when there is room again
+}
+
+TEST(training_ends_when_held_out_scores_get_no_better_and_the_best_is_kept) {
+  TrainingRig rig;
+  rig.options.steps.optimizer.rate = 0.05f;  // too much: what is learnt by heart harms what is held out
+  rig.options.steps.optimizer.total_steps = 400;
+  rig.options.score_every = 5, rig.options.patience = 3;
+  const auto result = rig.run();
+  REQUIRE_OK(result);
+  CHECK(result->early);
+  CHECK(result->steps < 400);
+  REQUIRE(result->best.has_value());
+  CHECK_EQ(result->best->questions, size_t{3});
+  // Asked for again, it is over, and says what it had reached.
+  const std::string adapter = rig.file("a.gguf");
+  const auto again = rig.run();
+  REQUIRE_OK(again);
+  CHECK(again->early);
+  CHECK_EQ(again->steps, result->steps);
+  REQUIRE(again->best.has_value());
+  CHECK_EQ(again->best->answer_loss, result->best->answer_loss);
+  CHECK(rig.file("a.gguf") == adapter);
+}
+
+TEST(a_run_that_ended_before_it_saved_anything_can_begin_again) {
+  TrainingRig rig;
+  REQUIRE_OK(TrainingRun::prepare(rig.options, rig.input));  // leaves a log without lines
+  REQUIRE_OK(rig.run());
+}
+
+TEST(too_little_memory_ends_a_run_with_a_sentence_wherever_it_is_short) {
+  TrainingRig rig;
+  for (DocumentNode& node : rig.input.documents[0].nodes)
+    for (int i = 0; node.is_leaf && i < 6; ++i) node.text += node.text;  // so that a step takes many chunks of memory
+  rig.options.steps.corpus_steps = 1, rig.options.steps.optimizer.total_steps = 3;
+  rig.options.steps.tokens_per_corpus_step = 3000, rig.options.steps.questions_per_step = 9;
+  int short_of = 0, enough = 0;
+  for (size_t mib = 1; mib <= 400 && enough == 0; mib += mib < 20 ? 6 : 16) {
+    rig.options.memory_limit_bytes = mib << 20;
+    rig.options.out = rig.folder / ("limit" + std::to_string(mib) + ".gguf");
+    const auto result = rig.run();
+    if (result.ok()) ++enough;
+    if (!result.ok()) ++short_of;
+    CHECK(result.ok() || result.status().code() == Code::NoMemory);
+  }
+  std::printf("  %d limits were too low\n", short_of);
+  CHECK(short_of > 5 && enough == 1);
+}
+
+TEST(what_stands_there_already_is_not_written_over) {
+  TrainingRig rig;
+  REQUIRE(write_file(rig.folder / "a.gguf", "mine").ok());
+  CHECK(rig.run().status().code() == Code::Invalid);
+  CHECK(rig.file("a.gguf") == "mine");
+  std::filesystem::remove(rig.folder / "a.gguf");
+  REQUIRE(write_file(rig.folder / "a.gguf.csv", "mine").ok());
+  CHECK(rig.run().status().code() == Code::Invalid);
+  CHECK(rig.file("a.gguf.csv") == "mine");
+  rig.options.out = rig.options.model;
+  const std::string model = rig.file("m.gguf");
+  CHECK(rig.run().status().code() == Code::Invalid);
+  CHECK(rig.file("m.gguf") == model);
+  rig.options.out = rig.folder.path();
+  CHECK(rig.run().status().code() == Code::Invalid);
+}
+
+TEST(questions_without_words_or_answer_or_too_long_are_counted_and_left_out) {
+  TrainingRig rig;
+  rig.input.questions[0].answer = " ";
+  rig.input.questions[1].question = "";
+  for (int i = 0; i < 8; ++i) rig.input.questions[2].question += " " + rig.input.questions[2].question;
+  const auto training = TrainingRun::prepare(rig.options, rig.input);
+  REQUIRE_OK(training);
+  CHECK_EQ((*training)->plan().left_out, size_t{3});
+  CHECK_EQ((*training)->plan().questions + (*training)->plan().held_out, size_t{9});
+  for (auto& question : rig.input.questions) question.answer.clear();
+  rig.options.out = rig.folder / "b.gguf";
+  const auto none = TrainingRun::prepare(rig.options, rig.input);
+  CHECK(none.status().code() == Code::Invalid);
+  CHECK(none.status().message().find("No question is left") != std::string::npos);
+}
+
+TEST(the_memory_that_is_stated_is_about_what_training_takes) {
+  TrainingRig rig;
+  auto training = TrainingRun::prepare(rig.options, rig.input);
+  REQUIRE_OK(training);
+  const double stated = static_cast<double>((*training)->plan().bytes);
+  int64_t most = 0;
+  auto result = (*training)->run([&](const TrainingProgress& p) { most = std::max(most, p.step.tokens); }, {});
+  REQUIRE_OK(result);
+  std::printf("  stated %lld tokens a step, %lld computed\n", static_cast<long long>((*training)->plan().step_tokens),
+              static_cast<long long>(most));
+  CHECK(most <= (*training)->plan().step_tokens && 3 * most > (*training)->plan().step_tokens);
+  const auto peak = static_cast<double>(result->peak_bytes);
+  std::printf("  stated %.1f MiB, taken %.1f MiB\n", stated / (1 << 20), peak / (1 << 20));
+  CHECK(peak <= stated);
+  CHECK(stated <= peak + 1.5 * Arena::kChunkBytes);  // which memory is taken in
+}
+
+TEST(training_that_has_no_room_is_refused_before_it_begins) {
+  TrainingRig rig;
+  rig.options.memory_limit_bytes = size_t{18} << 20;
+  const auto refused = TrainingRun::prepare(rig.options, rig.input);
+  CHECK(refused.status().code() == Code::NoMemory);
+  CHECK(refused.status().message().find("may have 18 MiB") != std::string::npos);
+  CHECK(!std::filesystem::exists(rig.folder / "a.gguf.csv"));
+}

@@ -1,0 +1,6 @@
+#include "kernels/cuda/gemm.cu"
+
+#include "tests/support/simt/entries.h"
+
+SIMT_KERNEL(gemm_64)
+SIMT_KERNEL(gemm_128)
