@@ -166,10 +166,23 @@ Result<ComputeDevices> open_devices(const DeviceRequest& request) {
 
 Result<ComputeDevices> open_one_device(DeviceRequest request) {
   request.needs = {};
-  LL_ASSIGN_OR_RETURN(ComputeDevices devices, open_devices(request));
-  if (devices.all.size() > 1) return Status(Code::Invalid, "Training runs on one card; name one of " + request.name);
-  if (devices.has_gpu() || request.name == "cpu") return devices;
-  devices.all.front() = processor(request, 0, request.limit_bytes);
+  ComputeDevices devices;
+  if (request.name != "auto") {
+    LL_ASSIGN_OR_RETURN(devices, open_devices(request));
+    if (devices.all.size() == 1) return devices;
+    return Status(Code::Invalid, "This runs on one card; name one of " + request.name);
+  }
+  OpenCard best;
+  if (const auto there = kernels::cuda::find_cards(request.gpu.library); there.ok()) {
+    for (const auto& one : there->cards) {
+      auto card = open_card(request, std::string(kCuda) + ":" + std::to_string(one.ordinal));
+      if (card.ok() && card->room > best.room) best = std::move(*card);
+    }
+  }
+  if (best.backend != nullptr)
+    devices.all.push_back({std::move(best.backend), true, 0});
+  else
+    devices.all.push_back(processor(request, 0, request.limit_bytes));
   return devices;
 }
 

@@ -43,9 +43,9 @@ struct ComputeDevices {
 // NoMemory where it has no room for a single layer.
 Result<ComputeDevices> open_devices(const DeviceRequest& request);
 
-// One device for a model that is not cut, as training has it; needs are not looked at. "auto" takes the first card that
-// can be used, else the processor; the limit is that of whichever it is. Returns as open_devices, and Invalid for
-// several cards.
+// One device for a model that is not cut, as training has it; needs are not looked at. "auto" takes the card with
+// most room, else the processor; the limit is that of whichever it is. Returns as open_devices, and Invalid for several
+// cards.
 Result<ComputeDevices> open_one_device(DeviceRequest request);
 
 // What is there, for people.

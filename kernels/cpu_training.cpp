@@ -117,6 +117,8 @@ size_t scratch_of(const SequenceAttention& args) {
   return sequence_scratch(longest);
 }
 
+Status takes_heads(void*, int) { return {}; }
+
 Status attention(void* self, const SequenceAttention& args) {
   Cpu& c = cpu(self);
   if (fast(self) == nullptr) {
@@ -238,9 +240,9 @@ Result<double> squares(void* self, DevicePtr x, int64_t n) {
 }  // namespace
 
 const TrainingOps& cpu_training() {
-  static const TrainingOps ops{copy,       false,          unpack,        gemm,       rms_norm_back, gate_back,
-                               attention,  attention_back, cross_entropy, softmax,    softmax_back,  add_rows,
-                               scale_rows, dot_rows,       leaky,         leaky_back, adam,          squares};
+  static const TrainingOps ops{copy,      false,          unpack,        gemm,    rms_norm_back, gate_back, takes_heads,
+                               attention, attention_back, cross_entropy, softmax, softmax_back,  add_rows,  scale_rows,
+                               dot_rows,  leaky,          leaky_back,    adam,    squares};
   return ops;
 }
 

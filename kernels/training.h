@@ -44,6 +44,8 @@ struct TrainingOps {
   Status (*gemm)(void* self, const GemmArgs& args);
   Status (*rms_norm_back)(void* self, const NormBack& args);
   Status (*gate_back)(void* self, const GateBack& args);
+  // Unsupported, with the reason, where attention cannot be computed for heads of so many numbers.
+  Status (*takes_heads)(void* self, int head_dim);
   Status (*attention)(void* self, const SequenceAttention& args);
   Status (*attention_back)(void* self, const SequenceAttentionBack& args);
   Status (*cross_entropy)(void* self, const CrossEntropy& args);

@@ -205,7 +205,7 @@ void TrainingWindow::showPlan(const TrainingPlan& plan) {
   const QLocale locale;
   const auto number = [&](qint64 n) { return locale.toString(n); };
   QString text = tr("Documents: %1, passages: %2, tokens: %3; questions: %4, held out for scores: %5. %6 numbers are "
-                    "trained, which takes about %7 of memory on %8.")
+                    "trained, which takes about %7 of memory beside the model's file, on %8.")
                      .arg(number(plan.documents), number(plan.passages), number(plan.tokens), number(plan.questions),
                           number(plan.heldOut), number(plan.parameters),
                           locale.formattedDataSize(static_cast<qint64>(plan.bytes)), plan.device);

@@ -154,6 +154,7 @@ int runTrain(Context& context, Arguments& args) {
   LL_TRY(const auto run, train::TrainingRun::prepare(args.options, input, context.stop()));
   context.progress("");
   const train::TrainingPlan& plan = run->plan();
+  if (!plan.device_note.empty()) context.warn(plan.device_note);
   if (!context.json()) {
     std::printf("%zu documents, %zu passages, %lld tokens; %zu questions, and %zu held out\n", plan.documents,
                 plan.leaves, static_cast<long long>(plan.tokens), plan.questions, plan.held_out);
@@ -195,6 +196,8 @@ void addTrainCommand(CLI::App& app, Context& context, Run& run) {
   auto* command = app.add_subcommand("train", "Train a memory for a model, on documents and questions about them");
   command->add_option("--corpus", args.corpus, "Folder or file of documents, or “library”")->required();
   command->add_option("--out", args.out, "The adapter that is made; beside it FILE.state and FILE.csv")->required();
+  auto* begin = command->add_option("--begin-with", args.options.begin,
+                                    "An adapter whose training goes on with these texts, in a new file");
   auto* questions = command->add_option("--qa", args.questions,
                                         "JSON lines of {document, question, answers, pages}, or MMLongBench-Doc");
   command
@@ -246,6 +249,9 @@ void addTrainCommand(CLI::App& app, Context& context, Run& run) {
   command->add_option("--patience", args.options.patience, "Scores that may be no better before training ends")
       ->check(CLI::Range(1, 1'000'000));
   command->add_option("--train-seed", steps.seed, "Of what steps look at");
+  for (const char* shape : {"--rank", "--alpha", "--targets", "--aggregation", "--method", "--segment-tokens",
+                            "--sensory-tokens", "--recalled", "--query-fraction", "--scale-memories"})
+    begin->excludes(command->get_option(shape));  // the adapter has them
   command->callback([&] { run = [&] { return runTrain(context, args); }; });
 }
 

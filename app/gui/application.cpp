@@ -77,6 +77,7 @@ void Application::connectWindow() {
   });
   connect(window_.modelMenu(), &ui::ModelMenu::memoryLimitChosen, this, [this](quint64 bytes) {
     engine_.setMemoryLimit(bytes);
+    training_.setMemoryLimit(bytes);
     library_.saveSetting(kLimitSetting, QString::number(bytes));
   });
   connect(&window_, &ui::MainWindow::recogniseRequested, this, [this] {
@@ -127,6 +128,7 @@ void Application::connectLibrary() {
     if (name == kLimitSetting) {
       window_.modelMenu()->setMemoryLimit(value.toULongLong());
       engine_.setMemoryLimit(value.toULongLong());
+      training_.setMemoryLimit(value.toULongLong());
     }
     const bool isModel = name == kModelSetting || name == kEmbedderSetting || name == kAdapterSetting;
     if (isModel && !value.isEmpty()) engine_.openModel(value);
@@ -236,6 +238,7 @@ void Application::connectEngine() {
 void Application::connectTraining() {
   training_.setWindow(window_.training());
   const auto isBusy = [this] { return import_.pending() > 0 || engine_.isEncoding(); };
+  connect(&training_, &TrainingDesk::began, &engine_, &EngineController::rest);
   connect(&training_, &TrainingDesk::settingChanged, &library_, &LibraryController::saveSetting);
   connect(&training_, &TrainingDesk::progress, this, [this, isBusy](const ui::JobItem& job) {
     if (!isBusy()) window_.job()->setJob(job);

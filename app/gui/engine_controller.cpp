@@ -150,10 +150,18 @@ void EngineController::setIdle(std::chrono::milliseconds idle) {
   idle.count() > 0 ? idleTimer_.start(std::min(idle / 2, kLongestTick)) : idleTimer_.stop();
 }
 
-void EngineController::restIfIdle() {
-  if (engine_ == nullptr || engine_->is_resting() || Clock::now() - worked_ < idle_ || idle_.count() == 0) return;
+void EngineController::rest() {
+  thread_.post([this] { restNow(); });
+}
+
+void EngineController::restNow() {
+  if (engine_ == nullptr || engine_->is_resting()) return;
   engine_->rest();
   home([this, f = figures(nullptr)] { emit figuresChanged(f); });
+}
+
+void EngineController::restIfIdle() {
+  if (Clock::now() - worked_ >= idle_ && idle_.count() > 0) restNow();
 }
 
 void EngineController::closeModel() {

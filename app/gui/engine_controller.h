@@ -29,6 +29,8 @@ class EngineController final : public QObject {
   void closeModel();
   // Of a card; the open model is opened again within it. 0: what is free.
   void setMemoryLimit(quint64 bytes);
+  // Releases the model's memory until it is needed again.
+  void rest();
   // After so long without work the model's memory is released until it is needed again. 0: never.
   void setIdle(std::chrono::milliseconds idle);
   // Every question has an id; signals of others than the last are not sent.
@@ -71,6 +73,7 @@ class EngineController final : public QObject {
   void openEmbedder(const QString& file);
   void openLanguageModel(const QString& file, const QString& adapter = {});
   void openAdapter(const QString& file);
+  void restNow();
   void restIfIdle();
   void showReading(size_t done, size_t leaves);
   void endReading();

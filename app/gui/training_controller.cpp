@@ -24,6 +24,10 @@ void TrainingController::home(std::function<void()> done) {
   QMetaObject::invokeMethod(this, std::move(done), Qt::QueuedConnection);
 }
 
+void TrainingController::setMemoryLimit(quint64 bytes) {
+  thread_.post([this, bytes] { memoryLimit_ = bytes; });
+}
+
 void TrainingController::start(const QString& model, qint64 document, const ui::TrainingWish& wish) {
   training_ = true;
   paused_ = false;
@@ -77,6 +81,7 @@ Status TrainingController::prepare(const QString& model, qint64 document, const 
   train::TrainingOptions options;
   options.model = model.toStdString();
   options.out = out_;
+  options.memory_limit_bytes = memoryLimit_;
   options.lora.rank = wish.rank;
   options.steps.optimizer.rate = static_cast<float>(wish.rate);
   options.memory.scales = wish.scales;
@@ -112,6 +117,7 @@ void TrainingController::showPlan(ui::TrainingPlan plan) {
   plan.bytes = p.bytes;
   plan.device = QString::fromStdString(p.device);
   plan.stepsDone = run_->steps_done();
+  if (!p.device_note.empty()) plan.notes.append(QString::fromStdString(p.device_note));
   if (p.left_out > 0)
     plan.notes.append(
         tr("Questions without words or an answer, or too long for the model, are left out: %1").arg(p.left_out));

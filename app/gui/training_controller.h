@@ -24,6 +24,7 @@ class TrainingController final : public QObject {
   // document: that is open, 0 for none. What an earlier run of the same settings left is gone on with.
   // REQUIRES: none is running.
   void start(const QString& model, qint64 document, const ui::TrainingWish& wish);
+  void setMemoryLimit(quint64 bytes);  // of the device, for trainings that begin from now on; 0: what there is
   // Pausing gives the processor back when the step that is computed is done; what is done is saved. Until there is a
   // first step, it waits for it.
   void setPaused(bool paused);
@@ -62,6 +63,7 @@ class TrainingController final : public QObject {
   // The thread's.
   std::unique_ptr<train::TrainingRun> run_;
   std::filesystem::path out_;
+  size_t memoryLimit_ = 0;
   QList<ui::TrainingPoint> points_;  // that have not been shown yet
   std::chrono::steady_clock::time_point shown_;
 

@@ -80,6 +80,7 @@ void TrainingDesk::begin(ui::TrainingWish wish) {
   trainedModel_ = modelFile_;
   emit settingChanged(kWishSetting, toText(wish));
   emit settingChanged(kModelSetting, modelFile_);
+  emit began();
   training_.start(modelFile_, document_, wish);
 }
 

@@ -23,8 +23,10 @@ class TrainingDesk final : public QObject {
   // Settings of earlier starts. They come before a model is open.
   static const QString kWishSetting, kModelSetting;
   void takeSetting(const QString& name, const QString& value);
+  void setMemoryLimit(quint64 bytes) { training_.setMemoryLimit(bytes); }
 
  signals:
+  void began();  // what else has memory of the device may give it back
   void settingChanged(const QString& name, const QString& value);
   void progress(const ui::JobItem& job);
   // adapter: empty unless a memory for the open model was made.

@@ -199,6 +199,35 @@ Decoder::Guesses Decoder::guess(Tape& tape, Var rows, std::span<const int32_t> t
   return guesses;
 }
 
+int64_t Decoder::layer_numbers() const {
+  int64_t most = 0;
+  for (int i = 0; i < config_.n_layers; ++i) most = std::max(most, numbers_of(i));
+  return most;
+}
+
+// What the functions below put on the tape, in their order.
+int64_t Decoder::numbers_of(int index) const {
+  const Layer& l = layers_[static_cast<size_t>(index)];
+  const bool turns = config_.layers[static_cast<size_t>(index)].rope != RopeKind::None;
+  const auto linear = [](const Matrix& w) {
+    const int64_t width = w.stored.rows;
+    return w.lora_a == nullptr ? width : 3 * width + w.lora_a->rows;
+  };
+  const auto where = [](const Vector& v, int64_t width) { return v.values.empty() ? 0 : width; };
+  const auto gated = [&](const Matrix& gate, const Matrix& up, const Matrix& down) {
+    return linear(gate) + linear(up) + gate.stored.rows + linear(down);
+  };
+  const int64_t d = config_.d_model, q = l.wq.stored.rows, kv = l.wk.stored.rows;
+  int64_t n = where(l.attn_norm, d) + linear(l.wq) + where(l.bq, q) + where(l.q_norm, q) + (turns ? q + kv : 0) +
+              linear(l.wk) + where(l.bk, kv) + where(l.k_norm, kv) + linear(l.wv) + where(l.bv, kv) + q +
+              config_.n_heads + linear(l.wo) + where(l.attn_post_norm, d) + d + where(l.ffn_norm, d) +
+              where(l.ffn_post_norm, d) + d;
+  if (l.experts.empty()) return n + gated(l.gate, l.up, l.down);
+  const Expert& e = l.experts.front();
+  // What an expert takes, gives, its share of that, and where it belongs; the router's scores twice.
+  return n + 2 * linear(l.router) + d + config_.n_experts_used * (3 * d + 4 + gated(e.gate, e.up, e.down));
+}
+
 Var Decoder::layer(Tape& tape, int index, Var hidden, const Batch& batch) const {
   const Layer& l = layers_[static_cast<size_t>(index)];
   Var part = attention(tape, index, normed(tape, hidden, l.attn_norm), batch);

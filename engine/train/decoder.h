@@ -38,6 +38,8 @@ class Decoder {
   const ModelConfig& config() const { return config_; }
 
   uint64_t packed_bytes() const;  // of weights in the device's memory
+  // That the largest layer makes of a token while it runs; there are as many gradients.
+  int64_t layer_numbers() const;
 
   // Of embeddings, as the file has it.
   const kernels::Weight& table() const { return embedding_.stored; }
@@ -84,6 +86,7 @@ class Decoder {
   Var linear(Tape& tape, Var x, const Matrix& w) const;
   Var biased(Tape& tape, Var x, const Vector& bias) const;
   Var normed(Tape& tape, Var x, const Vector& weight) const;  // x itself where there is none
+  int64_t numbers_of(int index) const;
   Var layer(Tape& tape, int index, Var hidden, const Batch& batch) const;
   Var attention(Tape& tape, int index, Var x, const Batch& batch) const;
   Var heads(Tape& tape, Var x, const Vector& norm, RopeKind kind, int n_heads, const Batch& batch) const;

@@ -53,10 +53,16 @@ size_t MemoryTrainer::parts_of(const TrainingDocument&, const TrainingQuestion& 
   return question.gold.size();
 }
 
-int64_t MemoryTrainer::most_tokens(std::span<const TrainingDocument> documents,
-                                   std::span<const TrainingQuestion> questions) const {
+StepTokens MemoryTrainer::most_tokens(std::span<const TrainingDocument> documents,
+                                      std::span<const TrainingQuestion> questions) const {
   const int64_t tellings = settings_.reconstruction_weight > 0 ? 2 : 1;
-  int64_t corpus = 0, read = 0;
+  StepTokens corpus, asked;
+  const auto grow = [](StepTokens& most, std::initializer_list<int64_t> runs) {
+    most.all = std::max(most.all, std::accumulate(runs.begin(), runs.end(), int64_t{0}));
+    most.run = std::max(most.run, std::max(runs));
+  };
+  const int64_t prompts =
+      questions.empty() ? 0 : most_prompt_tokens(documents, questions, settings_.descent.most_nodes);
   for (const TrainingDocument& document : documents) {
     const auto& texts = document.tree.tokens;
     const auto children = children_of(document.tree.parents);
@@ -72,13 +78,13 @@ int64_t MemoryTrainer::most_tokens(std::span<const TrainingDocument> documents,
     const int64_t told = std::min(all, std::max<int64_t>(settings_.tokens_per_corpus_step, lengths.front()));
     const int64_t n_texts = std::min(told, static_cast<int64_t>(texts.size()));
     const auto asked_back = static_cast<int64_t>(settings_.reconstruct.size());
-    corpus = std::max(corpus, above + told + 2 * n_texts + tellings * (told + n_texts) + n_texts * asked_back);
+    grow(corpus, {above, told + 2 * n_texts, tellings * (told + n_texts) + n_texts * asked_back});
     lengths.resize(std::min(lengths.size(), static_cast<size_t>(settings_.most_nodes)));
-    read = std::max(read, above + std::accumulate(lengths.begin(), lengths.end(), int64_t{0}));
+    grow(asked, {above, std::accumulate(lengths.begin(), lengths.end(), int64_t{0}), prompts});
   }
-  const int64_t asked =
-      questions.empty() ? 0 : read + most_prompt_tokens(documents, questions, settings_.descent.most_nodes);
-  return std::max(settings_.corpus_steps > 0 || questions.empty() ? corpus : 0, asked);
+  if (questions.empty()) return corpus;
+  if (settings_.corpus_steps == 0) return asked;
+  return {std::max(corpus.all, asked.all), std::max(corpus.run, asked.run)};
 }
 
 // How many sentences of a text a step tells at most: one at first, and more from step to step; 0: all.

@@ -15,8 +15,8 @@ class MemoryTrainer : public Trainer {
                 const kernels::Backend& backend, const MemoryTrainingSettings& settings)
       : Trainer(decoder, memory, parameters, backend, settings) {}
 
-  int64_t most_tokens(std::span<const TrainingDocument> documents,
-                      std::span<const TrainingQuestion> questions) const override;
+  StepTokens most_tokens(std::span<const TrainingDocument> documents,
+                         std::span<const TrainingQuestion> questions) const override;
 
  private:
   double corpus_loss(std::span<const TrainingDocument> documents, uint64_t seed, StepReport& report) override;

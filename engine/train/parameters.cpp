@@ -26,10 +26,13 @@ Result<Buffer> zeros(const kernels::Backend& b, int64_t n) {
 }  // namespace
 
 float rate_at(const OptimizerSettings& s, int64_t step) {
+  const bool is_first = step <= s.first_steps;
+  const int64_t total = is_first ? s.first_steps : s.total_steps - s.first_steps;
+  if (!is_first) step -= s.first_steps;
   if (step < s.warm_up_steps) return s.rate * static_cast<float>(step) / static_cast<float>(s.warm_up_steps);
-  if (s.total_steps <= s.warm_up_steps) return s.rate;
+  if (total <= s.warm_up_steps) return s.rate;
   const double done =
-      std::min(1.0, static_cast<double>(step - s.warm_up_steps) / static_cast<double>(s.total_steps - s.warm_up_steps));
+      std::min(1.0, static_cast<double>(step - s.warm_up_steps) / static_cast<double>(total - s.warm_up_steps));
   const double share = 0.5 * (1 + std::cos(std::numbers::pi * done));
   return static_cast<float>(double{s.rate} * (double{s.last_rate} + (1 - double{s.last_rate}) * share));
 }

@@ -25,7 +25,8 @@ struct Parameter {
 struct OptimizerSettings {
   float rate = 1e-4f;  // at its highest
   int64_t warm_up_steps = 0, total_steps = 0;
-  float last_rate = 0.1f;  // at the end, of the highest
+  int64_t first_steps = 0;  // of the total, a part of its own: the rate rises and falls in it, and again in the rest
+  float last_rate = 0.1f;   // at the end, of the highest
   float beta1 = 0.9f, beta2 = 0.95f, epsilon = 1e-8f, decay = 0.01f;
   float clip = 1;  // most of the gradients' norm
 };

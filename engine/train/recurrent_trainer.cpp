@@ -47,17 +47,21 @@ size_t RecurrentTrainer::most_parts() const {
   return static_cast<size_t>(std::min(settings_.most_segments, memory_settings().recalled));
 }
 
-int64_t RecurrentTrainer::most_tokens(std::span<const TrainingDocument> documents,
-                                      std::span<const TrainingQuestion> questions) const {
+StepTokens RecurrentTrainer::most_tokens(std::span<const TrainingDocument> documents,
+                                         std::span<const TrainingQuestion> questions) const {
   const MemorySettings& m = memory_settings();
   // A segment, what is read with it, and its summary.
   const int64_t of_segment = m.segment_tokens + m.sensory_tokens + 2 + (m.segment_tokens + 1) / 2 + 2;
   size_t longest = 0;
   for (const TrainingDocument& document : documents) longest = std::max(longest, segments(document).size());
+  // Texts are read side by side; of a text, one segment at a time.
   const auto corpus = static_cast<int64_t>(segments_per_corpus_step()) * of_segment;
+  if (questions.empty()) return {corpus, corpus};
   const auto read = static_cast<int64_t>(std::min(most_parts(), longest)) * of_segment;
-  const int64_t asked = questions.empty() ? 0 : read + most_prompt_tokens(documents, questions, 1 + m.sensory_tokens);
-  return std::max(settings_.corpus_steps > 0 || questions.empty() ? corpus : 0, asked);
+  const int64_t prompts = most_prompt_tokens(documents, questions, 1 + m.sensory_tokens);
+  const StepTokens asked{read + prompts, std::max(of_segment, prompts)};
+  if (settings_.corpus_steps == 0) return asked;
+  return {std::max(corpus, asked.all), std::max(corpus, asked.run)};
 }
 
 // Stretches of texts, each told behind what stands in front of it.

@@ -18,8 +18,8 @@ class RecurrentTrainer : public Trainer {
                    const kernels::Backend& backend, const MemoryTrainingSettings& settings)
       : Trainer(decoder, memory, parameters, backend, settings), model_(decoder, memory) {}
 
-  int64_t most_tokens(std::span<const TrainingDocument> documents,
-                      std::span<const TrainingQuestion> questions) const override;
+  StepTokens most_tokens(std::span<const TrainingDocument> documents,
+                         std::span<const TrainingQuestion> questions) const override;
 
  private:
   const MemorySettings& memory_settings() const { return memory_.weights().settings(); }

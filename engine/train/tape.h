@@ -64,7 +64,7 @@ class Tape {
   Var constant(int rows, int cols, std::span<const float> values, bool wants_gradient = false);
   // Memory of the caller; gradient nullptr: none is wanted.
   Var variable(int rows, int cols, kernels::DevicePtr value, kernels::DevicePtr gradient);
-  // The numbers of weights in host memory; packed: see TrainingOps::unpack.
+  // The numbers of weights; packed: see TrainingOps::unpack.
   Var unpacked(const kernels::Weight& weight, kernels::DevicePtr packed);
   // Rows of such weights.
   Var embedded(const kernels::Weight& table, std::span<const int32_t> ids);

@@ -64,6 +64,11 @@ struct MemoryScores {
   double memory_tokens = 0;           // on average
 };
 
+// Tokens that a step computes at most: in all, and in one run through the layers.
+struct StepTokens {
+  int64_t all = 0, run = 0;
+};
+
 // What is counted over questions until it becomes scores.
 struct AnswerCounts {
   double questions = 0, answer_tokens = 0, loss = 0, right = 0, leaves = 0, leaves_reached = 0, memory_tokens = 0;
@@ -84,9 +89,8 @@ class Trainer {
   enum class Routing { Learned, Gold, Random };
   Result<MemoryScores> score(std::span<const TrainingDocument> documents, std::span<const TrainingQuestion> questions,
                              Routing routing = Routing::Learned);
-  // That a step computes at most.
-  virtual int64_t most_tokens(std::span<const TrainingDocument> documents,
-                              std::span<const TrainingQuestion> questions) const = 0;
+  virtual StepTokens most_tokens(std::span<const TrainingDocument> documents,
+                                 std::span<const TrainingQuestion> questions) const = 0;
 
   size_t tape_bytes() const { return tape_.bytes(); }
 

@@ -9,10 +9,12 @@
 #include "engine/base/checksum.h"
 #include "engine/base/files.h"
 #include "engine/memory/encoder.h"
+#include "engine/train/beginning.h"
 #include "engine/train/memory_trainer.h"
 #include "engine/train/recurrent_trainer.h"
 #include "engine/train/sentences.h"
 #include "engine/train/training_log.h"
+#include "engine/train/training_memory.h"
 
 namespace longleaf::train {
 namespace {
@@ -30,7 +32,7 @@ struct StateHead {
   int64_t scores, no_better;
   double best_loss, best_right, best_leaves, best_tokens, best_questions;
 };
-constexpr char kMagic[9] = "LLmemtr3";
+constexpr char kMagic[9] = "LLmemtr4";
 
 std::filesystem::path beside(const std::filesystem::path& out, const char* ending) { return out.string() + ending; }
 
@@ -61,6 +63,7 @@ std::string described(const TrainingOptions& o) {
                                  s.corpus_steps,
                                  z.total_steps,
                                  z.warm_up_steps,
+                                 z.first_steps,
                                  s.tokens_per_corpus_step,
                                  s.questions_per_step,
                                  static_cast<int64_t>(s.seed),
@@ -86,6 +89,7 @@ void set_steps(TrainingOptions& options, int64_t steps, double corpus_share, boo
   options.steps.optimizer.total_steps = steps;
   options.steps.optimizer.warm_up_steps = std::min<int64_t>(100, steps / 10);
   options.steps.corpus_steps = has_questions ? std::llround(corpus_share * static_cast<double>(steps)) : steps;
+  options.steps.optimizer.first_steps = options.steps.corpus_steps;
 }
 
 TrainingRun::~TrainingRun() = default;
@@ -95,10 +99,14 @@ int64_t TrainingRun::steps_done() const { return parameters_->steps(); }
 Result<std::unique_ptr<TrainingRun>> TrainingRun::prepare(const TrainingOptions& options, const TrainingInput& input,
                                                           std::stop_token stop) {
   auto run = prepare_on_device(options, input, stop);
-  if (options.device != "auto" || run.status().code() != Code::NoMemory) return run;
+  const Status refused = run.status();
+  const bool is_of_device = refused.code() == Code::NoMemory || refused.code() == Code::Unsupported;
+  if (options.device != "auto" || !is_of_device) return run;
   TrainingOptions processor = options;
   processor.device = "cpu";
-  return prepare_on_device(processor, input, std::move(stop));
+  run = prepare_on_device(processor, input, std::move(stop));
+  if (run.ok()) (*run)->plan_.device_note = "The processor trains: " + refused.message();
+  return run;
 }
 
 Result<std::unique_ptr<TrainingRun>> TrainingRun::prepare_on_device(const TrainingOptions& options,
@@ -136,10 +144,14 @@ Status TrainingRun::open_model() {
   LL_ASSIGN_OR_RETURN(tokenizer_, Tokenizer::load(file_));
   chat_ = ChatStyle::of(*file_);
   model_ = fingerprint_of(*file_);
+  LL_ASSIGN_OR_RETURN(const AdapterContents begun, beginning());
   parameters_ = std::make_unique<Parameters>(*backend_);
+  LL_RETURN_IF_ERROR(check_weights());
   const DecoderSettings settings{.all_weights = false, .keeps_layers = false, .lora = options_.lora};
   LL_ASSIGN_OR_RETURN(decoder_, Decoder::create(file_, *backend_, *parameters_, settings));
+  LL_RETURN_IF_ERROR(backend_->training->takes_heads(backend_->self, decoder_->config().head_dim));
   LL_ASSIGN_OR_RETURN(memory_, MemoryModel::create(*decoder_, *parameters_, options_.memory));
+  if (!options_.begin.empty()) LL_RETURN_IF_ERROR(take_values(begun, *parameters_));
   options_.memory = memory_->weights().settings();
   const MemorySettings& memory = options_.memory;
   if (memory.method == MemoryMethod::Recurrent &&
@@ -155,6 +167,15 @@ Status TrainingRun::open_model() {
   return {};
 }
 
+// What options_.begin names, if any; options take its shape.
+Result<AdapterContents> TrainingRun::beginning() {
+  if (options_.begin.empty()) return AdapterContents();
+  LL_ASSIGN_OR_RETURN(AdapterContents adapter, load_adapter(options_.begin, *file_, model_));
+  LL_RETURN_IF_ERROR(take_shape(adapter, options_.lora, options_.memory));
+  for (const AdapterTensor& tensor : adapter.tensors) begun_with_ = fingerprint(tensor.values, begun_with_);
+  return adapter;
+}
+
 TrainingDocument TrainingRun::document(const DocumentInput& from, std::vector<int64_t>& keys) const {
   TrainingDocument document{prompt_prefix(*tokenizer_, chat_, from.title),
                             text_tree(from, *tokenizer_, decoder_->config().context_tokens, keys),
@@ -166,7 +187,7 @@ TrainingDocument TrainingRun::document(const DocumentInput& from, std::vector<in
 
 Status TrainingRun::take_texts(const TrainingInput& input, const std::stop_token& stop) {
   std::vector<std::vector<int64_t>> keys(input.documents.size());
-  key_ = fingerprint(described(options_), model_);
+  key_ = fingerprint(described(options_), model_ ^ begun_with_);
   for (size_t i = 0; i < input.documents.size(); ++i) {
     if (stop.stop_requested()) return Status(Code::Cancelled, "Stopped");
     documents_.push_back(document(input.documents[i], keys[i]));
@@ -221,37 +242,40 @@ Status TrainingRun::take_questions(const TrainingInput& input, const std::vector
   return {};
 }
 
-// Values, gradients and the optimiser's two moments, and three of them while they are saved; the weights that are kept
-// packed; the largest layer and the output matrix unpacked; and of the tokens of a step, the rows between layers with
-// their gradients, and one layer's own.
 void TrainingRun::state_needs() {
-  const ModelConfig& c = decoder_->config();
   plan_.parameters = parameters_->size();
-  plan_.step_tokens = trainer_->most_tokens(documents_, questions_);
-  const auto tokens = static_cast<double>(plan_.step_tokens);
-  const double d = c.d_model, q = double{1} * c.n_heads * c.head_dim, kv = double{1} * c.n_kv_heads * c.head_dim;
-  const double ff = double{1} * c.d_ff * std::max(1, c.n_experts_used);
-  const double per_layer = 12 * d + 8 * q + 10 * kv + 8 * ff;  // numbers of a token, values and gradients
-  const double layer = d * (2 * q + 2 * kv) + 3 * d * c.d_ff * std::max(1, c.n_experts);
-  const double numbers = 7.0 * static_cast<double>(plan_.parameters) + layer + d * c.n_vocab +
-                         tokens * (2.0 * c.n_layers * d + per_layer) + 256.0 * c.n_vocab;
-  plan_.bytes = static_cast<uint64_t>(4 * numbers) + decoder_->packed_bytes() + Arena::kChunkBytes;
+  const StepTokens most = trainer_->most_tokens(documents_, questions_);
+  plan_.step_tokens = most.all;
+  plan_.bytes = training_bytes(*decoder_, {plan_.parameters, most, is_card_});
 }
 
-Status TrainingRun::check_memory() const {
+// What training may take of the device, and of whom that is said.
+TrainingRun::Room TrainingRun::room() const {
   const kernels::MemoryInfo memory = backend_->memory(backend_->self);
   const uint64_t there = is_card_ ? memory.free_bytes + memory.used_bytes : memory.total_bytes;
   const uint64_t limit = options_.memory_limit_bytes;
-  const bool is_limited = limit > 0 && (there == 0 || limit <= there);
-  const uint64_t most = is_limited ? limit : there;
-  if (most == 0 || plan_.bytes <= most) return {};
-  return Status(Code::NoMemory,
-                "Training would take about " + std::to_string(plan_.bytes >> 20) + " MiB of memory and " +
-                    (is_limited ? "may have "
-                     : is_card_ ? "the card has "
-                                : "this machine has ") +
-                    std::to_string(most >> 20) +
-                    " MiB; let a step have fewer tokens, questions, nodes or segments, or choose a smaller model");
+  const auto mib = [](uint64_t bytes) { return std::to_string(bytes >> 20) + " MiB"; };
+  if (limit > 0 && (there == 0 || limit <= there)) return {limit, "may have " + mib(limit)};
+  return {there, is_card_ ? plan_.device + " has " + mib(there) + " free" : "this machine has " + mib(there)};
+}
+
+// Before the weights are taken to a card, where they stay.
+Status TrainingRun::check_weights() const {
+  const Room most = room();
+  if (!is_card_ || file_->bytes() <= most.bytes) return {};
+  return Status(Code::NoMemory, "The model's weights take about " + std::to_string(file_->bytes() >> 20) +
+                                    " MiB of memory and training " + most.text +
+                                    "; choose --device cpu, or a smaller model");
+}
+
+Status TrainingRun::check_memory() const {
+  const Room most = room();
+  if (most.bytes == 0 || plan_.bytes <= most.bytes) return {};
+  return Status(Code::NoMemory, "Training would take about " + std::to_string(plan_.bytes >> 20) +
+                                    " MiB of memory and " + most.text +
+                                    "; let a step have fewer tokens, questions, nodes or segments, or choose a smaller "
+                                    "model" +
+                                    (is_card_ ? " or --device cpu" : ""));
 }
 
 // OUT and what stands beside it, as an earlier run left them, or nothing at all.

@@ -34,6 +34,7 @@ struct TrainingInput {
 
 struct TrainingOptions {
   std::filesystem::path model, out;
+  std::filesystem::path begin;  // an adapter that it begins with; its shape replaces lora and memory. Empty: none
   std::string device = "auto";  // see DeviceRequest: one card, or the processor
   int n_threads = 0;
   size_t memory_limit_bytes = 0;     // of that device; 0: what there is
@@ -47,7 +48,8 @@ struct TrainingOptions {
   int patience = 5;       // scores in a row that are no better than the best, after which training ends
 };
 
-// `steps` in all, the first few to warm up; a share of them, or all where there are no questions, on text alone.
+// `steps` in all; a share of them, or all where there are no questions, on text alone. The rate rises over the first
+// few and falls from there, on text and again on questions.
 void set_steps(TrainingOptions& options, int64_t steps, double corpus_share, bool has_questions);
 
 struct TrainingPlan {
@@ -58,6 +60,7 @@ struct TrainingPlan {
   int64_t step_tokens = 0;  // that a step computes at most
   uint64_t bytes = 0;       // of the device's memory that training will take, beside the model's file
   std::string device;       // that trains, for people
+  std::string device_note;  // one sentence, where “auto” found a card that cannot; else empty
 };
 
 struct TrainingProgress {
@@ -78,10 +81,10 @@ struct TrainingResult {
 
 class TrainingRun {
  public:
-  // Reads the model and the texts, and what an earlier run left. Where "auto" finds a card without room, the processor
-  // trains. Returns what reading a model and opening a device return; NoMemory where training would take more than
-  // there is; Invalid for texts that nothing can be learnt from, and where OUT or what
-  // stands beside it is not of this training; Cancelled.
+  // Reads the model and the texts, and what an earlier run left. Where "auto" finds a card without room, or one that
+  // cannot train the model, the processor trains. Returns what reading a model and opening a device return; NoMemory
+  // where training would take more than there is; Invalid for texts that nothing can be learnt from, and where OUT or
+  // what stands beside it is not of this training; Cancelled.
   static Result<std::unique_ptr<TrainingRun>> prepare(const TrainingOptions& options, const TrainingInput& input,
                                                       std::stop_token stop = {});
   ~TrainingRun();
@@ -101,10 +104,17 @@ class TrainingRun {
                                                                 const TrainingInput& input, std::stop_token stop);
   Status open_device();
   Status open_model();
+  Result<AdapterContents> beginning();
   Status take_texts(const TrainingInput& input, const std::stop_token& stop);
   TrainingDocument document(const DocumentInput& from, std::vector<int64_t>& keys) const;
   Status take_questions(const TrainingInput& input, const std::vector<std::vector<int64_t>>& keys);
   void state_needs();
+  struct Room {
+    uint64_t bytes;    // 0: not known
+    std::string text;  // "this machine has 16000 MiB"
+  };
+  Room room() const;
+  Status check_weights() const;
   Status check_memory() const;
   Status take_up();
   Result<bool> score_step(TrainingProgress& progress);
@@ -120,6 +130,7 @@ class TrainingRun {
   std::shared_ptr<const ModelFile> file_;
   std::shared_ptr<const Tokenizer> tokenizer_;
   ChatStyle chat_;
+  uint64_t begun_with_ = 0;  // a fingerprint; 0: nothing
   std::unique_ptr<Parameters> parameters_;
   std::unique_ptr<Decoder> decoder_;
   std::unique_ptr<MemoryModel> memory_;

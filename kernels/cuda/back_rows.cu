@@ -104,22 +104,32 @@ extern "C" __global__ void softmax_back(const SoftmaxArgs a) {
 }
 
 // The first row of each id adds it and all later ones of the same id, in their order.
-// Grid: rows to add. Block: any.
+// Grid: rows to add. Block: whole warps, any number.
 extern "C" __global__ void add_rows(const AddRowsArgs a) {
-  __shared__ bool is_later;
-  const int first = static_cast<int>(blockIdx.x), id = a.ids[first];
-  if (threadIdx.x == 0) is_later = false;
-  __syncthreads();
-  for (int i = threadIdx.x; i < first; i += blockDim.x)
-    if (a.ids[i] == id) is_later = true;
-  __syncthreads();
-  if (is_later) return;
+  __shared__ unsigned same[kMostWarps];  // of as many ids as there are threads: which are the own one
+  const int first = static_cast<int>(blockIdx.x), id = a.ids[first], n_threads = static_cast<int>(blockDim.x);
+  const int thread = static_cast<int>(threadIdx.x), warp = thread / kWarpThreads;
+  const auto find = [&](int i, int end) {
+    const unsigned found = __ballot_sync(kAllLanes, i < end && a.ids[i] == id);
+    if (thread % kWarpThreads == 0) same[warp] = found;
+    __syncthreads();
+  };
+  for (int i = 0; i < first; i += n_threads) {
+    find(i + thread, first);
+    for (int w = 0; w < n_threads / kWarpThreads; ++w)
+      if (same[w] != 0) return;  // all threads: an earlier row adds it
+    __syncthreads();
+  }
   float* x = a.x + int64_t{id} * a.cols;
-  for (int c = threadIdx.x; c < a.cols; c += blockDim.x) {
-    float sum = x[c];
-    for (int i = first; i < a.n; ++i)
-      if (a.ids[i] == id) sum += a.rows[int64_t{i} * a.cols + c];
-    x[c] = sum;
+  for (int i = first; i < a.n; i += n_threads) {
+    find(i + thread, a.n);
+    for (int w = 0; w < n_threads / kWarpThreads; ++w) {
+      for (unsigned left = same[w]; left != 0; left &= left - 1) {
+        const float* row = a.rows + (int64_t{i} + w * kWarpThreads + __ffs(static_cast<int>(left)) - 1) * a.cols;
+        for (int c = thread; c < a.cols; c += n_threads) x[c] += row[c];
+      }
+    }
+    __syncthreads();
   }
 }
 

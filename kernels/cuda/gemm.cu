@@ -20,34 +20,47 @@ struct Operand {
   int n, k;  // how many of each there are
 };
 
-// The numbers of one step that this thread brings. Neighbouring threads take neighbouring addresses.
+// What this thread brings of every step of an operand: kPerThread numbers, a step apart in i or in k. Neighbouring
+// threads take neighbouring addresses.
 template <int kPerThread>
 struct Piece {
-  float numbers[kPerThread];
+  static constexpr int kTile = gemm_tile(kPerThread);
 
-  static __device__ int2 place(const Operand& m, int j) {
-    constexpr int kTile = gemm_tile(kPerThread);
-    const int at = static_cast<int>(threadIdx.x) + j * kGemmThreads;
-    if (m.k_stride == 1) return {at / kGemmStep, at % kGemmStep};
-    return {at % kTile, at / kTile};
+  __device__ Piece(const Operand& m, int first_i) {
+    const int thread = static_cast<int>(threadIdx.x);
+    const bool along_k = m.k_stride == 1;
+    const int i = along_k ? thread / kGemmStep : thread % kTile;
+    k_ = along_k ? thread % kGemmStep : thread / kTile;
+    i_ = first_i + i;
+    i_step_ = along_k ? kGemmThreads / kGemmStep : 0;
+    k_step_ = along_k ? 0 : kGemmThreads / kTile;
+    n_ = m.n, n_k_ = m.k;
+    from_ = m.data + i_ * m.i_stride + k_ * m.k_stride;
+    stride_ = i_step_ * m.i_stride + k_step_ * m.k_stride;
+    next_ = kGemmStep * m.k_stride;
+    to_ = k_ * kTileStride<kPerThread> + i;
+    to_stride_ = k_step_ * kTileStride<kPerThread> + i_step_;
   }
 
-  __device__ void load(const Operand& m, int first_i, int first_k) {
+  // The next step's, zeros beyond the last.
+  __device__ void load() {
 #pragma unroll
-    for (int j = 0; j < kPerThread; ++j) {
-      const int2 p = place(m, j);
-      const int i = first_i + p.x, k = first_k + p.y;
-      numbers[j] = i < m.n && k < m.k ? m.data[i * m.i_stride + k * m.k_stride] : 0.0f;
-    }
+    for (int j = 0; j < kPerThread; ++j)
+      numbers_[j] = i_ + j * i_step_ < n_ && k_ + j * k_step_ < n_k_ ? from_[j * stride_] : 0.0f;
+    from_ += next_;
+    k_ += kGemmStep;
   }
 
-  __device__ void store(const Operand& m, float* tile) const {
+  __device__ void store(float* tile) const {
 #pragma unroll
-    for (int j = 0; j < kPerThread; ++j) {
-      const int2 p = place(m, j);
-      tile[p.y * kTileStride<kPerThread> + p.x] = numbers[j];
-    }
+    for (int j = 0; j < kPerThread; ++j) tile[to_ + j * to_stride_] = numbers_[j];
   }
+
+ private:
+  const float* from_;
+  int64_t stride_, next_;
+  int i_, k_, i_step_, k_step_, n_, n_k_, to_, to_stride_;
+  float numbers_[kPerThread];
 };
 
 // Number j of those rows or columns of a tile that a thread has: fours that lie 64 apart.
@@ -71,12 +84,12 @@ __device__ inline void gemm(const GemmArgs& g, float* a_tile, float* b_tile) {
   const int first_row = static_cast<int>(blockIdx.y) * kTile, first_col = static_cast<int>(blockIdx.x) * kTile;
   const int down = static_cast<int>(threadIdx.x) / 16, across = static_cast<int>(threadIdx.x) % 16;
   float sums[kPerThread][kPerThread] = {};
-  Piece<kPerThread> next_a, next_b;
-  next_a.load(a, first_row, 0), next_b.load(b, first_col, 0);
+  Piece<kPerThread> next_a(a, first_row), next_b(b, first_col);
+  next_a.load(), next_b.load();
   for (int k = 0; k < g.k; k += kGemmStep) {
-    next_a.store(a, a_tile), next_b.store(b, b_tile);
+    next_a.store(a_tile), next_b.store(b_tile);
     __syncthreads();
-    next_a.load(a, first_row, k + kGemmStep), next_b.load(b, first_col, k + kGemmStep);
+    next_a.load(), next_b.load();
 #pragma unroll
     for (int step = 0; step < kGemmStep; ++step) {
       float x[kPerThread], y[kPerThread];

@@ -31,8 +31,9 @@ struct Gpu {
   Gpu(std::unique_ptr<Device> card, int n_threads)
       : device(std::move(card)), activations(*device), partial(*device), pool(n_threads) {}
   std::unique_ptr<Device> device;
-  Workspace activations;  // of a product, as its weights want them
-  Workspace partial;      // of attention that is split over keys
+  // What lives from one kernel to the next: none of them outlives an operation.
+  Workspace activations;  // of a product, as its weights want them; tiles of sequences
+  Workspace partial;      // results that are joined: of attention, of sums and norms
   ThreadPool pool;        // packs weights
 };
 

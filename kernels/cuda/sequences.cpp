@@ -1,4 +1,6 @@
 // Attention within sequences, for training: tiles of queries and of keys, a block of threads each.
+#include <algorithm>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -11,18 +13,25 @@ namespace {
 
 constexpr int kDims[] = {64, 128, 256};  // heads that the kernels are compiled for
 
-// The smallest compiled size that holds such heads, if the card has the shared memory for it.
-Result<int> dim_for(Gpu& g, int head_dim) {
+// The smallest compiled size that holds such heads, if the card has the shared memory for it; else 0.
+int dim_for(const Gpu& g, int head_dim) {
   for (const int dim : kDims)
     if (head_dim <= dim && sequence_shared_bytes(dim, 2) <= g.device->card().shared_bytes) return dim;
-  return Status(Code::Unsupported, "The card " + g.device->card().name + " cannot train a model with heads of " +
-                                       std::to_string(head_dim) + " numbers; choose --device cpu");
+  return 0;
 }
 
-std::vector<SequenceTile> tiles_of(std::span<const Sequence> sequences, int32_t Sequence::*count, int size) {
+// The last queries see most keys, the first keys are seen by most queries: what takes longest begins first.
+std::vector<SequenceTile> tiles_of_queries(std::span<const Sequence> sequences, int size) {
   std::vector<SequenceTile> tiles;
   for (const Sequence& s : sequences)
-    for (int first = 0; first < s.*count; first += size) tiles.push_back({s, first});
+    for (int first = (s.n_queries - 1) / size * size; s.n_queries > 0 && first >= 0; first -= size)
+      tiles.push_back({s, first});
+  return tiles;
+}
+std::vector<SequenceTile> tiles_of_keys(std::span<const Sequence> sequences) {
+  std::vector<SequenceTile> tiles;
+  for (const Sequence& s : sequences)
+    for (int first = 0; first < s.n_keys; first += kSequenceKeys) tiles.push_back({s, first});
   return tiles;
 }
 
@@ -55,26 +64,34 @@ size_t n_queries(std::span<const Sequence> sequences) {
 
 }  // namespace
 
+Status takes_heads(void* self, int head_dim) {
+  const Gpu& g = gpu(self);
+  if (dim_for(g, head_dim) != 0) return {};
+  return Status(Code::Unsupported, "The card " + g.device->card().name + " cannot train a model with heads of " +
+                                       std::to_string(head_dim) + " numbers; choose --device cpu");
+}
+
 Status attend(void* self, const SequenceAttention& a) {
+  LL_RETURN_IF_ERROR(takes_heads(self, a.head_dim));
   Gpu& g = gpu(self);
-  LL_ASSIGN_OR_RETURN(const int dim, dim_for(g, a.head_dim));
-  return launch(g, "attend_sequences_", dim, 1, tiles_of(a.sequences, &Sequence::n_queries, sequence_queries(dim)),
-                a.n_heads, arguments(a));
+  const int dim = dim_for(g, a.head_dim);
+  return launch(g, "attend_sequences_", dim, 1, tiles_of_queries(a.sequences, sequence_queries(dim)), a.n_heads,
+                arguments(a));
 }
 
 Status attend_back(void* self, const SequenceAttentionBack& b) {
-  Gpu& g = gpu(self);
   const SequenceAttention& a = b.of;
-  LL_ASSIGN_OR_RETURN(const int dim, dim_for(g, a.head_dim));
+  LL_RETURN_IF_ERROR(takes_heads(self, a.head_dim));
+  Gpu& g = gpu(self);
+  const int dim = dim_for(g, a.head_dim);
   SequencesArgs args = arguments(a);
   args.dout = as<float>(b.dout), args.dq = as<float>(b.dq), args.dk = as<float>(b.dk), args.dv = as<float>(b.dv);
   const size_t entries = n_queries(a.sequences) * static_cast<size_t>(a.n_heads);
   LL_ASSIGN_OR_RETURN(const DevicePtr along, g.partial.at_least(entries * sizeof(float)));
   args.along = as<float>(along);
-  LL_RETURN_IF_ERROR(launch(g, "sequence_queries_back_", dim, 2,
-                            tiles_of(a.sequences, &Sequence::n_queries, sequence_queries(dim)), a.n_heads, args));
-  return launch(g, "sequence_keys_back_", dim, 2, tiles_of(a.sequences, &Sequence::n_keys, kSequenceKeys), a.n_kv_heads,
-                args);
+  LL_RETURN_IF_ERROR(launch(g, "sequence_queries_back_", dim, 2, tiles_of_queries(a.sequences, sequence_queries(dim)),
+                            a.n_heads, args));
+  return launch(g, "sequence_keys_back_", dim, 2, tiles_of_keys(a.sequences), a.n_kv_heads, args);
 }
 
 }  // namespace longleaf::kernels::cuda

@@ -1,7 +1,7 @@
 // Attention within sequences and what flows back through it, in f32: see kernels/training.h. Tiles and the sums that
 // are kept instead of all scores: Tri Dao, FlashAttention-2, arXiv 2307.08691, section 3. What flows to queries and
-// what flows to keys are kernels of their own, so that every number is summed by one thread in one order; scores are
-// computed again for each.
+// what flows to keys are kernels of their own, so that every number is summed in one order; scores are computed again
+// for each.
 #include "kernels/cuda/args.h"
 #include "kernels/cuda/sequence_tiles.h"
 #include "kernels/cuda/tiles.cuh"
@@ -185,7 +185,8 @@ __device__ inline void weigh_back(const SequencesArgs& a, const Sequence& s, int
     if (sees(a, s, query, key)) {
       const int64_t entry = query_at(a, s, query, head) / a.head_dim;
       const Score score = score_of(a, scores[i]);
-      weight = expf(fminf(score.value - a.norms[entry], 0.0f));  // rounding may lift a score above its norm
+      const float below = score.value - a.norms[entry];
+      weight = expf(below > 0 ? 0.0f : below);  // rounding may lift a score above its norm
       back = weight * (flows[i] - a.along[entry]) * score.slope * a.scale;
     }
     tiles.weights[row * kScoreRow + own_lane()] = weight;

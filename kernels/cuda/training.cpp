@@ -1,6 +1,7 @@
 // The operations of training on a card: which kernel, which grid. See kernels/training.h.
 #include "kernels/cuda/training.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -58,7 +59,8 @@ Status softmax_back(void* self, const SoftmaxArgs& args) {
 }
 
 Status add_rows(void* self, DevicePtr rows, DevicePtr ids, int n, int cols, DevicePtr x) {
-  return over_rows(self, "add_rows", n, cols, AddRowsArgs{as<float>(rows), as<int32_t>(ids), as<float>(x), n, cols});
+  const int work = std::max(n, cols);  // ids are looked at by all threads
+  return over_rows(self, "add_rows", n, work, AddRowsArgs{as<float>(rows), as<int32_t>(ids), as<float>(x), n, cols});
 }
 
 Status scale_rows(void* self, DevicePtr x, DevicePtr factors, int rows, int cols, DevicePtr out, bool add) {
@@ -103,9 +105,9 @@ Result<double> squares(void* self, DevicePtr x, int64_t n) {
 }  // namespace
 
 const TrainingOps& training_ops() {
-  static const TrainingOps ops{copy,       true,        unpack,        gemm,       rms_norm_back, gate_back,
-                               attend,     attend_back, cross_entropy, softmax,    softmax_back,  add_rows,
-                               scale_rows, dot_rows,    leaky,         leaky_back, adam,          squares};
+  static const TrainingOps ops{copy,     true,        unpack,        gemm,    rms_norm_back, gate_back, takes_heads,
+                               attend,   attend_back, cross_entropy, softmax, softmax_back,  add_rows,  scale_rows,
+                               dot_rows, leaky,       leaky_back,    adam,    squares};
   return ops;
 }
 

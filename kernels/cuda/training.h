@@ -7,7 +7,8 @@ namespace longleaf::kernels::cuda {
 
 const TrainingOps& training_ops();
 
-// Of them, attention within sequences.
+// Of them, those of attention within sequences.
+Status takes_heads(void* self, int head_dim);
 Status attend(void* self, const SequenceAttention& args);
 Status attend_back(void* self, const SequenceAttentionBack& args);
 

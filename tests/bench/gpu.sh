@@ -58,7 +58,8 @@ for shape in llama-3.2-1b qwen2.5-7b llama-3.1-8b; do
     echo "$shape $format"
     "$build/bin/model_bench" "$file" --device cuda --prefill 512,4096 --decode 128
     [ "$format" != Q4_K ] || "$build/bin/document_bench" "$file" cuda 10000 100000
-    [ "$shape $format" != "llama-3.2-1b Q8_0" ] || "$build/bin/train_bench" "$file" 2048 256 3 cuda
+    [ "$shape $format" != "llama-3.2-1b Q8_0" ] ||
+      "$build/bin/train_bench" "$file" 2048 256 3 cuda || echo "  not all of it had room"
     rm -f "$file"
   done
 done

@@ -72,7 +72,7 @@ TEST(a_step_reads_a_segment_and_a_question_behind_the_text_in_front_of_it) {
   const Toy toy(1, 1);
   const auto report = trained.trainer->step(toy.documents, toy.questions);
   REQUIRE_OK(report);
-  CHECK(report->tokens <= trained.trainer->most_tokens(toy.documents, toy.questions));
+  CHECK(report->tokens <= trained.trainer->most_tokens(toy.documents, toy.questions).all);
   // Questions, summaries of all segments but the first, segments, prompts.
   CHECK_EQ(report->tokens, 4 * 3 + 3 * 3 + (4 * 4 + 0 + 2 + 3 + 3) + 4 * (1 + 3 + 3));
 }

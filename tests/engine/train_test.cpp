@@ -25,6 +25,21 @@ double norm_of(const std::vector<float>& values) {
 
 }  // namespace
 
+TEST(the_rate_rises_and_falls_in_each_part_of_a_training) {
+  OptimizerSettings s;
+  s.rate = 1, s.warm_up_steps = 4, s.total_steps = 30, s.first_steps = 20, s.last_rate = 0.1f;
+  CHECK_EQ(rate_at(s, 1), 0.25f);
+  CHECK_EQ(rate_at(s, 4), 1.0f);
+  CHECK(std::abs(rate_at(s, 12) - 0.55f) < 1e-6f);  // half way down
+  CHECK(std::abs(rate_at(s, 20) - 0.1f) < 1e-6f);
+  CHECK_EQ(rate_at(s, 21), 0.25f);
+  CHECK_EQ(rate_at(s, 24), 1.0f);
+  CHECK(std::abs(rate_at(s, 27) - 0.55f) < 1e-6f);
+  CHECK(std::abs(rate_at(s, 30) - 0.1f) < 1e-6f);
+  s.first_steps = 0;
+  CHECK(std::abs(rate_at(s, 17) - 0.55f) < 1e-6f);
+}
+
 TEST(sequences_that_are_computed_together_do_not_see_each_other) {
   const DecoderSettings all{.all_weights = true, .keeps_layers = false, .lora = {}};
   Rig together("mistral", all), apart("mistral", all);

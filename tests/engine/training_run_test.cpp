@@ -96,6 +96,65 @@ TEST(an_adapter_is_read_back_as_it_was_trained_and_belongs_to_its_model) {
   CHECK(load_adapter(rig.folder / "nan.gguf", **model, fingerprint_of(**model)).status().code() == Code::Corrupt);
 }
 
+TEST(a_training_begins_with_what_another_left_in_its_shape) {
+  for (const MemoryMethod method : {MemoryMethod::Tree, MemoryMethod::Recurrent}) {
+    TrainingRig first;
+    first.options.lora.rank = 3, first.options.lora.alpha = 5, first.options.lora.targets = {"k", "down"};
+    first.options.memory.method = method, first.options.memory.aggregation = Aggregation::Mean;
+    first.options.memory.segment_tokens = 40, first.options.memory.sensory_tokens = 4;
+    REQUIRE_OK(first.run());
+    TrainingRig second;
+    second.options.begin = first.options.out;
+    second.options.steps.optimizer.rate = 0;  // which leaves everything as it was
+    second.options.steps.optimizer.total_steps = 2;
+    REQUIRE_OK(second.run());
+    auto model = ModelFile::open(first.options.model);
+    REQUIRE_OK(model);
+    const auto before = load_adapter(first.options.out, **model, fingerprint_of(**model));
+    const auto after = load_adapter(second.options.out, **model, fingerprint_of(**model));
+    REQUIRE(before.ok() && after.ok());
+    CHECK(after->memory.method == method && after->memory.aggregation == before->memory.aggregation);
+    CHECK(after->lora_rank == 3 && after->lora_alpha == 5);
+    REQUIRE(after->tensors.size() == before->tensors.size());
+    for (size_t i = 0; i < after->tensors.size(); ++i) {
+      CHECK(after->tensors[i].name == before->tensors[i].name);
+      CHECK(after->tensors[i].values == before->tensors[i].values);
+    }
+    // What it began with decides what is learnt: a state of another beginning is not gone on with.
+    second.options.begin.clear();
+    CHECK(second.run().status().code() == Code::Invalid);
+  }
+}
+
+TEST(what_a_training_cannot_begin_with_is_refused) {
+  TrainingRig rig;
+  REQUIRE_OK(rig.run(3));
+  auto model = ModelFile::open(rig.options.model);
+  REQUIRE_OK(model);
+  const auto whole = load_adapter(rig.options.out, **model, fingerprint_of(**model));
+  REQUIRE_OK(whole);
+  const auto begun_with = [&](const AdapterContents& contents) {
+    TrainingRig other;
+    other.options.begin = other.folder / "begin.gguf";
+    CHECK(save_adapter(other.options.begin, contents).ok());
+    const auto result = other.run();
+    CHECK(!std::filesystem::exists(other.options.out));
+    return result.status();
+  };
+  AdapterContents lacking = *whole, more = *whole, wider = *whole, foreign = *whole;
+  lacking.tensors.pop_back();
+  CHECK(begun_with(lacking).message().find("lacks parts") != std::string::npos);
+  more.tensors.push_back({"blk.0.ssm_in.weight.lora_a", 2, 32, std::vector<float>(64)});
+  CHECK(begun_with(more).message().find("ssm_in") != std::string::npos);
+  for (AdapterTensor& tensor : wider.tensors)
+    if (tensor.name == "h2mt.e_read") tensor = {"h2mt.e_read", 1, 33, std::vector<float>(33)};
+  CHECK(begun_with(wider).code() == Code::Corrupt);
+  foreign.model_fingerprint ^= 1;
+  CHECK(begun_with(foreign).code() == Code::Invalid);
+  rig.options.begin = rig.folder / "none.gguf";
+  CHECK(rig.run().status().code() == Code::NotFound);
+}
+
 TEST(a_state_of_other_texts_or_settings_is_not_taken_up) {
   TrainingRig rig;
   REQUIRE_OK(rig.run(3));
@@ -259,6 +318,33 @@ TEST(the_memory_that_is_stated_is_about_what_training_takes) {
   std::printf("  stated %.1f MiB, taken %.1f MiB\n", stated / (1 << 20), peak / (1 << 20));
   CHECK(peak <= stated);
   CHECK(stated <= peak + 1.5 * Arena::kChunkBytes);  // which memory is taken in
+}
+
+// … and of models whose steps take most of it, with additions at every matrix and without.
+TEST(the_memory_that_is_stated_holds_for_steps_that_are_large) {
+  for (const int rank : {0, 4}) {
+    TrainingRig rig;
+    REQUIRE(write_file(
+                rig.options.model,
+                random_model_gguf(
+                    {.layers = 2, .d_model = 128, .heads = 4, .kv_heads = 2, .d_ff = 256, .context = 2048, .seed = 3}))
+                .ok());
+    for (DocumentNode& node : rig.input.documents[0].nodes)
+      for (int i = 0; node.is_leaf && i < 5; ++i) node.text += node.text;
+    rig.options.lora.rank = rank;
+    rig.options.held_out = 0, rig.options.steps.begins_short = false;
+    rig.options.steps.optimizer.total_steps = 2, rig.options.steps.corpus_steps = 2;
+    rig.options.steps.tokens_per_corpus_step = 6000;
+    const auto training = TrainingRun::prepare(rig.options, rig.input);
+    REQUIRE_OK(training);
+    const auto result = (*training)->run(nullptr, {});
+    REQUIRE_OK(result);
+    const double stated = static_cast<double>((*training)->plan().bytes),
+                 peak = static_cast<double>(result->peak_bytes);
+    std::printf("  rank %d: stated %.0f MiB, taken %.0f MiB\n", rank, stated / (1 << 20), peak / (1 << 20));
+    CHECK(peak > 100 * (1 << 20));
+    CHECK(peak <= stated && stated <= 1.5 * peak);
+  }
 }
 
 TEST(training_that_has_no_room_is_refused_before_it_begins) {

@@ -240,7 +240,7 @@ TEST(adam_follows_steps_worked_out_by_hand) {
 
 namespace {
 
-// Every CPU version against the twin: args are built twice, by `build`, over device memory.
+// Every version against the twin, on every instruction set or on the GPU.
 template <typename Run>
 void on_devices(const Run& run) {
   for (auto& backend : backends())
@@ -269,7 +269,8 @@ TEST(products_agree_with_the_twin_at_every_size_and_every_transpose) {
                           {13, 33, 255},
                           {121, 17, 256},
                           {25, 513, 257},
-                          {240, 70, 600}}) {
+                          {240, 70, 600},
+                          {300, 200, 40}}) {
       for (int kind = 0; kind < 8; ++kind) {
         const bool left = (kind & 1) != 0, right = (kind & 2) != 0, add = (kind & 4) != 0;
         auto a = random_floats(static_cast<size_t>(s.m * s.k)), b = random_floats(static_cast<size_t>(s.k * s.n));
@@ -293,6 +294,29 @@ TEST(products_agree_with_the_twin_at_every_size_and_every_transpose) {
         CHECK(worst(expected, dc.read(), bounds(expected.size(), (s.k + 2) * kUnit * double{bound} + 1e-30)) <= 1.0);
       }
     }
+  });
+}
+
+// Above 1,048,576 numbers the threads of a card take several each.
+TEST(a_million_numbers_are_all_seen) {
+  constexpr size_t kMany = (size_t{1} << 20) + 3000;
+  on_devices([&](const Backend& backend, const TrainingOps& ops) {
+    const auto numbers = random_floats(kMany);
+    const OnDevice x(backend, numbers), y(backend, std::vector<float>(kMany, kNaN));
+    const auto n = static_cast<int64_t>(kMany);
+    CHECK(ops.copy(backend.self, x.data(), y.data(), kMany * sizeof(float)).ok());
+    CHECK(y.read() == numbers);
+    double sum = 0;
+    for (const float one : numbers) sum += double{one} * double{one};
+    const auto squares = ops.squares(backend.self, x.data(), n);
+    CHECK(squares.ok() && std::abs(*squares - sum) < 1e-9 * sum);
+    const OnDevice m(backend, std::vector<float>(kMany, 0.0f)), v(backend, std::vector<float>(kMany, 0.0f));
+    AdamStep step{y.data(), x.data(), m.data(), v.data(), n};
+    step.rate = 0.125f, step.epsilon = 0;
+    CHECK(ops.adam(backend.self, step).ok());
+    const auto after = y.read();  // the first step moves by the rate against the gradient's sign
+    for (const size_t i : {size_t{0}, kMany / 2, kMany - 2900, kMany - 1})
+      CHECK(std::abs(after[i] - (numbers[i] - std::copysign(0.125f, numbers[i]))) < 1e-6f);
   });
 }
 
@@ -362,7 +386,7 @@ TEST(attention_agrees_with_the_twin_and_so_does_what_flows_back) {
 
 TEST(norms_gates_and_losses_agree_with_their_twins) {
   on_devices([&](const Backend& backend, const TrainingOps& ops) {
-    for (int cols : {1, 15, 16, 17, 100}) {
+    for (int cols : {1, 15, 16, 17, 100, 700}) {
       const int rows = 35;
       const auto n = static_cast<size_t>(rows * cols);
       auto x = random_floats(n), weight = random_floats(static_cast<size_t>(cols)), dy = random_floats(n);
@@ -414,7 +438,7 @@ TEST(norms_gates_and_losses_agree_with_their_twins) {
 
 TEST(shares_agree_with_their_twins) {
   on_devices([&](const Backend& backend, const TrainingOps& ops) {
-    for (const int cols : {1, 2, 31, 300}) {
+    for (const int cols : {1, 2, 31, 300, 900}) {
       const int rows = 5;
       const auto n = static_cast<size_t>(rows * cols);
       auto x = random_floats(n, 3), y = std::vector<float>(n, kNaN), dy = random_floats(n), dx = random_floats(n);
@@ -455,6 +479,21 @@ TEST(smaller_operations_do_what_they_say) {
     for (size_t i = 0; i < parts.size(); ++i) expected[static_cast<size_t>(wide_ids[i / 3]) * 3 + i % 3] += parts[i];
     CHECK(ops.add_rows(backend.self, on_parts.data(), on_ids.data(), 700, 3, on_sums.data()).ok());
     CHECK(on_sums.read() == expected);
+    // Rows that are wider than a block of threads.
+    const auto wide = random_floats(2 * 600);
+    const OnDevice on_wide(backend, wide), scaled(backend, std::vector<float>(1200, kNaN));
+    const OnDevice wide_dots(backend, std::vector<float>{0, 0}), wide_sums(backend, std::vector<float>(1200, 1.0f));
+    CHECK(ops.scale_rows(backend.self, on_wide.data(), factors.data(), 2, 600, scaled.data(), false).ok());
+    CHECK(ops.dot_rows(backend.self, on_wide.data(), on_wide.data(), 2, 600, wide_dots.data()).ok());
+    CHECK(ops.add_rows(backend.self, on_wide.data(), ids.data(), 2, 600, wide_sums.data()).ok());
+    const auto all_scaled = scaled.read(), all_sums = wide_sums.read();
+    double dot = 0;
+    for (size_t i = 600; i < 1200; ++i) {
+      CHECK(all_scaled[i - 600] == 10 * wide[i - 600] && all_scaled[i] == -wide[i]);
+      CHECK(all_sums[i - 600] == 1 && all_sums[i] == (1 + wide[i - 600]) + wide[i]);
+      dot += double{wide[i]} * double{wide[i]};
+    }
+    CHECK(std::abs(double{wide_dots.read()[1]} - dot) < 600 * kUnit * dot);
     const OnDevice copied(backend, std::vector<float>(6, kNaN));
     CHECK(ops.copy(backend.self, x.data(), copied.data(), 5 * sizeof(float)).ok());
     CHECK(copied.read()[4] == -5 && std::isnan(copied.read()[5]));

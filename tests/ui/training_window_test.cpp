@@ -48,7 +48,7 @@ class TrainingWindowTest : public QObject {
     window_.showWriting(3, 20, 400);
     QVERIFY(window_.status().contains(QStringLiteral("Writing questions: 3 of")));
     window_.showPlan({2, 30, 5000, 40, 4, 123456, 300u << 20, QStringLiteral("a card"), 7, {QStringLiteral("A note")}});
-    QVERIFY(shows(QStringLiteral("of memory on a card.")));
+    QVERIFY(shows(QStringLiteral("of memory beside the model's file, on a card.")));
     QVERIFY(shows(QStringLiteral("Documents: 2, passages: 30, tokens: %1; questions: 40, held out for scores: 4")
                       .arg(QLocale().toString(5000))));
     QVERIFY(shows(QStringLiteral("A note.")));

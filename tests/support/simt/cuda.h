@@ -91,6 +91,7 @@ T __shfl_down_sync(unsigned mask, T value, int by, int = 32, int line = __builti
 inline void __syncwarp(unsigned mask = 0xffffffffu, int line = __builtin_LINE()) {
   simt::meet<char, char>(mask, line, 0, [](const void* const*, int, void* out) { *static_cast<char*>(out) = 0; });
 }
+inline int __ffs(int bits) { return __builtin_ffs(bits); }
 inline unsigned __ballot_sync(unsigned mask, int predicate, int line = __builtin_LINE()) {
   return simt::meet<int, unsigned>(mask, line, predicate, [](const void* const* in, int, void* out) {
     unsigned bits = 0;
