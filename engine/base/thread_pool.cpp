@@ -61,27 +61,36 @@ void ThreadPool::parallel_for(int count, int grain, const std::function<void(int
   }
   count_ = count;
   grain_ = grain;
+  n_pieces_ = (count + grain - 1) / grain;
   body_ = &body;
-  next_.store(0, std::memory_order_relaxed);
-  busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+  undone_.store(n_pieces_, std::memory_order_relaxed);
+  untaken_.store(n_pieces_, std::memory_order_release);
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
   take_pieces(0);
-  for (int busy = busy_.load(std::memory_order_acquire); busy > 0; busy = busy_.load(std::memory_order_acquire))
-    wait_while(busy_, busy);
+  for (int undone = undone_.load(std::memory_order_acquire); undone > 0;
+       undone = undone_.load(std::memory_order_acquire))
+    wait_while(undone_, undone);
 }
 
 void ThreadPool::take_pieces(int thread) {
-  for (int begin = next_.fetch_add(grain_); begin < count_; begin = next_.fetch_add(grain_))
+  int taken = 0;
+  for (int left = untaken_.load(std::memory_order_acquire); left > 0;) {
+    if (!untaken_.compare_exchange_weak(left, left - 1, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+    const int begin = (n_pieces_ - left) * grain_;
     (*body_)(begin, std::min(count_, begin + grain_), thread);
+    ++taken;
+    left = untaken_.load(std::memory_order_acquire);
+  }
+  if (taken > 0 && undone_.fetch_sub(taken, std::memory_order_acq_rel) == taken) undone_.notify_one();
 }
 
 void ThreadPool::work(int thread) {
-  for (uint32_t seen = 0;; ++seen) {
+  for (uint32_t seen = 0;;) {
     wait_while(generation_, seen);
+    seen = generation_.load(std::memory_order_acquire);
     if (stopping_) return;
     take_pieces(thread);
-    if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) busy_.notify_one();
   }
 }
 

@@ -1,6 +1,7 @@
-// A fixed set of threads that share loops. One loop at a time: the owner calls, every thread helps, the call returns
-// when all is done. Between loops that follow each other closely threads spin, since waking one takes longer than many
-// of the loops; after that they sleep. Not thread-safe: one thread owns it.
+// A fixed set of threads that share loops. One loop at a time: the owner calls, every thread that is awake in time
+// helps, the call returns when all is done. Nobody waits for a thread that has not begun: on a busy machine the system
+// may not run it for longer than the loop takes. Between loops that follow each other closely threads spin, since
+// waking one takes longer than many of the loops; after that they sleep. Not thread-safe: one thread owns it.
 #pragma once
 
 #include <atomic>
@@ -31,10 +32,11 @@ class ThreadPool {
 
   std::vector<std::thread> workers_;
   std::atomic<uint32_t> generation_{0};  // one more for every loop
-  std::atomic<int> busy_{0};             // workers still inside the current loop
-  std::atomic<int> next_{0};
-  bool stopping_ = false;  // written before generation_ moves on
-  int count_ = 0, grain_ = 1;
+  std::atomic<int> untaken_{0};          // pieces of the current loop that nobody has taken
+  std::atomic<int> undone_{0};           // … that are not done
+  bool stopping_ = false;                // written before generation_ moves on
+  // Of the current loop. Read only by who has taken a piece: the loop does not end before that is done.
+  int count_ = 0, grain_ = 1, n_pieces_ = 0;
   const std::function<void(int, int, int)>* body_ = nullptr;
 };
 
