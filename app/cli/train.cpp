@@ -123,9 +123,9 @@ Status readOptions(const Context& context, Arguments& args) {
   o.device = context.device();
   o.n_threads = context.threads();
   o.memory_limit_bytes = context.memoryLimit();
-  for (const double number :
-       {double{o.steps.optimizer.rate}, double{o.lora.alpha}, args.corpus_share, o.held_out,
-        double{o.memory.query_fraction}, double{o.steps.route_weight}, double{o.steps.reconstruction_weight}})
+  for (const double number : {double{o.steps.optimizer.rate}, double{o.lora.alpha}, args.corpus_share, o.held_out,
+                              double{o.memory.query_fraction}, double{o.steps.route_weight},
+                              double{o.steps.reconstruction_weight}, double{o.steps.text_weight}})
     if (!std::isfinite(number)) return Status(Code::Invalid, "An option is not a number; see train --help");
   std::error_code ignored;
   if (std::filesystem::equivalent(args.questions, args.out, ignored) ||
@@ -239,6 +239,8 @@ void addTrainCommand(CLI::App& app, Context& context, Run& run) {
   command->add_option("--step-nodes", steps.most_nodes, "Most nodes of a document that a step reads")
       ->check(CLI::Range(2, 1 << 20));
   command->add_option("--reconstruction", steps.reconstruction_weight, "Weight of telling a text back from its memory")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--text-weight", steps.text_weight, "Weight of telling texts in steps on questions")
       ->check(CLI::NonNegativeNumber);
   command->add_option("--route-weight", steps.route_weight, "Weight of routing beside answering")
       ->check(CLI::NonNegativeNumber);

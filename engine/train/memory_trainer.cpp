@@ -16,6 +16,13 @@ std::vector<int> with_numbers(const std::vector<int>& nodes, const std::vector<i
 // Of the steps on text, those after which texts are told whole.
 constexpr double kGrowing = 0.8;
 
+std::vector<int> nodes_with_text(const TextTree& tree) {
+  std::vector<int> nodes;
+  for (size_t i = 0; i < tree.size(); ++i)
+    if (!tree.tokens[i].empty()) nodes.push_back(static_cast<int>(i));
+  return nodes;
+}
+
 bool contains(const std::vector<int>& values, int value) {
   return std::find(values.begin(), values.end(), value) != values.end();
 }
@@ -78,9 +85,11 @@ StepTokens MemoryTrainer::most_tokens(std::span<const TrainingDocument> document
     const int64_t told = std::min(all, std::max<int64_t>(settings_.tokens_per_corpus_step, lengths.front()));
     const int64_t n_texts = std::min(told, static_cast<int64_t>(texts.size()));
     const auto asked_back = static_cast<int64_t>(settings_.reconstruct.size());
-    grow(corpus, {above, told + 2 * n_texts, tellings * (told + n_texts) + n_texts * asked_back});
+    const int64_t telling = told + n_texts + (tellings - 1) * (told + n_texts + n_texts * asked_back);
+    grow(corpus, {above, told + 2 * n_texts, telling});
     lengths.resize(std::min(lengths.size(), static_cast<size_t>(settings_.most_nodes)));
-    grow(asked, {above, std::accumulate(lengths.begin(), lengths.end(), int64_t{0}), prompts});
+    grow(asked, {above, std::accumulate(lengths.begin(), lengths.end(), int64_t{0}), prompts,
+                 settings_.text_weight > 0 ? telling : 0});
   }
   if (questions.empty()) return corpus;
   if (settings_.corpus_steps == 0) return asked;
@@ -111,14 +120,41 @@ std::vector<TokenId> MemoryTrainer::stretch(const TrainingDocument& document, in
   return {text.begin() + starts[first], end};
 }
 
-// L_LM and L_AE: texts are told behind their own memories.
+// L_LM and L_AE: texts are told behind their own memories. The mean over texts of their losses per token.
+//   nodes, texts  a text of each node; memories are those of the nodes, as they enter the model
+double MemoryTrainer::telling_loss(Var memories, std::span<const int> nodes,
+                                   std::span<const std::vector<TokenId>> texts, float weight, StepReport& report) {
+  const bool asks_back = settings_.reconstruction_weight > 0;
+  std::vector<Var> rows;
+  std::vector<int32_t> targets;
+  std::vector<float> weights;
+  Batch batch;
+  const auto tell = [&](size_t i, std::span<const TokenId> between, float share) {
+    const auto& text = texts[i];
+    std::vector<TokenId> tokens(between.begin(), between.end());
+    tokens.insert(tokens.end(), text.begin(), text.end() - 1);
+    rows.push_back(tape_.gathered(memories, {nodes[i]}));
+    if (!tokens.empty()) rows.push_back(decoder_.embed(tape_, tokens));
+    batch.add(static_cast<int>(tokens.size()) + 1);
+    targets.insert(targets.end(), between.size(), 0);
+    weights.insert(weights.end(), between.size(), 0.0f);
+    targets.insert(targets.end(), text.begin(), text.end());
+    weights.insert(weights.end(), text.size(), share / static_cast<float>(text.size() * texts.size()));
+  };
+  for (size_t i = 0; i < texts.size(); ++i) {
+    tell(i, {}, weight);
+    if (asks_back) tell(i, settings_.reconstruct, weight * settings_.reconstruction_weight);
+  }
+  report.tokens += batch.n_tokens();
+  const Var hidden = decoder_.run(tape_, tape_.stacked(rows), batch);
+  return decoder_.loss(tape_, hidden, std::move(targets), std::move(weights));
+}
+
 double MemoryTrainer::corpus_loss(std::span<const TrainingDocument> documents, uint64_t seed, StepReport& report) {
   Generator random(seed);
   const TrainingDocument& document = a_document(documents, random);
   const TextTree& tree = document.tree;
-  std::vector<int> nodes;
-  for (size_t i = 0; i < tree.size(); ++i)
-    if (!tree.tokens[i].empty()) nodes.push_back(static_cast<int>(i));
+  std::vector<int> nodes = nodes_with_text(tree);
   shuffle(nodes, random);
   const size_t longest = longest_stretch(document, report.step);
   std::vector<int> chosen;
@@ -132,34 +168,32 @@ double MemoryTrainer::corpus_loss(std::span<const TrainingDocument> documents, u
   }
   std::vector<int> numbers;
   TextTree part = part_of(tree, chosen, 0, seed, numbers);
-  for (size_t i = 0; i < chosen.size(); ++i)
-    part.tokens[static_cast<size_t>(numbers[static_cast<size_t>(chosen[i])])] = texts[i];
+  const std::vector<int> places = with_numbers(chosen, numbers);
+  for (size_t i = 0; i < places.size(); ++i) part.tokens[static_cast<size_t>(places[i])] = texts[i];
   const Var memories = memory_.weights().entered(tape_, memory_.build(tape_, part));
-  const bool asks_back = settings_.reconstruction_weight > 0;
-  std::vector<Var> rows;
-  std::vector<int32_t> targets;
-  std::vector<float> weights;
-  Batch batch;
-  const auto tell = [&](size_t i, std::span<const TokenId> between, float weight) {
-    const auto& text = texts[i];
-    std::vector<TokenId> tokens(between.begin(), between.end());
-    tokens.insert(tokens.end(), text.begin(), text.end() - 1);
-    rows.push_back(tape_.gathered(memories, {numbers[static_cast<size_t>(chosen[i])]}));
-    if (!tokens.empty()) rows.push_back(decoder_.embed(tape_, tokens));
-    batch.add(static_cast<int>(tokens.size()) + 1);
-    targets.insert(targets.end(), between.size(), 0);
-    weights.insert(weights.end(), between.size(), 0.0f);
-    targets.insert(targets.end(), text.begin(), text.end());
-    weights.insert(weights.end(), text.size(), weight / static_cast<float>(text.size() * chosen.size()));
-  };
-  for (size_t i = 0; i < chosen.size(); ++i) {
-    tell(i, {}, 1);
-    if (asks_back) tell(i, settings_.reconstruct, settings_.reconstruction_weight);
+  report.tokens = n_tokens + 2 * static_cast<int64_t>(chosen.size());
+  const double loss = telling_loss(memories, places, texts, 1, report);
+  report.answer_loss = loss / (1 + double{settings_.reconstruction_weight});
+  return loss;
+}
+
+// Whole texts of a part of a document, told so that learning to answer does not undo learning to tell.
+double MemoryTrainer::retelling_loss(const TextTree& part, Var memories, std::span<const int> gold, Generator& random,
+                                     StepReport& report) {
+  if (settings_.text_weight == 0) return 0;
+  std::vector<int> nodes = nodes_with_text(part), chosen;
+  shuffle(nodes, random);
+  std::stable_partition(nodes.begin(), nodes.end(),
+                        [&](int node) { return std::find(gold.begin(), gold.end(), node) != gold.end(); });
+  std::vector<std::vector<TokenId>> texts;
+  size_t n_tokens = 0;
+  for (const int node : nodes) {
+    const auto& text = part.tokens[static_cast<size_t>(node)];
+    if (!chosen.empty() && n_tokens + text.size() > static_cast<size_t>(settings_.tokens_per_corpus_step)) continue;
+    chosen.push_back(node), texts.push_back(text), n_tokens += text.size();
   }
-  const Var hidden = decoder_.run(tape_, tape_.stacked(rows), batch);
-  report.tokens = batch.n_tokens() + n_tokens + 2 * static_cast<int64_t>(chosen.size());
-  const double loss = decoder_.loss(tape_, hidden, std::move(targets), std::move(weights));
-  report.answer_loss = loss / (1 + (asks_back ? double{settings_.reconstruction_weight} : 0.0));
+  const double loss = chosen.empty() ? 0 : telling_loss(memories, chosen, texts, settings_.text_weight, report);
+  report.text_loss = loss / double{settings_.text_weight} / (1 + double{settings_.reconstruction_weight});
   return loss;
 }
 
@@ -191,6 +225,7 @@ double MemoryTrainer::question_loss(const TrainingDocument& document, const Ques
                            settings_.route_weight / static_cast<float>(questions.size()), report);
   }
   for (const auto& text : tree.tokens) report.tokens += static_cast<int64_t>(text.size());
+  loss += retelling_loss(tree, entered, with_numbers(wanted, numbers), random, report);
   return loss + answer_loss(document, prompts, report);
 }
 

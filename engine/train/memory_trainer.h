@@ -29,6 +29,10 @@ class MemoryTrainer : public Trainer {
 
   size_t longest_stretch(const TrainingDocument& document, int64_t step) const;
   std::vector<TokenId> stretch(const TrainingDocument& document, int node, size_t longest, Generator& random) const;
+  double telling_loss(Var memories, std::span<const int> nodes, std::span<const std::vector<TokenId>> texts,
+                      float weight, StepReport& report);
+  double retelling_loss(const TextTree& part, Var memories, std::span<const int> gold, Generator& random,
+                        StepReport& report);
   double routing_loss(const TextTree& tree, Var scores, int row, const std::vector<int>& gold, float weight,
                       StepReport& report);
 };

@@ -35,6 +35,7 @@ struct MemoryTrainingSettings {
   int most_nodes = 64;         // H²MT: of a document that a step encodes: the gold ones and others at random
   int most_segments = 12;      // HMT: … that gradients go back through
   float route_weight = 1, reconstruction_weight = 0, temperature = 1;
+  float text_weight = 1;  // H²MT: of telling texts in steps on questions; without, they are forgotten within 300 steps
   double drop_gold = 0.1;  // H²MT: how often a gold leaf that routing misses is not handed to the model
   DescentOptions descent;
   // H²MT: texts are told a sentence at a time at first, then more of them up to the whole. Without, a model that was
@@ -50,6 +51,7 @@ struct StepReport {
   double loss = 0;         // all that was trained on
   double answer_loss = 0;  // per token; of texts in the corpus stage
   double route_loss = 0;   // per parent on a gold path
+  double text_loss = 0;    // of texts that are told beside questions, per token
   double gradient = 0;     // its norm before the clip
   int64_t tokens = 0;      // that were computed
 };

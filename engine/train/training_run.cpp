@@ -45,6 +45,7 @@ std::string described(const TrainingOptions& o) {
                             double{s.route_weight},
                             double{s.reconstruction_weight},
                             double{s.temperature},
+                            double{s.text_weight},
                             s.drop_gold,
                             o.held_out,
                             double{z.rate},

@@ -73,8 +73,11 @@ TEST(a_memory_is_learnt_that_finds_the_leaf_and_tells_what_stands_in_it) {
     const Toy toy(1, static_cast<uint64_t>(step));
     const auto report = trainer.step(toy.documents, toy.questions);
     REQUIRE_OK(report);
-    CHECK(std::abs(report->loss - report->answer_loss - report->route_loss) < 1e-6 * (1 + report->loss));
-    CHECK(report->tokens >= 6 * 2 + 6 * (3 + 3));  // leaves, and prompts of three memories or more and three words
+    const double parts = report->answer_loss + report->route_loss + report->text_loss;
+    CHECK(std::abs(report->loss - parts) < 1e-6 * (1 + report->loss));
+    CHECK(report->text_loss > 0);
+    // Leaves, prompts of three memories or more and three words, and leaves told behind a memory each.
+    CHECK(report->tokens >= 6 * 2 + 6 * (3 + 3) + 6 * 2);
   }
   const Toy unseen(30, 1'000'000);
   const auto learned = trainer.score(unseen.documents, unseen.questions);
@@ -92,6 +95,35 @@ TEST(a_memory_is_learnt_that_finds_the_leaf_and_tells_what_stands_in_it) {
   CHECK(learned->gold_leaves_survive > 0.6);  // by chance it is 1/6
   CHECK(learned->right > 0.5);
   CHECK(random->gold_leaves_survive < 0.35 && random->right < 0.45);
+}
+
+// What was learnt of telling texts is not undone by learning to answer.
+TEST(texts_are_told_beside_questions_so_that_they_are_not_forgotten) {
+  const auto told_after = [](float text_weight) {
+    Rig rig;
+    MemoryTrainingSettings settings;
+    settings.optimizer.rate = 3e-3f, settings.optimizer.warm_up_steps = 10, settings.optimizer.total_steps = 400;
+    settings.optimizer.decay = 0, settings.text_weight = text_weight, settings.corpus_steps = 250;
+    MemoryTrainer trainer(*rig.decoder, *rig.memory, rig.parameters, *rig.backend, settings);
+    double before = 0, after = 0;
+    for (int step = 1; step <= 400; ++step) {
+      const Toy toy(1, static_cast<uint64_t>(step));
+      const auto report = trainer.step(toy.documents, toy.questions);
+      if (report.ok() && step > 230 && step <= 250) before += report->answer_loss / 20;
+    }
+    settings.optimizer.total_steps = settings.corpus_steps = 420, settings.optimizer.rate = 0;
+    MemoryTrainer teller(*rig.decoder, *rig.memory, rig.parameters, *rig.backend, settings);
+    for (int step = 401; step <= 420; ++step) {
+      const auto report = teller.step(Toy(1, static_cast<uint64_t>(step)).documents, {});
+      if (report.ok()) after += report->answer_loss / 20;
+    }
+    std::printf("  weight %.0f: %.2f per token before questions, %.2f after\n", double{text_weight}, before, after);
+    return std::pair(before, after);
+  };
+  const auto with = told_after(1), without = told_after(0);
+  CHECK(std::abs(with.first - without.first) < 1e-12);
+  CHECK(with.second < with.first + 0.1);
+  CHECK(without.second > with.second + 0.5);
 }
 
 // Sentences of three tokens; a step on text reads them for their memory and again behind it.
