@@ -107,6 +107,18 @@ TEST(the_memory_that_is_stated_is_what_a_card_gives_at_most) {
   CHECK(peak <= stated && stated <= peak + 1.5 * Arena::kChunkBytes);
 }
 
+TEST(weights_that_stay_on_the_card_are_stated) {
+  Emulator emulator(kDriver);
+  Rig card("cuda"), processor("cpu");
+  const auto on_card = TrainingRun::prepare(card.options, card.input);
+  const auto on_processor = TrainingRun::prepare(processor.options, processor.input);
+  REQUIRE(on_card.ok() && on_processor.ok());
+  const TrainingPlan &there = (*on_card)->plan(), &here = (*on_processor)->plan();
+  // What is saved is gathered in the processor's memory: three numbers of each that is trained.
+  const auto weights = static_cast<int64_t>(there.bytes - here.bytes) + 12 * there.parameters;
+  CHECK(weights > static_cast<int64_t>(std::filesystem::file_size(card.options.model) / 2));
+}
+
 TEST(products_are_the_same_bits_whatever_the_tile) {
   Emulator emulator(kDriver);
   std::vector<std::vector<float>> all;
