@@ -34,7 +34,7 @@ class ThreadPool {
   std::atomic<uint32_t> generation_{0};  // one more for every loop
   std::atomic<int> untaken_{0};          // pieces of the current loop that nobody has taken
   std::atomic<int> undone_{0};           // … that are not done
-  bool stopping_ = false;                // written before generation_ moves on
+  std::atomic<bool> stopping_{false};    // written before generation_ moves on
   // Of the current loop. Read only by who has taken a piece: the loop does not end before that is done.
   int count_ = 0, grain_ = 1, n_pieces_ = 0;
   const std::function<void(int, int, int)>* body_ = nullptr;

@@ -1,5 +1,11 @@
+#include <pthread.h>
+#include <semaphore.h>
+#include <unistd.h>
+
 #include <atomic>
+#include <csignal>
 #include <string>
+#include <thread>
 
 #include "engine/base/checksum.h"
 #include "engine/base/thread_pool.h"
@@ -27,4 +33,43 @@ TEST(every_piece_of_a_loop_runs_once) {
       for (auto& n : seen) CHECK_EQ(n.load(), 50);
     }
   }
+}
+
+namespace {
+
+sem_t is_held, may_go;
+
+// In a signal handler: the thread runs no further, as if the system gave its processor to others.
+void hold(int) {
+  sem_post(&is_held);
+  while (sem_wait(&may_go) != 0) {
+  }
+}
+
+// A worker of a pool of two.
+pthread_t worker_of(ThreadPool& pool) {
+  std::atomic<bool> known{false};
+  pthread_t worker{};
+  pool.parallel_for(2, 1, [&](int, int, int thread) {
+    if (thread == 1) worker = pthread_self(), known = true;
+    while (!known) std::this_thread::yield();
+  });
+  return worker;
+}
+
+}  // namespace
+
+TEST(a_loop_does_not_wait_for_a_thread_that_the_system_does_not_run) {
+  sem_init(&is_held, 0, 0), sem_init(&may_go, 0, 0);
+  std::signal(SIGUSR1, hold);
+  alarm(60);  // ends the program where it would wait for ever
+  ThreadPool pool(2);
+  CHECK_EQ(pthread_kill(worker_of(pool), SIGUSR1), 0);
+  while (sem_wait(&is_held) != 0) {
+  }
+  std::atomic<int> done{0};
+  for (int loop = 0; loop < 100; ++loop) pool.parallel_for(8, 1, [&](int, int, int) { ++done; });
+  CHECK_EQ(done.load(), 800);
+  sem_post(&may_go);
+  alarm(0);
 }
