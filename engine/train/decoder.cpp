@@ -218,10 +218,10 @@ int64_t Decoder::numbers_of(int index) const {
     return linear(gate) + linear(up) + gate.stored.rows + linear(down);
   };
   const int64_t d = config_.d_model, q = l.wq.stored.rows, kv = l.wk.stored.rows;
-  int64_t n = where(l.attn_norm, d) + linear(l.wq) + where(l.bq, q) + where(l.q_norm, q) + (turns ? q + kv : 0) +
-              linear(l.wk) + where(l.bk, kv) + where(l.k_norm, kv) + linear(l.wv) + where(l.bv, kv) + q +
-              config_.n_heads + linear(l.wo) + where(l.attn_post_norm, d) + d + where(l.ffn_norm, d) +
-              where(l.ffn_post_norm, d) + d;
+  const int64_t n = where(l.attn_norm, d) + linear(l.wq) + where(l.bq, q) + where(l.q_norm, q) + (turns ? q + kv : 0) +
+                    linear(l.wk) + where(l.bk, kv) + where(l.k_norm, kv) + linear(l.wv) + where(l.bv, kv) + q +
+                    config_.n_heads + linear(l.wo) + where(l.attn_post_norm, d) + d + where(l.ffn_norm, d) +
+                    where(l.ffn_post_norm, d) + d;
   if (l.experts.empty()) return n + gated(l.gate, l.up, l.down);
   const Expert& e = l.experts.front();
   // What an expert takes, gives, its share of that, and where it belongs; the router's scores twice.

@@ -38,7 +38,7 @@ class Decoder {
   const ModelConfig& config() const { return config_; }
 
   uint64_t packed_bytes() const;  // of weights in the device's memory
-  // That the largest layer makes of a token while it runs; there are as many gradients.
+  // Numbers that the largest layer makes of a token while it runs; there are as many gradients.
   int64_t layer_numbers() const;
 
   // Of embeddings, as the file has it.

@@ -265,7 +265,7 @@ Status TrainingRun::check_weights() const {
   const Room most = room();
   if (!is_card_ || file_->bytes() <= most.bytes) return {};
   return Status(Code::NoMemory, "The model's weights take about " + std::to_string(file_->bytes() >> 20) +
-                                    " MiB of memory and training " + most.text +
+                                    " MiB of memory and " + most.text +
                                     "; choose --device cpu, or a smaller model");
 }
 
