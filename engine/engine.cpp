@@ -353,10 +353,13 @@ Status Engine::encode_nodes(const OpenDocument& open, const std::function<void(s
   return {};
 }
 
-size_t Engine::leaves_encoded(const DocumentInput& document, const std::filesystem::path& folder) {
-  if (!revive().ok()) return 0;
+EncodedCounts Engine::encoded(const DocumentInput& document, const std::filesystem::path& folder) {
+  if (!revive().ok()) return {};
   const OpenDocument& open = open_document(document, folder);
-  return open.file == nullptr ? 0 : open.file->count_done() - (open.file->has(0) ? 1 : 0);
+  EncodedCounts counts;
+  if (open.file != nullptr) counts.leaves = open.file->count_done() - (open.file->has(0) ? 1 : 0);
+  if (open.learned_file != nullptr) counts.nodes = open.learned_file->count_done();
+  return counts;
 }
 
 std::shared_ptr<const NodeMemory> Engine::node_memory(const DocumentInput& document,

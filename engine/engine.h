@@ -67,6 +67,11 @@ struct EncodeParts {
   bool nodes = true;   // with an adapter, learned memories: memory_tokens, or hmt
 };
 
+struct EncodedCounts {
+  size_t leaves = 0;  // whose keys and values are kept
+  size_t nodes = 0;   // learned memories; 0 without an adapter
+};
+
 struct EncodeReport {
   size_t leaves = 0;
   size_t nodes = 0;    // learned memories: of nodes, or of segments; 0 without an adapter
@@ -158,8 +163,8 @@ class Engine {
   Result<EncodeReport> encode(const DocumentInput& document, const std::filesystem::path& folder,
                               const std::function<void(const EncodeProgress&)>& progress, std::stop_token stop,
                               const EncodeParts& parts = {});
-  // Leaves of the document whose keys and values are there.
-  size_t leaves_encoded(const DocumentInput& document, const std::filesystem::path& folder);
+  // What of the document is there.
+  EncodedCounts encoded(const DocumentInput& document, const std::filesystem::path& folder);
 
   // Node memories for routing; empty when the document is not encoded completely.
   std::shared_ptr<const NodeMemory> node_memory(const DocumentInput& document, const std::filesystem::path& folder);

@@ -74,9 +74,11 @@ Json encodedJson(const DocumentRow& document, Library& library, Engine* engine) 
   Asking asking(library, engine);
   const auto input =
       engine == nullptr ? Result<const DocumentInput*>(Status(Code::NotFound, "")) : asking.input(document);
-  if (input.ok())
-    encoded.push_back({{"model", engine->facts().config.title},
-                       {"leaves_done", engine->leaves_encoded(**input, memoryFolder(library.folder()))}});
+  if (!input.ok()) return encoded;
+  const EncodedCounts counts = engine->encoded(**input, memoryFolder(library.folder()));
+  Json one = {{"model", engine->facts().config.title}, {"leaves_done", counts.leaves}};
+  if (!engine->memory_kinds().empty()) one["nodes_done"] = counts.nodes;
+  encoded.push_back(std::move(one));
   return encoded;
 }
 

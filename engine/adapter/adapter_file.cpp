@@ -140,6 +140,8 @@ bool is_adapter(const std::filesystem::path& path) {
 }
 
 Result<AdapterContents> load_adapter(const std::filesystem::path& path, const ModelFile& model, uint64_t fingerprint) {
+  if (std::error_code error; !std::filesystem::exists(path, error) && !error)
+    return Status(Code::NotFound, "The adapter " + path.string() + " cannot be opened: there is no such file");
   LL_ASSIGN_OR_RETURN(const auto file, ModelFile::open(path));
   if (file->text_or("general.type", "") != "adapter") return no_adapter(path, "it is a model, or something else");
   const auto method = memory_method_named(file->text_or("adapter.type", ""));

@@ -1,6 +1,7 @@
 #include "engine/base/files.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -57,6 +58,8 @@ Result<std::string> read_file(const std::filesystem::path& path) {
   const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (file < 0) return failed("read", path, errno);
   std::string bytes;
+  if (struct stat facts{}; ::fstat(file, &facts) == 0 && S_ISREG(facts.st_mode))
+    bytes.reserve(static_cast<size_t>(facts.st_size));
   char buffer[1 << 16];
   while (true) {
     const ssize_t n = ::read(file, buffer, sizeof buffer);

@@ -401,7 +401,7 @@ TEST(a_card_that_stops_between_questions_leaves_nothing_dangling) {
   REQUIRE_OK(again);
   CHECK_EQ(again->size(), vector->size());
   CHECK(contains(rig.engine->device(), "CPU"));
-  CHECK_EQ(rig.engine->leaves_encoded(rig.document, folder), size_t{3});
+  CHECK_EQ(rig.engine->encoded(rig.document, folder).leaves, size_t{3});
 }
 
 TEST(a_card_that_is_full_leaves_the_question_to_the_processor) {

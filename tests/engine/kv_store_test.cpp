@@ -219,7 +219,7 @@ TEST(a_resting_engine_has_no_memory_and_answers_as_before) {
   CHECK_EQ(rig.ask(d, Evidence::LeafKv, {10, 13}).text, before.text);
   CHECK(!rig.engine->is_resting());
   rig.engine->rest();
-  CHECK_EQ(rig.engine->leaves_encoded(d, rig.memory()), size_t{6});
+  CHECK_EQ(rig.engine->encoded(d, rig.memory()).leaves, size_t{6});
   rig.engine->rest();
   CHECK(!rig.engine->node_memory(d, rig.memory())->nodes.empty());
 }

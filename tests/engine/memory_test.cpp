@@ -170,7 +170,7 @@ TEST(documents_of_many_windows_are_encoded_and_answered) {
   REQUIRE(rig.engine != nullptr);
   const auto d = document(20);
   REQUIRE_OK(rig.encode(d));
-  CHECK_EQ(rig.engine->leaves_encoded(d, rig.memory()), size_t{20});
+  CHECK_EQ(rig.engine->encoded(d, rig.memory()).leaves, size_t{20});
   CHECK(!rig.ask(d, Evidence::LeafKv, {10, 19, 28}).text.empty());
   const NodeMemory memory = *rig.engine->node_memory(d, rig.memory());
   CHECK_EQ(memory.nodes.size(), d.nodes.size());
@@ -193,7 +193,7 @@ TEST(encoding_resumes_and_gives_the_same_file) {
         },
         stop.get_token());
     if (!report.ok()) CHECK(report.status().code() == Code::Cancelled);
-    const size_t now = rig.engine->leaves_encoded(d, rig.memory());
+    const size_t now = rig.engine->encoded(d, rig.memory()).leaves;
     CHECK(now > done);
     done = now;
   }
@@ -209,9 +209,9 @@ TEST(another_text_or_model_makes_the_memory_stale) {
   d.nodes.back().text = "Another text.\n\n";
   MemoryRig fresh;  // the same weights, but nothing remembered of the first text
   std::filesystem::copy(rig.memory(), fresh.memory());
-  CHECK_EQ(fresh.engine->leaves_encoded(d, fresh.memory()), size_t{0});
+  CHECK_EQ(fresh.engine->encoded(d, fresh.memory()).leaves, size_t{0});
   REQUIRE_OK(fresh.encode(d));
-  CHECK_EQ(fresh.engine->leaves_encoded(d, fresh.memory()), size_t{4});
+  CHECK_EQ(fresh.engine->encoded(d, fresh.memory()).leaves, size_t{4});
   CHECK_EQ(fresh.ask(d, Evidence::Exact, all_leaves(d)).text, fresh.ask(d, Evidence::LeafKv, all_leaves(d)).text);
 }
 
