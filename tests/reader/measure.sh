@@ -1,8 +1,9 @@
 #!/bin/sh
 # What every kind of evidence is worth with the reader: held-out manuals of 10, 100 and 1,000 parts, three seeds each.
-#   tests/reader/measure.sh BUILD READER.gguf FOLDER QUESTIONS [ADAPTER.gguf [OTHER.gguf…]]
-# QUESTIONS of a seed, 500 at most; with an adapter, memory tokens too, and with others, theirs beside them: of files
-# whose names begin with hmt, the recurrent memory. Prints a line per row, and leaves JSON in FOLDER.
+#   [FACTS=6] tests/reader/measure.sh BUILD READER.gguf FOLDER QUESTIONS [ADAPTER.gguf [OTHER.gguf…]]
+# About FACTS in a part; QUESTIONS of a seed, 500 at most; with an adapter, memory tokens too, and with others, theirs
+# beside them: of files whose names begin with hmt, the recurrent memory. Prints a line per row, and leaves JSON in
+# FOLDER.
 set -eu
 build=$1 reader=$2 folder=$3 most=$4 adapter=${5:-}
 if [ $# -gt 4 ]; then shift 5; else shift 4; fi
@@ -17,7 +18,7 @@ for parts in 10 100 1000; do
   manuals=$((250 / parts))
   [ $manuals -gt 0 ] || manuals=1
   for seed in 1 2 3; do
-    "$build/tests/write_manuals" "$folder/$parts" $parts $manuals $((500 / manuals)) $seed
+    "$build/tests/write_manuals" "$folder/$parts" $parts $manuals $((500 / manuals)) $seed held-out "${FACTS:-6}"
   done
   questions="$folder/$parts/questions-1.jsonl,$folder/$parts/questions-2.jsonl,$folder/$parts/questions-3.jsonl"
   for evidence in exact leaf_kv quote; do measure $evidence $evidence; done
