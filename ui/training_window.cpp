@@ -21,11 +21,10 @@ namespace {
 
 constexpr int kMostSteps = 10'000'000, kMostRank = 1024, kMostWritten = 100'000;
 
-QString timeLeft(double seconds) {
-  if (seconds < 0) return {};
+QString duration(double seconds) {
   const auto minutes = static_cast<qint64>(std::ceil(seconds / 60));
-  if (minutes < 120) return TrainingWindow::tr(", about %1 min left").arg(minutes);
-  return TrainingWindow::tr(", about %1 h left").arg((minutes + 30) / 60);
+  return minutes < 120 ? TrainingWindow::tr("%1 min").arg(minutes)
+                       : TrainingWindow::tr("%1 h").arg((minutes + 30) / 60);
 }
 
 }  // namespace
@@ -181,13 +180,13 @@ void TrainingWindow::start() {
 void TrainingWindow::togglePause() {
   const bool pauses = state_ == State::Running;
   setState(pauses ? State::Pausing : State::Running);
-  say(pauses ? tr("Pausing after this step …") : tr("Going on …"), false);
+  say(pauses ? tr("Pausing …") : tr("Going on …"), false);
   emit pauseToggled(pauses);
 }
 
 void TrainingWindow::stop() {
   setState(State::Stopping);
-  say(tr("Stopping after this step …"), false);
+  say(tr("Stopping …"), false);
   emit stopRequested();
 }
 
@@ -215,6 +214,12 @@ void TrainingWindow::showPlan(const TrainingPlan& plan) {
   if (plan.stepsDone > 0) say(tr("Going on after step %1 …").arg(plan.stepsDone), false);
 }
 
+void TrainingWindow::showEstimate(double seconds) {
+  if (seconds > 0)
+    plan_->setText(plan_->text() + QLatin1Char('\n') +
+                   tr("The steps that are left take about %1, without scores.").arg(duration(seconds)));
+}
+
 void TrainingWindow::addLogged(const QList<TrainingPoint>& points) { plot_->add(points); }
 
 void TrainingWindow::addPoints(const QList<TrainingPoint>& points, double secondsLeft) {
@@ -225,8 +230,8 @@ void TrainingWindow::addPoints(const QList<TrainingPoint>& points, double second
                      .arg(last.step)
                      .arg(steps_->value())
                      .arg(last.onQuestions ? tr("questions") : tr("text"))
-                     .arg(last.loss, 0, 'f', 3) +
-                 timeLeft(secondsLeft);
+                     .arg(last.loss, 0, 'f', 3);
+  if (secondsLeft >= 0) text += tr(", about %1 left").arg(duration(secondsLeft));
   if (const TrainingPoint* scored = plot_->lastScored(); scored != nullptr)
     text += tr("\nHeld out, at step %1: loss %2, %3 % of answers right, %4 % of evidence reached")
                 .arg(scored->step)

@@ -34,6 +34,7 @@ class TrainingWindow final : public QDialog {
   // Before there is a plan: questions are written about leaves.
   void showWriting(qint64 questions, qint64 leaves, qint64 allLeaves);
   void showPlan(const TrainingPlan& plan);
+  void showEstimate(double seconds);                   // behind the plan
   void addLogged(const QList<TrainingPoint>& points);  // of earlier runs
   void addPoints(const QList<TrainingPoint>& points, double secondsLeft);
   void showPaused();

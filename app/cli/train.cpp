@@ -20,6 +20,7 @@ struct Arguments {
   double corpus_share = 0.5;
   size_t written = 0;  // questions, by the model
   TrainingOptions options;
+  std::vector<const CLI::Option*> of_tree, of_segments;  // that only one method has a use for
 };
 
 // Documents of the library, or of a folder or file, which is imported where it has to be. Questions that lie in the
@@ -80,7 +81,12 @@ Status writeQuestions(Context& context, const std::vector<DocumentRow>& rows, Ar
 Result<TrainingInput> readInput(Context& context, Arguments& args) {
   LL_ASSIGN_OR_RETURN(Library * library, context.library());
   LL_ASSIGN_OR_RETURN(const auto rows, corpusOf(context, args.corpus, args.questions));
-  if (args.written > 0) LL_RETURN_IF_ERROR(writeQuestions(context, rows, args));
+  if (args.written > 0) {
+    context.progress("Preparing …");
+    LL_ASSIGN_OR_RETURN(const TrainingTexts texts, training_texts(*library, rows, "", context.stop()));
+    LL_RETURN_IF_ERROR(train::TrainingRun::check(args.options, texts.input, context.stop()));
+    LL_RETURN_IF_ERROR(writeQuestions(context, rows, args));
+  }
   LL_ASSIGN_OR_RETURN(TrainingTexts texts, training_texts(*library, rows, args.questions, context.stop()));
   for (const std::string& note : texts.notes) context.warn(note);
   return std::move(texts.input);
@@ -115,6 +121,15 @@ Json scoresJson(const std::optional<train::MemoryScores>& scores) {
           {"memory_tokens", scores->memory_tokens}};
 }
 
+// Options that the method has no use for.
+Status checkMethod(const Arguments& args, MemoryMethod method) {
+  for (const CLI::Option* option : method == MemoryMethod::Tree ? args.of_segments : args.of_tree)
+    if (option->count() > 0)
+      return Status(Code::Invalid, "The option " + option->get_name() + " is not for a memory by " + name_of(method) +
+                                       "; leave it out, or choose the other method");
+  return {};
+}
+
 Status readOptions(const Context& context, Arguments& args) {
   TrainingOptions& o = args.options;
   if (!context.hasModel()) return Status(Code::Invalid, "Training needs a model: name its file with --model FILE");
@@ -143,8 +158,24 @@ Status readOptions(const Context& context, Arguments& args) {
       return Status(Code::Invalid, "There is no matrix “" + target + "”; choose among q, k, v, o, gate, up and down");
   LL_ASSIGN_OR_RETURN(o.memory.aggregation, aggregation_named(args.aggregation));
   LL_ASSIGN_OR_RETURN(o.memory.method, memory_method_named(args.method));
+  if (o.begin.empty()) LL_RETURN_IF_ERROR(checkMethod(args, o.memory.method));
   set_steps(o, args.steps, args.corpus_share, !args.questions.empty() || args.written > 0);
   return {};
+}
+
+void tellPlan(Context& context, const train::TrainingRun& run) {
+  const train::TrainingPlan& plan = run.plan();
+  if (!plan.device_note.empty()) context.warn(plan.device_note);
+  if (context.json()) return;
+  std::printf("%zu documents, %zu passages, %lld tokens; %zu questions, and %zu held out\n", plan.documents,
+              plan.leaves, static_cast<long long>(plan.tokens), plan.questions, plan.held_out);
+  std::printf("%.2f million numbers are trained; this takes about %.0f MiB of memory on %s\n",
+              static_cast<double>(plan.parameters) * 1e-6, static_cast<double>(plan.bytes) / (1 << 20),
+              plan.device.c_str());
+  if (plan.left_out > 0)
+    std::printf("Questions without words or an answer, or too long for the model, are left out: %zu\n", plan.left_out);
+  if (run.steps_done() > 0) std::printf("Going on after step %lld\n", static_cast<long long>(run.steps_done()));
+  std::fflush(stdout);
 }
 
 int runTrain(Context& context, Arguments& args) {
@@ -153,20 +184,15 @@ int runTrain(Context& context, Arguments& args) {
   context.progress("Preparing …");
   LL_TRY(const auto run, train::TrainingRun::prepare(args.options, input, context.stop()));
   context.progress("");
-  const train::TrainingPlan& plan = run->plan();
-  if (!plan.device_note.empty()) context.warn(plan.device_note);
-  if (!context.json()) {
-    std::printf("%zu documents, %zu passages, %lld tokens; %zu questions, and %zu held out\n", plan.documents,
-                plan.leaves, static_cast<long long>(plan.tokens), plan.questions, plan.held_out);
-    std::printf("%.2f million numbers are trained; this takes about %.0f MiB of memory on %s\n",
-                static_cast<double>(plan.parameters) * 1e-6, static_cast<double>(plan.bytes) / (1 << 20),
-                plan.device.c_str());
-    if (plan.left_out > 0)
-      std::printf("Questions without words or an answer, or too long for the model, are left out: %zu\n",
-                  plan.left_out);
-    if (run->steps_done() > 0) std::printf("Going on after step %lld\n", static_cast<long long>(run->steps_done()));
-    std::fflush(stdout);
-  }
+  if (const Status status = checkMethod(args, run->plan().method); !status.ok()) return context.failed(status);
+  tellPlan(context, *run);
+  context.progress("Taking the time of a step …");
+  const auto estimate = run->estimate(context.stop());
+  const double seconds = estimate.ok() ? *estimate : 0;  // else the run that follows says why
+  context.progress("");
+  if (!context.json() && seconds > 0)
+    std::printf("The steps that are left take about %s, without scores\n", duration(seconds).c_str()),
+        std::fflush(stdout);
   LL_TRY(const train::TrainingResult result,
          run->run([&](const TrainingProgress& p) { tellProgress(context, p); }, context.stop()));
   context.progress("");
@@ -175,9 +201,10 @@ int runTrain(Context& context, Arguments& args) {
                     {"stopped", result.stopped},
                     {"early", result.early},
                     {"scores", scoresJson(result.best)},
-                    {"stated_bytes", plan.bytes},
+                    {"stated_bytes", run->plan().bytes},
+                    {"stated_seconds", seconds},
                     {"peak_bytes", result.peak_bytes},
-                    {"device", plan.device},
+                    {"device", run->plan().device},
                     {"adapter", args.out}});
   else if (result.stopped)
     std::printf("Stopped after step %lld; the same command goes on from there\n", static_cast<long long>(result.steps));
@@ -251,6 +278,11 @@ void addTrainCommand(CLI::App& app, Context& context, Run& run) {
   command->add_option("--patience", args.options.patience, "Scores that may be no better before training ends")
       ->check(CLI::Range(1, 1'000'000));
   command->add_option("--train-seed", steps.seed, "Of what steps look at");
+  args.of_tree = {command->get_option("--aggregation"), command->get_option("--children"),
+                  command->get_option("--step-nodes"),  command->get_option("--reconstruction"),
+                  command->get_option("--text-weight"), command->get_option("--whole-texts")};
+  args.of_segments = {command->get_option("--segment-tokens"), command->get_option("--sensory-tokens"),
+                      command->get_option("--recalled"), command->get_option("--step-segments")};
   for (const char* shape : {"--rank", "--alpha", "--targets", "--aggregation", "--method", "--segment-tokens",
                             "--sensory-tokens", "--recalled", "--query-fraction", "--scale-memories"})
     begin->excludes(command->get_option(shape));  // the adapter has them

@@ -75,9 +75,6 @@ Status TrainingController::prepare(const QString& model, qint64 document, const 
   LL_ASSIGN_OR_RETURN(const auto library, Library::open(folder_));
   ui::TrainingPlan plan;
   LL_ASSIGN_OR_RETURN(const auto rows, documentsOf(*library, document, wish.wholeLibrary, plan));
-  LL_ASSIGN_OR_RETURN(const std::string questions, questionsOf(*library, rows, model, wish, stop));
-  LL_ASSIGN_OR_RETURN(const TrainingTexts texts, training_texts(*library, rows, questions, stop));
-  for (const std::string& note : texts.notes) plan.notes.append(QString::fromStdString(note));
   train::TrainingOptions options;
   options.model = model.toStdString();
   options.out = out_;
@@ -85,8 +82,16 @@ Status TrainingController::prepare(const QString& model, qint64 document, const 
   options.lora.rank = wish.rank;
   options.steps.optimizer.rate = static_cast<float>(wish.rate);
   options.memory.scales = wish.scales;
-  set_steps(options, wish.steps, kCorpusShare, !questions.empty());
+  set_steps(options, wish.steps, kCorpusShare, wish.written > 0 || !wish.questions.isEmpty());
+  if (wish.written > 0) {
+    LL_ASSIGN_OR_RETURN(const TrainingTexts texts, training_texts(*library, rows, "", stop));
+    LL_RETURN_IF_ERROR(train::TrainingRun::check(options, texts.input, stop));
+  }
+  LL_ASSIGN_OR_RETURN(const std::string questions, questionsOf(*library, rows, model, wish, stop));
+  LL_ASSIGN_OR_RETURN(const TrainingTexts texts, training_texts(*library, rows, questions, stop));
+  for (const std::string& note : texts.notes) plan.notes.append(QString::fromStdString(note));
   LL_ASSIGN_OR_RETURN(run_, train::TrainingRun::prepare(options, texts.input, stop));
+  isEstimated_ = false;
   showPlan(plan);
   return {};
 }
@@ -135,11 +140,19 @@ void TrainingController::run(std::stop_token stop, std::stop_token pause) {
   std::stop_source either;
   const auto end = [&either] { either.request_stop(); };
   const std::stop_callback onStop(stop, end), onPause(pause, end);
+  if (!isEstimated_) tellTime(either.get_token());
   const auto result = run_->run([this](const train::TrainingProgress& p) { advance(p); }, either.get_token());
   if (!result.ok()) return tellFailure(result.status());
   flush(-1);
   if (!result->stopped || stop.stop_requested()) return tellEnd(*result);
   home([this] { emit paused(); });
+}
+
+// Where that is stopped or fails, the run that follows says so.
+void TrainingController::tellTime(std::stop_token stop) {
+  const auto seconds = run_->estimate(std::move(stop));
+  isEstimated_ = seconds.ok();
+  if (isEstimated_) home([this, seconds = *seconds] { emit estimated(seconds); });
 }
 
 void TrainingController::advance(const train::TrainingProgress& progress) {

@@ -25,14 +25,15 @@ class TrainingController final : public QObject {
   // REQUIRES: none is running.
   void start(const QString& model, qint64 document, const ui::TrainingWish& wish);
   void setMemoryLimit(quint64 bytes);  // of the device, for trainings that begin from now on; 0: what there is
-  // Pausing gives the processor back when the step that is computed is done; what is done is saved. Until there is a
-  // first step, it waits for it.
+  // Pausing gives the processor back at once; what is done is saved, and the step that was computed is computed again.
+  // While a training is prepared, it waits for that.
   void setPaused(bool paused);
   void stop();
 
  signals:
   void writing(qint64 questions, qint64 leaves, qint64 allLeaves);  // before the plan
   void planned(const ui::TrainingPlan& plan);
+  void estimated(double seconds);                       // that the steps which are left take, without scores
   void logged(const QList<ui::TrainingPoint>& points);  // steps of earlier runs
   void advanced(const QList<ui::TrainingPoint>& points, double secondsLeft);
   void paused();
@@ -49,6 +50,7 @@ class TrainingController final : public QObject {
                                   const ui::TrainingWish& wish, std::stop_token stop);
   void showPlan(ui::TrainingPlan plan);
   void run(std::stop_token stop, std::stop_token pause);
+  void tellTime(std::stop_token stop);
   void advance(const train::TrainingProgress& progress);
   void flush(double secondsLeft);
   void tellFailure(const Status& status);
@@ -64,6 +66,7 @@ class TrainingController final : public QObject {
   std::unique_ptr<train::TrainingRun> run_;
   std::filesystem::path out_;
   size_t memoryLimit_ = 0;
+  bool isEstimated_ = false;
   QList<ui::TrainingPoint> points_;  // that have not been shown yet
   std::chrono::steady_clock::time_point shown_;
 

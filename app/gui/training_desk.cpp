@@ -31,6 +31,7 @@ void TrainingDesk::setWindow(ui::TrainingWindow* window) {
   connect(window_, &ui::TrainingWindow::stopRequested, &training_, &TrainingController::stop);
   connect(&training_, &TrainingController::writing, window_, &ui::TrainingWindow::showWriting);
   connect(&training_, &TrainingController::planned, window_, &ui::TrainingWindow::showPlan);
+  connect(&training_, &TrainingController::estimated, window_, &ui::TrainingWindow::showEstimate);
   connect(&training_, &TrainingController::logged, window_, &ui::TrainingWindow::addLogged);
   connect(&training_, &TrainingController::advanced, this, &TrainingDesk::advance);
   connect(&training_, &TrainingController::paused, window_, &ui::TrainingWindow::showPaused);

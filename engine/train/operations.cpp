@@ -301,7 +301,7 @@ double Tape::cross_entropy(Var x, Var w, std::vector<int32_t> targets, std::vect
   const DevicePtr dw = wants(w) && recording_ ? gradient(w) : nullptr;
   const Arena::Mark mark = arena_.mark();
   const DevicePtr logits = take_floats(int64_t{std::min(n, kLossRows)} * vocabulary);
-  for (int first = 0; first < n && ok(); first += kLossRows) {
+  for (int first = 0; first < n && goes_on(); first += kLossRows) {
     const int some = std::min(kLossRows, n - first);
     const auto row = static_cast<size_t>(first) * 4;
     const DevicePtr part = kernels::at(value(x), row * static_cast<size_t>(d));

@@ -92,14 +92,18 @@ Status Parameters::check_values() const {
   return {};
 }
 
-Result<double> Parameters::step(const OptimizerSettings& s, int parts) {
-  const kernels::TrainingOps& ops = *backend_.training;
+Result<double> Parameters::gradient_norm() const {
   double squares = 0;
   for (const Parameter& p : parameters_) {
-    LL_ASSIGN_OR_RETURN(const double sum, ops.squares(backend_.self, p.gradient.data(), p.size()));
+    LL_ASSIGN_OR_RETURN(const double sum, backend_.training->squares(backend_.self, p.gradient.data(), p.size()));
     squares += sum;
   }
-  const double norm = std::sqrt(squares) / parts;
+  return std::sqrt(squares);
+}
+
+Result<double> Parameters::step(const OptimizerSettings& s, int parts) {
+  LL_ASSIGN_OR_RETURN(double norm, gradient_norm());
+  norm /= parts;
   if (!std::isfinite(norm)) {
     LL_RETURN_IF_ERROR(clear_gradients());
     return Status(Code::Invalid, kLost);
@@ -113,7 +117,7 @@ Result<double> Parameters::step(const OptimizerSettings& s, int parts) {
     step.decay = p.decays ? s.decay : 0;
     step.gradient_scale = static_cast<float>(clip / parts);
     step.step = steps_;
-    LL_RETURN_IF_ERROR(ops.adam(backend_.self, step));
+    LL_RETURN_IF_ERROR(backend_.training->adam(backend_.self, step));
   }
   LL_RETURN_IF_ERROR(clear_gradients());
   return norm;

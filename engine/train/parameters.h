@@ -49,6 +49,8 @@ class Parameters {
   Result<std::vector<float>> values(const Parameter& parameter) const;
   Status set_values(Parameter& parameter, std::span<const float> values);
 
+  // Of all gradients together; waits for the device.
+  Result<double> gradient_norm() const;
   // Divides the gradients by `parts`, clips and applies them, and clears them. Returns their norm before the clip.
   // Returns Invalid where it is not a number, with the parameters as they were and the gradients cleared.
   Result<double> step(const OptimizerSettings& settings, int parts = 1);

@@ -18,6 +18,11 @@ void Tape::fail(Status status) {
   if (status_.ok() && !status.ok()) status_ = std::move(status);
 }
 
+bool Tape::goes_on() {
+  if (stop_.stop_requested()) fail(Status(Code::Cancelled, "Stopped"));
+  return ok();
+}
+
 void Tape::clear() {
   nodes_.clear();
   arena_.release({});
@@ -69,7 +74,7 @@ DevicePtr Tape::gradient(Var v) {
 DevicePtr Tape::sink(Var v) { return wants(v) ? gradient(v) : take_floats(size(v)); }
 
 Var Tape::make(int rows, int cols, bool wants_gradient) {
-  if (!ok()) return {};
+  if (!goes_on()) return {};
   nodes_.push_back({rows, cols, take_floats(int64_t{rows} * cols), nullptr, wants_gradient, nullptr});
   return {static_cast<int>(nodes_.size()) - 1};
 }

@@ -10,6 +10,7 @@
 #include <initializer_list>
 #include <memory>
 #include <span>
+#include <stop_token>
 #include <vector>
 
 #include "engine/train/arena.h"
@@ -53,6 +54,8 @@ class Tape {
   void fail(Status status);
   // Forgets everything but the memory that it was computed in.
   void clear();
+  // From now on, a requested stop is a failure of what is computed next: Cancelled.
+  void heed(std::stop_token stop) { stop_ = std::move(stop); }
   size_t bytes() const { return arena_.bytes(); }
 
   int rows(Var v) const { return v.index < 0 ? 0 : node(v).rows; }
@@ -124,6 +127,7 @@ class Tape {
   kernels::DevicePtr sink(Var v);      // its gradient, or memory that nobody reads where it wants none
   bool wants(Var v) const { return node(v).wants_gradient; }
   bool ok() const { return status_.ok(); }
+  bool goes_on();  // ok() after a look for a stop
 
   kernels::DevicePtr take(size_t bytes);
   kernels::DevicePtr take_floats(int64_t n) { return take(static_cast<size_t>(n) * 4); }
@@ -143,6 +147,7 @@ class Tape {
   const kernels::TrainingOps& ops_;
   Arena arena_;
   Status status_;
+  std::stop_token stop_;
   std::vector<Node> nodes_;
   bool recording_ = true;
 };

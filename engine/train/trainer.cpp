@@ -17,12 +17,27 @@ MemoryScores AnswerCounts::scores() const {
 }
 
 Result<StepReport> Trainer::step(std::span<const TrainingDocument> documents,
-                                 std::span<const TrainingQuestion> questions) {
+                                 std::span<const TrainingQuestion> questions, std::stop_token stop) {
+  LL_ASSIGN_OR_RETURN(StepReport report, compute(documents, questions, parameters_.steps() + 1, std::move(stop)));
+  LL_ASSIGN_OR_RETURN(report.gradient, parameters_.step(settings_.optimizer));
+  return report;
+}
+
+Status Trainer::rehearse(std::span<const TrainingDocument> documents, std::span<const TrainingQuestion> questions,
+                         int64_t step, std::stop_token stop) {
+  LL_RETURN_IF_ERROR(compute(documents, questions, step, std::move(stop)).status());
+  LL_RETURN_IF_ERROR(parameters_.gradient_norm().status());  // which a step begins to learn with, and waits for
+  return parameters_.clear_gradients();
+}
+
+Result<StepReport> Trainer::compute(std::span<const TrainingDocument> documents,
+                                    std::span<const TrainingQuestion> questions, int64_t step, std::stop_token stop) {
   StepReport report;
-  report.step = parameters_.steps() + 1;
-  report.corpus = report.step <= settings_.corpus_steps || questions.empty();
-  Generator random(seed_of(settings_.seed, report.step));
+  report.step = step;
+  report.corpus = step <= settings_.corpus_steps || questions.empty();
+  Generator random(seed_of(settings_.seed, step));
   tape_.clear();
+  tape_.heed(std::move(stop));
   if (report.corpus) {
     report.loss = corpus_loss(documents, random(), report);
   } else {
@@ -33,13 +48,16 @@ Result<StepReport> Trainer::step(std::span<const TrainingDocument> documents,
     report.tokens = query_tokens(chosen);
     report.loss = question_loss(documents[chosen.front()->document], chosen, random(), report);
   }
-  LL_RETURN_IF_ERROR(tape_.backward());
-  LL_ASSIGN_OR_RETURN(report.gradient, parameters_.step(settings_.optimizer));
+  if (Status failure = tape_.backward(); !failure.ok()) {
+    (void)parameters_.clear_gradients();  // of half a step
+    return failure;
+  }
   return report;
 }
 
 Result<MemoryScores> Trainer::score(std::span<const TrainingDocument> documents,
-                                    std::span<const TrainingQuestion> questions, Routing routing) {
+                                    std::span<const TrainingQuestion> questions, Routing routing,
+                                    std::stop_token stop) {
   AnswerCounts counts;
   for (size_t d = 0; d < documents.size(); ++d) {
     Questions own;
@@ -47,6 +65,7 @@ Result<MemoryScores> Trainer::score(std::span<const TrainingDocument> documents,
       if (question.document == d) own.push_back(&question);
     if (own.empty()) continue;
     tape_.clear();
+    tape_.heed(stop);
     tape_.record(false);
     const Status status =
         score_document(documents[d], own, routing, seed_of(settings_.seed, static_cast<int64_t>(d)), counts);

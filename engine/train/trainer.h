@@ -4,6 +4,7 @@
 #pragma once
 
 #include <span>
+#include <stop_token>
 #include <vector>
 
 #include "engine/memory/text_tree.h"
@@ -64,6 +65,10 @@ struct MemoryScores {
   std::vector<double> gold_survives;  // share of gold nodes that routing reaches, per level below the root; not of HMT
   double gold_leaves_survive = 0;     // of HMT: how much of what questions are given is gold segments
   double memory_tokens = 0;           // on average
+
+  // More is better: answers that are right, less the loss. By the loss alone a model that has become sure would count
+  // as worse, as it pays more for the questions whose evidence routing misses.
+  double worth() const { return right - answer_loss; }
 };
 
 // Tokens that a step computes at most: in all, and in one run through the layers.
@@ -85,12 +90,16 @@ class Trainer {
   virtual ~Trainer() = default;
 
   // The step behind the last that the parameters have made. REQUIRES: some document has text, questions have documents.
-  // Returns Invalid where gradients are no numbers any more: the parameters are then as they were.
-  Result<StepReport> step(std::span<const TrainingDocument> documents, std::span<const TrainingQuestion> questions);
+  // Returns Invalid where gradients are no numbers any more, and Cancelled: the parameters are then as they were.
+  Result<StepReport> step(std::span<const TrainingDocument> documents, std::span<const TrainingQuestion> questions,
+                          std::stop_token stop = {});
+  // Computes a step, and learns nothing from it: to see how long it takes.
+  Status rehearse(std::span<const TrainingDocument> documents, std::span<const TrainingQuestion> questions,
+                  int64_t step, std::stop_token stop = {});
   // What a question is given of a document: what was learnt, or for comparison its gold leaves, or others at random.
   enum class Routing { Learned, Gold, Random };
   Result<MemoryScores> score(std::span<const TrainingDocument> documents, std::span<const TrainingQuestion> questions,
-                             Routing routing = Routing::Learned);
+                             Routing routing = Routing::Learned, std::stop_token stop = {});
   virtual StepTokens most_tokens(std::span<const TrainingDocument> documents,
                                  std::span<const TrainingQuestion> questions) const = 0;
 
@@ -136,6 +145,9 @@ class Trainer {
   Tape tape_;
 
  private:
+  // The losses of a step, and their gradients; none where it fails.
+  Result<StepReport> compute(std::span<const TrainingDocument> documents, std::span<const TrainingQuestion> questions,
+                             int64_t step, std::stop_token stop);
   // Rows of the model at the answers' tokens.
   Var answer_rows(const TrainingDocument& document, std::span<const Prompt> prompts, std::vector<int32_t>& targets,
                   int64_t& n_tokens);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <cstring>
 #include <numeric>
 
 #include "engine/base/checksum.h"
@@ -12,8 +11,6 @@
 #include "engine/train/beginning.h"
 #include "engine/train/memory_trainer.h"
 #include "engine/train/recurrent_trainer.h"
-#include "engine/train/sentences.h"
-#include "engine/train/training_log.h"
 #include "engine/train/training_memory.h"
 
 namespace longleaf::train {
@@ -25,73 +22,9 @@ constexpr std::chrono::minutes kLongestUnsaved{2};
 
 constexpr const char* kReconstruct = "Repeat the text:\n";
 
-// What stands in OUT.state in front of the parameters.
-struct StateHead {
-  char magic[8];
-  uint64_t key;
-  int64_t scores, no_better;
-  double best_loss, best_right, best_leaves, best_tokens, best_questions;
-};
-constexpr char kMagic[9] = "LLmemtr4";
-
-std::filesystem::path beside(const std::filesystem::path& out, const char* ending) { return out.string() + ending; }
-
-// Every setting that decides what is learnt, as bytes.
-std::string described(const TrainingOptions& o) {
-  const MemoryTrainingSettings& s = o.steps;
-  const OptimizerSettings& z = s.optimizer;
-  const double numbers[] = {double{o.lora.alpha},
-                            double{o.memory.query_fraction},
-                            double{s.route_weight},
-                            double{s.reconstruction_weight},
-                            double{s.temperature},
-                            double{s.text_weight},
-                            s.drop_gold,
-                            o.held_out,
-                            double{z.rate},
-                            double{z.last_rate},
-                            double{z.beta1},
-                            double{z.beta2},
-                            double{z.epsilon},
-                            double{z.decay},
-                            double{z.clip}};
-  std::vector<int64_t> counts = {o.lora.rank,
-                                 static_cast<int64_t>(o.lora.seed),
-                                 o.memory.d_routing,
-                                 o.memory.scales,
-                                 static_cast<int64_t>(o.memory.seed),
-                                 static_cast<int64_t>(o.memory.method),
-                                 s.corpus_steps,
-                                 z.total_steps,
-                                 z.warm_up_steps,
-                                 z.first_steps,
-                                 s.tokens_per_corpus_step,
-                                 s.questions_per_step,
-                                 static_cast<int64_t>(s.seed),
-                                 o.score_every,
-                                 o.most_scored,
-                                 o.patience};
-  if (o.memory.method == MemoryMethod::Tree)
-    for (const int64_t n : {static_cast<int64_t>(o.memory.aggregation), int64_t{s.most_nodes}, int64_t{s.begins_short},
-                            int64_t{s.descent.children}, int64_t{s.descent.most_depth}, int64_t{s.descent.most_nodes}})
-      counts.push_back(n);
-  else
-    for (const int n : {o.memory.segment_tokens, o.memory.sensory_tokens, o.memory.recalled, s.most_segments})
-      counts.push_back(n);
-  std::string text(reinterpret_cast<const char*>(numbers), sizeof numbers);
-  text.append(reinterpret_cast<const char*>(counts.data()), counts.size() * sizeof(int64_t));
-  for (const std::string& target : o.lora.targets) text += target + " ";
-  return text;
-}
+double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
 }  // namespace
-
-void set_steps(TrainingOptions& options, int64_t steps, double corpus_share, bool has_questions) {
-  options.steps.optimizer.total_steps = steps;
-  options.steps.optimizer.warm_up_steps = std::min<int64_t>(100, steps / 10);
-  options.steps.corpus_steps = has_questions ? std::llround(corpus_share * static_cast<double>(steps)) : steps;
-  options.steps.optimizer.first_steps = options.steps.corpus_steps;
-}
 
 TrainingRun::~TrainingRun() = default;
 
@@ -99,19 +32,34 @@ int64_t TrainingRun::steps_done() const { return parameters_->steps(); }
 
 Result<std::unique_ptr<TrainingRun>> TrainingRun::prepare(const TrainingOptions& options, const TrainingInput& input,
                                                           std::stop_token stop) {
-  auto run = prepare_on_device(options, input, stop);
+  LL_ASSIGN_OR_RETURN(auto run, open(options, input, std::move(stop)));
+  LL_RETURN_IF_ERROR(run->state_->take_up(*run->parameters_, run->history_));
+  return run;
+}
+
+Status TrainingRun::check(const TrainingOptions& options, const TrainingInput& input, std::stop_token stop) {
+  TrainingOptions on_text = options;
+  on_text.steps.corpus_steps = options.steps.optimizer.total_steps;
+  if (options.steps.corpus_steps == 0) on_text.steps.tokens_per_corpus_step = 1;  // which are no need of this training
+  LL_ASSIGN_OR_RETURN(const auto run, open(on_text, input, std::move(stop)));
+  return run->state_->check();
+}
+
+Result<std::unique_ptr<TrainingRun>> TrainingRun::open(const TrainingOptions& options, const TrainingInput& input,
+                                                       std::stop_token stop) {
+  auto run = open_on_device(options, input, stop);
   const Status refused = run.status();
   const bool is_of_device = refused.code() == Code::NoMemory || refused.code() == Code::Unsupported;
   if (options.device != "auto" || !is_of_device) return run;
   TrainingOptions processor = options;
   processor.device = "cpu";
-  run = prepare_on_device(processor, input, std::move(stop));
+  run = open_on_device(processor, input, std::move(stop));
   if (run.ok()) (*run)->plan_.device_note = "The processor trains: " + refused.message();
   return run;
 }
 
-Result<std::unique_ptr<TrainingRun>> TrainingRun::prepare_on_device(const TrainingOptions& options,
-                                                                    const TrainingInput& input, std::stop_token stop) {
+Result<std::unique_ptr<TrainingRun>> TrainingRun::open_on_device(const TrainingOptions& options,
+                                                                 const TrainingInput& input, std::stop_token stop) {
   std::unique_ptr<TrainingRun> run(new TrainingRun);
   run->options_ = options;
   LL_RETURN_IF_ERROR(run->open_device());
@@ -119,7 +67,7 @@ Result<std::unique_ptr<TrainingRun>> TrainingRun::prepare_on_device(const Traini
   LL_RETURN_IF_ERROR(run->take_texts(input, stop));
   run->state_needs();
   LL_RETURN_IF_ERROR(run->check_memory());
-  LL_RETURN_IF_ERROR(run->take_up());
+  run->state_ = std::make_unique<TrainingState>(options.out, run->set_.key);
   return run;
 }
 
@@ -177,75 +125,19 @@ Result<AdapterContents> TrainingRun::beginning() {
   return adapter;
 }
 
-TrainingDocument TrainingRun::document(const DocumentInput& from, std::vector<int64_t>& keys) const {
-  TrainingDocument document{prompt_prefix(*tokenizer_, chat_, from.title),
-                            text_tree(from, *tokenizer_, decoder_->config().context_tokens, keys),
-                            {}};
-  if (options_.memory.method == MemoryMethod::Tree && options_.steps.begins_short)
-    for (const auto& tokens : document.tree.tokens) document.sentences.push_back(sentence_starts(*tokenizer_, tokens));
-  return document;
-}
-
-Status TrainingRun::take_texts(const TrainingInput& input, const std::stop_token& stop) {
-  std::vector<std::vector<int64_t>> keys(input.documents.size());
-  key_ = fingerprint(described(options_), model_ ^ begun_with_);
-  for (size_t i = 0; i < input.documents.size(); ++i) {
-    if (stop.stop_requested()) return Status(Code::Cancelled, "Stopped");
-    documents_.push_back(document(input.documents[i], keys[i]));
-    const TextTree& tree = documents_.back().tree;
-    for (const auto& tokens : tree.tokens) {
-      plan_.tokens += static_cast<int64_t>(tokens.size());
-      plan_.leaves += tokens.empty() ? 0 : 1;
-      key_ = fingerprint(tokens, key_);
-    }
-    key_ = fingerprint(documents_.back().opening, fingerprint(tree.parents, key_));
-  }
-  plan_.documents = documents_.size();
-  if (plan_.tokens == 0) return Status(Code::Invalid, "There is no text to train on; name documents that have some");
-  return take_questions(input, keys);
-}
-
-Status TrainingRun::take_questions(const TrainingInput& input, const std::vector<std::vector<int64_t>>& keys) {
-  // Every so many, the first of them half way: of few questions, one.
-  const auto before = [&](size_t n) { return std::floor(static_cast<double>(n) * options_.held_out + 0.5); };
-  for (size_t i = 0; i < input.questions.size(); ++i) {
-    const TrainingInput::Question& from = input.questions[i];
-    TrainingQuestion q;
-    q.document = from.document;
-    q.words = tokenizer_->encode(from.question);
-    q.asked = encode_pieces(*tokenizer_, document_prompt(chat_, "", {}, from.question).after);
-    q.answer = tokenizer_->encode((chat_.is_plain() ? " " : "") + from.answer);
-    if (const TokenId end = tokenizer_->end(); end >= 0) q.answer.push_back(end);
-    const auto& own = keys[from.document];
-    for (const int64_t leaf : from.leaves)
-      if (const auto it = std::find(own.begin(), own.end(), leaf); it != own.end())
-        q.gold.push_back(static_cast<int>(it - own.begin()));
-    const size_t most_memories = options_.memory.method == MemoryMethod::Recurrent
-                                     ? 1 + static_cast<size_t>(options_.memory.sensory_tokens)
-                                     : std::min(own.size(), static_cast<size_t>(options_.steps.descent.most_nodes));
-    const size_t tokens = documents_[from.document].opening.size() + most_memories + q.asked.size() + q.answer.size();
-    if (q.words.empty() || from.answer.find_first_not_of(" \t\n") == std::string::npos ||
-        tokens > static_cast<size_t>(decoder_->config().context_tokens)) {
-      ++plan_.left_out;
-      continue;
-    }
-    key_ = fingerprint(q.gold, fingerprint(q.answer, fingerprint(q.asked, key_)));
-    key_ = fingerprint(std::vector{q.document}, key_);
-    (before(i + 1) > before(i) ? held_out_ : questions_).push_back(std::move(q));
-  }
-  plan_.questions = questions_.size();
-  plan_.held_out = held_out_.size();
-  if (questions_.empty() && (options_.steps.corpus_steps == 0 || !input.questions.empty()))
-    return Status(Code::Invalid, input.questions.empty()
-                                     ? "There are neither questions nor steps on the text to train with"
-                                     : "No question is left to train with: questions and answers need words, and some "
-                                       "are held out for scores");
+Status TrainingRun::take_texts(const TrainingInput& input, std::stop_token stop) {
+  const uint64_t settings = fingerprint(described(options_), model_ ^ begun_with_);
+  const TextReading reading{*tokenizer_, chat_, decoder_->config().context_tokens, options_};
+  LL_ASSIGN_OR_RETURN(set_, read_training_set(input, reading, settings, std::move(stop)));
+  plan_.documents = set_.documents.size(), plan_.leaves = set_.leaves, plan_.tokens = set_.tokens;
+  plan_.questions = set_.questions.size(), plan_.held_out = set_.held_out.size(), plan_.left_out = set_.left_out;
   return {};
 }
 
 void TrainingRun::state_needs() {
   plan_.parameters = parameters_->size();
-  const StepTokens most = trainer_->most_tokens(documents_, questions_);
+  plan_.method = options_.memory.method;
+  const StepTokens most = trainer_->most_tokens(set_.documents, set_.questions);
   plan_.step_tokens = most.all;
   plan_.bytes = training_bytes(*decoder_, {plan_.parameters, most, is_card_});
 }
@@ -265,8 +157,7 @@ Status TrainingRun::check_weights() const {
   const Room most = room();
   if (!is_card_ || file_->bytes() <= most.bytes) return {};
   return Status(Code::NoMemory, "The model's weights take about " + std::to_string(file_->bytes() >> 20) +
-                                    " MiB of memory and " + most.text +
-                                    "; choose --device cpu, or a smaller model");
+                                    " MiB of memory and " + most.text + "; choose --device cpu, or a smaller model");
 }
 
 Status TrainingRun::check_memory() const {
@@ -277,53 +168,6 @@ Status TrainingRun::check_memory() const {
                                     "; let a step have fewer tokens, questions, nodes or segments, or choose a smaller "
                                     "model" +
                                     (is_card_ ? " or --device cpu" : ""));
-}
-
-// OUT and what stands beside it, as an earlier run left them, or nothing at all.
-Status TrainingRun::take_up() {
-  const std::filesystem::path state = beside(options_.out, ".state"), log = beside(options_.out, ".csv");
-  auto saved = read_file(state);
-  if (saved.status().code() == Code::NotFound) {
-    std::error_code ignored;
-    const auto there = read_file(log);  // of a run that ended before it saved anything, it may go
-    const bool foreign_log =
-        there.status().code() != Code::NotFound && !(there.ok() && there->starts_with(training_log_columns()));
-    if (foreign_log || std::filesystem::exists(options_.out, ignored))
-      return Status(Code::Invalid, "The file " + (foreign_log ? log : options_.out).string() +
-                                       " is there already, and is not of a training that could go on; choose another "
-                                       "name, or move it away");
-    return write_file(log, training_log_columns());
-  }
-  LL_RETURN_IF_ERROR(saved.status());
-  StateHead head{};
-  if (saved->size() >= sizeof head) std::memcpy(&head, saved->data(), sizeof head);
-  if (std::memcmp(head.magic, kMagic, sizeof head.magic) != 0 || head.key != key_)
-    return Status(Code::Invalid, "The file " + state.string() +
-                                     " belongs to a training with other texts or settings; go on with those, or choose "
-                                     "another name for what is trained now");
-  LL_RETURN_IF_ERROR(parameters_->restore(std::string_view(*saved).substr(sizeof head)));
-  scores_ = head.scores, no_better_ = head.no_better;
-  if (head.best_questions > 0)
-    best_ = MemoryScores{static_cast<size_t>(head.best_questions),
-                         head.best_loss,
-                         head.best_right,
-                         {},
-                         head.best_leaves,
-                         head.best_tokens};
-  auto lines = read_file(log);
-  return write_file(
-      log, lines.ok() ? training_log_up_to(*lines, parameters_->steps()) : std::string(training_log_columns()));
-}
-
-Status TrainingRun::save_state() {
-  StateHead head{{}, key_, scores_, no_better_, 0, 0, 0, 0, 0};
-  std::memcpy(head.magic, kMagic, sizeof head.magic);
-  if (best_) {
-    head.best_loss = best_->answer_loss, head.best_right = best_->right, head.best_leaves = best_->gold_leaves_survive;
-    head.best_tokens = best_->memory_tokens, head.best_questions = static_cast<double>(best_->questions);
-  }
-  LL_ASSIGN_OR_RETURN(const std::string state, parameters_->state({reinterpret_cast<const char*>(&head), sizeof head}));
-  return write_file(beside(options_.out, ".state"), state);
 }
 
 Status TrainingRun::save_adapter_file() {
@@ -343,76 +187,104 @@ Status TrainingRun::save_adapter_file() {
 }
 
 Result<std::vector<LoggedStep>> TrainingRun::log() const {
-  LL_ASSIGN_OR_RETURN(const std::string lines, read_file(beside(options_.out, ".csv")));
+  LL_ASSIGN_OR_RETURN(const std::string lines, read_file(state_->log()));
   return parse_training_log(lines);
 }
 
-Result<MemoryScores> TrainingRun::score() {
-  const std::span<const TrainingQuestion> some =
-      std::span(held_out_).first(std::min(held_out_.size(), static_cast<size_t>(options_.most_scored)));
-  return trainer_->score(documents_, some);
+Result<double> TrainingRun::estimate(std::stop_token stop) {
+  const int64_t total = options_.steps.optimizer.total_steps, done = steps_done();
+  const int64_t corpus = std::max(done, set_.questions.empty() ? total : std::min(total, options_.steps.corpus_steps));
+  double seconds = 0;
+  for (const auto& [first, last] : {std::pair{done, corpus}, std::pair{corpus, total}}) {
+    if (first >= last || is_over()) continue;
+    LL_ASSIGN_OR_RETURN(const double one, seconds_of((first + last + 1) / 2, stop));
+    seconds += one * static_cast<double>(last - first);
+  }
+  return seconds;
 }
 
-Status TrainingRun::note(const TrainingProgress& progress) {
-  return append_to_file(beside(options_.out, ".csv"), training_log_line(progress.step, progress.scores));
+// The first time, weights may have to come from the disk.
+Result<double> TrainingRun::seconds_of(int64_t step, const std::stop_token& stop) {
+  constexpr double kQuick = 10;
+  double seconds = 0;
+  for (int i = 0; i < 2 && seconds < kQuick; ++i) {
+    const auto begin = Clock::now();
+    LL_RETURN_IF_ERROR(trainer_->rehearse(set_.documents, set_.questions, step, stop));
+    seconds = seconds_since(begin);
+  }
+  return seconds;
+}
+
+bool TrainingRun::is_due(int64_t step) const {
+  return step % options_.score_every == 0 || step == options_.steps.optimizer.total_steps;
 }
 
 // Scores what is held out, where it is time to, and notes whether it got better. True where this is the best so far.
-Result<bool> TrainingRun::score_step(TrainingProgress& progress) {
-  if (held_out_.empty() || progress.step.corpus) return scores_ == 0;  // then the last is the best
-  LL_ASSIGN_OR_RETURN(progress.scores, score());
-  const double loss = progress.scores->answer_loss;
-  const bool better = std::isfinite(loss) && (!best_ || loss < best_->answer_loss);
-  ++scores_;
-  no_better_ = better ? 0 : no_better_ + 1;
-  if (better) best_ = progress.scores;
+Result<bool> TrainingRun::score_step(TrainingProgress& progress, std::stop_token stop) {
+  if (set_.held_out.empty() || progress.step.corpus) return history_.scores == 0;  // then the last is the best
+  const auto most = static_cast<size_t>(options_.most_scored);
+  const auto some = std::span(set_.held_out).first(std::min(set_.held_out.size(), most));
+  LL_ASSIGN_OR_RETURN(progress.scores,
+                      trainer_->score(set_.documents, some, Trainer::Routing::Learned, std::move(stop)));
+  const double worth = progress.scores->worth();
+  const bool better = std::isfinite(worth) && (!history_.best || worth > history_.best->worth());
+  ++history_.scores;
+  history_.no_better = better ? 0 : history_.no_better + 1;
+  if (better) history_.best = progress.scores;
   return better;
+}
+
+Status TrainingRun::save() {
+  if (saved_step_ == steps_done()) return {};
+  LL_RETURN_IF_ERROR(parameters_->check_values());  // what is saved can be gone on with
+  LL_RETURN_IF_ERROR(state_->save(*parameters_, history_));
+  saved_ = Clock::now();
+  saved_step_ = steps_done();
+  return {};
+}
+
+// A step, and what is due behind it. Cancelled: the step was not made. What is due is done in an order in which whoever
+// kills the program finds a state whose adapter is there, or that of the step before.
+Status TrainingRun::advance(TrainingProgress& progress, const std::stop_token& stop) {
+  const bool due = is_due(steps_done() + 1);
+  if (due) LL_RETURN_IF_ERROR(save());
+  LL_ASSIGN_OR_RETURN(progress.step, trainer_->step(set_.documents, set_.questions, stop));
+  bool better = false;
+  if (due) {
+    const auto scored = score_step(progress, stop);
+    if (scored.status().code() == Code::Cancelled) LL_RETURN_IF_ERROR(state_->take_back(*parameters_));
+    LL_ASSIGN_OR_RETURN(better, scored);
+  }
+  LL_RETURN_IF_ERROR(append_to_file(state_->log(), training_log_line(progress.step, progress.scores)));
+  if (better) LL_RETURN_IF_ERROR(save_adapter_file());
+  return due || Clock::now() - saved_ >= kLongestUnsaved ? save() : Status();
 }
 
 Result<TrainingResult> TrainingRun::run(const std::function<void(const TrainingProgress&)>& on_progress,
                                         std::stop_token stop) {
-  const auto begin = Clock::now();
-  auto saved = begin;
+  const auto begin = saved_ = Clock::now();
   const int64_t first = steps_done(), total = options_.steps.optimizer.total_steps;
   TrainingResult result;
-  const auto is_over = [&] { return no_better_ >= options_.patience; };
-  while (steps_done() < total && !is_over()) {
-    if (stop.stop_requested()) {
-      result.stopped = true;
-      break;
-    }
+  while (steps_done() < total && !is_over() && !result.stopped) {
     TrainingProgress progress;
-    LL_ASSIGN_OR_RETURN(progress.step, trainer_->step(documents_, questions_));
-    const int64_t step = progress.step.step;
-    const bool due = step % options_.score_every == 0 || step == total;
-    const bool is_late = Clock::now() - saved >= kLongestUnsaved;
-    bool better = false;
-    if (due || is_late) LL_RETURN_IF_ERROR(parameters_->check_values());  // what is saved can be gone on with
-    if (due) {
-      LL_ASSIGN_OR_RETURN(better, score_step(progress));
-    }
+    const Status status = advance(progress, stop);
+    result.stopped = status.code() == Code::Cancelled;
+    if (result.stopped) continue;
+    LL_RETURN_IF_ERROR(status);
+    const auto made = static_cast<double>(steps_done() - first), left = static_cast<double>(total - steps_done());
     progress.total_steps = total;
-    progress.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-    progress.seconds_left = progress.seconds / static_cast<double>(step - first) * static_cast<double>(total - step);
-    LL_RETURN_IF_ERROR(note(progress));
-    if (due || is_late) {
-      LL_RETURN_IF_ERROR(save_state());
-      saved = Clock::now();
-    }
-    if (due && better) LL_RETURN_IF_ERROR(save_adapter_file());
+    progress.seconds = seconds_since(begin);
+    progress.seconds_left = progress.seconds / made * left;
     if (on_progress) on_progress(progress);
   }
-  if (result.stopped) {
-    LL_RETURN_IF_ERROR(parameters_->check_values());
-    LL_RETURN_IF_ERROR(save_state());
-  }
+  if (result.stopped) LL_RETURN_IF_ERROR(save());
   // What there is, where scores have not chosen yet, or where the file was taken away.
   std::error_code ignored;
-  const bool is_missing = result.stopped ? scores_ == 0 : !std::filesystem::exists(options_.out, ignored);
+  const bool is_missing = result.stopped ? history_.scores == 0 : !std::filesystem::exists(options_.out, ignored);
   if (is_missing && steps_done() > 0) LL_RETURN_IF_ERROR(save_adapter_file());
   result.steps = steps_done();
   result.early = is_over();
-  result.best = best_;
+  result.best = history_.best;
   result.peak_bytes = backend_->memory(backend_->self).peak_bytes;
   return result;
 }

@@ -1,9 +1,10 @@
 // Training a memory as a user does it: documents and questions in, an adapter out. What was done is kept in OUT.state,
 // every few minutes at least, so a run that was stopped or killed goes on where it was, to the same numbers on a
 // processor of the same instruction set or a card of the same kind; losses and scores are in OUT.csv. Not thread-safe:
-// one thread owns it. run() blocks, and looks at its stop token between steps.
+// one thread owns it. Calls block, and look at their stop tokens once per layer at least.
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -14,43 +15,13 @@
 
 #include "engine/adapter/adapter_file.h"
 #include "engine/compute_device.h"
-#include "engine/generate/chat_template.h"
-#include "engine/memory/document.h"
 #include "engine/train/memory_model.h"
-#include "engine/train/trainer.h"
 #include "engine/train/training_log.h"
+#include "engine/train/training_options.h"
+#include "engine/train/training_set.h"
+#include "engine/train/training_state.h"
 
 namespace longleaf::train {
-
-struct TrainingInput {
-  struct Question {
-    size_t document = 0;
-    std::string question, answer;
-    std::vector<int64_t> leaves;  // nodes that hold the answer; may be empty
-  };
-  std::vector<DocumentInput> documents;
-  std::vector<Question> questions;
-};
-
-struct TrainingOptions {
-  std::filesystem::path model, out;
-  std::filesystem::path begin;  // an adapter that it begins with; its shape replaces lora and memory. Empty: none
-  std::string device = "auto";  // see DeviceRequest: one card, or the processor
-  int n_threads = 0;
-  size_t memory_limit_bytes = 0;     // of that device; 0: what there is
-  kernels::cuda::DeviceOptions gpu;  // where it is not the system's
-  LoraSettings lora{.rank = 8, .alpha = 32};
-  MemorySettings memory;
-  MemoryTrainingSettings steps;
-  double held_out = 0.1;  // share of the questions that scores are measured with; they are not trained on
-  int score_every = 50;   // steps
-  int most_scored = 50;   // questions at a time
-  int patience = 5;       // scores in a row that are no better than the best, after which training ends
-};
-
-// `steps` in all; a share of them, or all where there are no questions, on text alone. The rate rises over the first
-// few and falls from there, on text and again on questions.
-void set_steps(TrainingOptions& options, int64_t steps, double corpus_share, bool has_questions);
 
 struct TrainingPlan {
   size_t documents = 0, leaves = 0, questions = 0, held_out = 0;
@@ -59,6 +30,7 @@ struct TrainingPlan {
   int64_t parameters = 0;   // that are trained
   int64_t step_tokens = 0;  // that a step computes at most
   uint64_t bytes = 0;       // of the device's memory that training will take, beside the model's file
+  MemoryMethod method = MemoryMethod::Tree;
   std::string device;       // that trains, for people
   std::string device_note;  // one sentence, where “auto” found a card that cannot; else empty
 };
@@ -88,26 +60,33 @@ class TrainingRun {
   static Result<std::unique_ptr<TrainingRun>> prepare(const TrainingOptions& options, const TrainingInput& input,
                                                       std::stop_token stop = {});
   ~TrainingRun();
+  // What prepare() would refuse of these options and documents whatever the questions are, before any are written: all
+  // but a state of another training. Reads as much, and writes nothing.
+  static Status check(const TrainingOptions& options, const TrainingInput& input, std::stop_token stop = {});
 
   const TrainingPlan& plan() const { return plan_; }
+  // About how many seconds the steps that are left take, without scores; 0 where none is. A step or two of each kind
+  // are computed for it, and nothing is learnt from them. Returns NoMemory, Cancelled.
+  Result<double> estimate(std::stop_token stop = {});
   int64_t steps_done() const;
   // Of all steps so far, those of earlier runs too. Returns what reading the file returns.
   Result<std::vector<LoggedStep>> log() const;
 
-  // Behind a stop it may be called again, and goes on. Returns NoMemory, Invalid where gradients are no numbers any
-  // more, Io where OUT cannot be written; what was saved last stays.
+  // A stop ends the step or score that is computed; the next call, or another process, computes it again and goes on.
+  // Returns NoMemory, Invalid where gradients are no numbers any more, Io where OUT cannot be written; what was saved
+  // last stays.
   Result<TrainingResult> run(const std::function<void(const TrainingProgress&)>& on_progress, std::stop_token stop);
 
  private:
   TrainingRun() = default;
-  static Result<std::unique_ptr<TrainingRun>> prepare_on_device(const TrainingOptions& options,
-                                                                const TrainingInput& input, std::stop_token stop);
+  static Result<std::unique_ptr<TrainingRun>> open(const TrainingOptions& options, const TrainingInput& input,
+                                                   std::stop_token stop);
+  static Result<std::unique_ptr<TrainingRun>> open_on_device(const TrainingOptions& options, const TrainingInput& input,
+                                                             std::stop_token stop);
   Status open_device();
   Status open_model();
   Result<AdapterContents> beginning();
-  Status take_texts(const TrainingInput& input, const std::stop_token& stop);
-  TrainingDocument document(const DocumentInput& from, std::vector<int64_t>& keys) const;
-  Status take_questions(const TrainingInput& input, const std::vector<std::vector<int64_t>>& keys);
+  Status take_texts(const TrainingInput& input, std::stop_token stop);
   void state_needs();
   struct Room {
     uint64_t bytes;    // 0: not known
@@ -116,12 +95,13 @@ class TrainingRun {
   Room room() const;
   Status check_weights() const;
   Status check_memory() const;
-  Status take_up();
-  Result<bool> score_step(TrainingProgress& progress);
-  Status save_state();
+  bool is_due(int64_t step) const;
+  Status advance(TrainingProgress& progress, const std::stop_token& stop);
+  Result<bool> score_step(TrainingProgress& progress, std::stop_token stop);
+  bool is_over() const { return history_.no_better >= options_.patience; }
+  Result<double> seconds_of(int64_t step, const std::stop_token& stop);
+  Status save();
   Status save_adapter_file();
-  Result<MemoryScores> score();
-  Status note(const TrainingProgress& progress);
 
   TrainingOptions options_;
   TrainingPlan plan_;
@@ -135,11 +115,12 @@ class TrainingRun {
   std::unique_ptr<Decoder> decoder_;
   std::unique_ptr<MemoryModel> memory_;
   std::unique_ptr<Trainer> trainer_;
-  std::vector<TrainingDocument> documents_;
-  std::vector<TrainingQuestion> questions_, held_out_;
-  uint64_t model_ = 0, key_ = 0;  // fingerprints: of the model, and of everything that decides what is learnt
-  std::optional<MemoryScores> best_;
-  int64_t scores_ = 0, no_better_ = 0;  // scores taken, and those since the best
+  TrainingSet set_;
+  uint64_t model_ = 0;  // its fingerprint
+  std::unique_ptr<TrainingState> state_;
+  ScoreHistory history_;
+  std::chrono::steady_clock::time_point saved_;
+  int64_t saved_step_ = -1;
 };
 
 }  // namespace longleaf::train

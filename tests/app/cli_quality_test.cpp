@@ -190,6 +190,8 @@ TEST(a_memory_that_was_trained_answers_and_is_measured) {
   REQUIRE(encoded.is_object());
   CHECK(encoded["nodes"].get<int>() > encoded["leaves"].get<int>());
   CHECK(encoded["node_bytes"].get<int64_t>() > 0 && encoded["node_bytes"] < encoded["bytes"]);
+  const Json listed = rig.run(with + "list").json()["documents"][0]["encoded"][0];
+  CHECK(listed["leaves_done"] == encoded["leaves"] && listed["nodes_done"] == encoded["nodes"]);
 
   const Json asked = rig.run(with + ask + "memory_tokens --children 1").json();
   REQUIRE(asked.is_object());
@@ -280,6 +282,16 @@ TEST(training_says_what_is_wrong_with_what_it_is_given) {
   fails(model + "train --corpus " + rig.pdf + out + " --write-questions 3 --qa q.jsonl", 2, "excludes");
   fails(model + "train --corpus " + rig.pdf + " --out /proc/none/a.gguf --steps 1", 1, "cannot be written");
   fails(model + "train --corpus " + rig.pdf + " --out " + rig.model, 2, "is the model itself");
+  fails(model + "train --corpus " + rig.pdf + out + " --recalled 3", 2, "--recalled is not for a memory by h2mt");
+  fails(model + "train --corpus " + rig.pdf + out + " --method hmt --whole-texts", 2, "is not for a memory by hmt");
+  fails(model + "train --corpus " + rig.pdf + out + " --begin-with /none.gguf", 1, "The adapter /none.gguf");
+  // Before questions are written, which this model cannot do.
+  fails(model + "--memory-limit 1MiB train --corpus " + rig.pdf + out + " --write-questions 3", 1, "may have 1 MiB");
+  fails(model + "train --corpus " + rig.pdf + " --out " + rig.pdf + " --write-questions 3", 2,
+        "what is to be trained on");
+  std::ofstream(rig.folder / "mine.gguf") << "mine";
+  fails(model + "train --corpus " + rig.pdf + " --write-questions 3 --out " + (rig.folder / "mine.gguf").string(), 2,
+        "is there already");
   std::ofstream(rig.folder / "bad.jsonl") << "{\"document\": 3}\n";
   fails(model + "train --corpus " + rig.pdf + out + " --qa " + (rig.folder / "bad.jsonl").string(), 1,
         "no questions in a known form");

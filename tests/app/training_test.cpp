@@ -56,6 +56,7 @@ class TrainingTest : public QObject {
     QCOMPARE(training()->plot()->points().size(), 8);
     QVERIFY(training()->plot()->points().at(7).onQuestions && !training()->plot()->points().at(3).onQuestions);
     QVERIFY(shows(QStringLiteral("Of the questions, 1 are left out")));
+    QVERIFY(shows(QStringLiteral("The steps that are left take about")));
     QTRY_COMPARE_WITH_TIMEOUT(adapter.count(), 1, 120000);
     auto* kinds = application_->window().chat()->findChild<QComboBox*>();
     QTRY_VERIFY_WITH_TIMEOUT(kinds->findText(QStringLiteral("memory_tokens")) >= 0, 5000);
