@@ -106,11 +106,10 @@ Status MemoryFile::load(bool writing) {
   Header found{};
   const Header wanted = header_of(plan_);
   if (!read_at(0, &found, sizeof found).ok() || std::memcmp(&found, &wanted, sizeof found) != 0) return stale;
-  for (size_t i = 0; i < done_.size(); ++i) {
-    MemorySlot slot{};
-    if (!read_at(slot_offset(i), &slot, sizeof slot).ok()) return stale;
-    done_[i] = slot.state == 1 && slot.crc == slot.computed_crc() && slot.offset == offsets_[i];
-  }
+  std::vector<MemorySlot> table(done_.size());
+  if (!read_at(slot_offset(0), table.data(), table.size() * sizeof(MemorySlot)).ok()) return stale;
+  for (size_t i = 0; i < table.size(); ++i)
+    done_[i] = table[i].state == 1 && table[i].crc == table[i].computed_crc() && table[i].offset == offsets_[i];
   // A file cut short keeps what is whole.
   if (writing && ftruncate(fd_, static_cast<off_t>(file_bytes_)) != 0) return stale;
   return {};
