@@ -1,9 +1,9 @@
 #!/bin/sh
 # What every kind of evidence is worth with the reader: held-out manuals of 10, 100 and 1,000 parts, three seeds each.
-#   [FACTS=6] tests/reader/measure.sh BUILD READER.gguf FOLDER QUESTIONS [ADAPTER.gguf [OTHER.gguf…]]
-# About FACTS in a part; QUESTIONS of a seed, 500 at most; with an adapter, memory tokens too, and with others, theirs
-# beside them: of files whose names begin with hmt, the recurrent memory. Prints a line per row, and leaves JSON in
-# FOLDER.
+#   [FACTS=6 CHILDREN=4] tests/reader/measure.sh BUILD READER.gguf FOLDER QUESTIONS [ADAPTER.gguf [OTHER.gguf…]]
+# About FACTS in a part; QUESTIONS of a seed, 500 at most; with an adapter, memory tokens too, of CHILDREN per node; and
+# with others, theirs beside them: of files whose names begin with hmt, the recurrent memory. Prints a line per row, and
+# leaves JSON in FOLDER.
 set -eu
 build=$1 reader=$2 folder=$3 most=$4 adapter=${5:-}
 if [ $# -gt 4 ]; then shift 5; else shift 4; fi
@@ -21,11 +21,15 @@ for parts in 10 100 1000; do
     "$build/tests/write_manuals" "$folder/$parts" $parts $manuals $((500 / manuals)) $seed held-out "${FACTS:-6}"
   done
   questions="$folder/$parts/questions-1.jsonl,$folder/$parts/questions-2.jsonl,$folder/$parts/questions-3.jsonl"
-  for evidence in exact leaf_kv quote; do measure $evidence $evidence; done
+  # First what encodes the documents: evidence of all kinds is then found the same way.
+  for evidence in leaf_kv exact quote; do measure $evidence $evidence; done
   [ -n "$adapter" ] || continue
-  for evidence in memory_tokens memory_tokens+leaf_kv; do measure $evidence $evidence; done
-  for routing in gold random; do measure memory_tokens-$routing memory_tokens --memory-routing $routing; done
-  for k in 1 2 8 16; do measure memory_tokens-k$k memory_tokens --children $k; done
+  k=${CHILDREN:-4}
+  for evidence in memory_tokens memory_tokens+leaf_kv; do measure $evidence $evidence --children "$k"; done
+  for routing in gold random; do
+    measure memory_tokens-$routing memory_tokens --children "$k" --memory-routing $routing
+  done
+  for k in 1 2 4 8 16; do measure memory_tokens-k$k memory_tokens --children $k; done
   first=$adapter
   for adapter in "$@"; do
     title=$(basename "$adapter" .gguf)

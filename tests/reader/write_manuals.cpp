@@ -1,6 +1,6 @@
 // Writes synthetic manuals as Markdown, and questions about them with their answers, as `eval qa` and `train` read
 // them.
-//   write_manuals FOLDER PARTS MANUALS QUESTIONS SEED [known [FACTS]]
+//   write_manuals FOLDER PARTS MANUALS QUESTIONS SEED [known|held-out [FACTS]]
 // Names and numbers are those that the reader was not trained with, or with `known` those that it was; FACTS of a part,
 // about. Files of several seeds have room in one folder: manual-SEED-1.md …, questions-SEED.jsonl.
 #include <algorithm>
@@ -17,7 +17,8 @@ using namespace longleaf;
 using namespace longleaf::reader;
 
 int main(int argc, char** argv) {
-  if (argc < 6) return std::fprintf(stderr, "write_manuals FOLDER PARTS MANUALS QUESTIONS SEED [known [FACTS]]\n"), 2;
+  if (argc < 6)
+    return std::fprintf(stderr, "write_manuals FOLDER PARTS MANUALS QUESTIONS SEED [known|held-out [FACTS]]\n"), 2;
   const std::filesystem::path folder = argv[1];
   ManualShape shape;
   shape.leaves = std::atoi(argv[2]);
