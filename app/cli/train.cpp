@@ -184,15 +184,17 @@ int runTrain(Context& context, Arguments& args) {
   context.progress("Preparing …");
   LL_TRY(const auto run, train::TrainingRun::prepare(args.options, input, context.stop()));
   context.progress("");
+  // An adapter that it begins with says its method only now.
   if (const Status status = checkMethod(args, run->plan().method); !status.ok()) return context.failed(status);
   tellPlan(context, *run);
   context.progress("Taking the time of a step …");
   const auto estimate = run->estimate(context.stop());
   const double seconds = estimate.ok() ? *estimate : 0;  // else the run that follows says why
   context.progress("");
-  if (!context.json() && seconds > 0)
-    std::printf("The steps that are left take about %s, without scores\n", duration(seconds).c_str()),
-        std::fflush(stdout);
+  if (!context.json() && seconds > 0) {
+    std::printf("The steps that are left take about %s, without scores\n", duration(seconds).c_str());
+    std::fflush(stdout);
+  }
   LL_TRY(const train::TrainingResult result,
          run->run([&](const TrainingProgress& p) { tellProgress(context, p); }, context.stop()));
   context.progress("");

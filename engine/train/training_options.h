@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <string>
 
-#include "engine/memory/memory_records.h"
+#include "engine/adapter/adapter_file.h"
 #include "engine/train/decoder.h"
 #include "engine/train/trainer.h"
 #include "kernels/cuda/options.h"

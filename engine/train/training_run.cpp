@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <numeric>
 
 #include "engine/base/checksum.h"
 #include "engine/base/files.h"
@@ -171,6 +170,7 @@ Status TrainingRun::check_memory() const {
 }
 
 Status TrainingRun::save_adapter_file() {
+  LL_RETURN_IF_ERROR(parameters_->check_values());
   const ModelConfig& c = decoder_->config();
   AdapterContents contents;
   contents.model_title = c.title;

@@ -210,6 +210,15 @@ TEST(a_loss_that_is_no_number_ends_a_run_and_what_was_saved_stays) {
   CHECK(rig.file("a.gguf.state") == broken);
 }
 
+TEST(parameters_that_are_no_numbers_do_not_become_an_adapter) {
+  TrainingRig rig;
+  rig.options.held_out = 0, rig.options.score_every = 1;  // the last is the best, and is saved at once
+  rig.options.steps.optimizer.rate = std::numeric_limits<float>::infinity();
+  const auto result = rig.run();
+  CHECK(result.status().code() == Code::Invalid);
+  CHECK(!std::filesystem::exists(rig.options.out));
+}
+
 TEST(a_full_disk_ends_a_run_with_a_sentence_and_keeps_what_was_saved) {
   TrainingRig rig;
   REQUIRE_OK(rig.run(6));
