@@ -282,8 +282,10 @@ TEST(training_says_what_is_wrong_with_what_it_is_given) {
   fails(model + "train --corpus " + rig.pdf + out + " --write-questions 3 --qa q.jsonl", 2, "excludes");
   fails(model + "train --corpus " + rig.pdf + " --out /proc/none/a.gguf --steps 1", 1, "cannot be written");
   fails(model + "train --corpus " + rig.pdf + " --out " + rig.model, 2, "is the model itself");
-  fails(model + "train --corpus " + rig.pdf + out + " --recalled 3", 2, "--recalled is not for a memory by h2mt");
-  fails(model + "train --corpus " + rig.pdf + out + " --method hmt --whole-texts", 2, "is not for a memory by hmt");
+  fails(model + "train --corpus " + rig.pdf + out + " --steps 1 --recalled 3", 2,
+        "--recalled is not for a memory by h2mt");
+  fails(model + "train --corpus " + rig.pdf + out + " --steps 1 --method hmt --whole-texts", 2,
+        "is not for a memory by hmt");
   fails(model + "train --corpus " + rig.pdf + out + " --begin-with /none.gguf", 1, "The adapter /none.gguf");
   // Before questions are written, which this model cannot do.
   fails(model + "--memory-limit 1MiB train --corpus " + rig.pdf + out + " --write-questions 3", 1, "may have 1 MiB");
