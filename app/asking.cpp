@@ -252,8 +252,13 @@ Status Asking::generate(const DocumentRow& document, const std::string& question
   AnswerRequest request;
   request.question = question;
   request.history = options.history;
-  if (needs_memory(options.evidence)) request.leaves = options.leaves;
+  if (needs_memory(options.evidence)) {
+    request.leaves = options.leaves;
+    LL_ASSIGN_OR_RETURN(const LexicalIndex* words, this->words(document));
+    for (const auto& score : words->scores(question)) request.words[score.leaf] = score.score;
+  }
   for (const auto& leaf : asked.route.leaves) request.leaves.push_back(leaf.node);
+  const double words_ms = msSince(start);
   request.descent = options.descent;
   request.memory_routing = options.memory_routing;
   request.evidence = options.evidence;
@@ -280,6 +285,7 @@ Status Asking::generate(const DocumentRow& document, const std::string& question
   asked.stats = result.stats;
   asked.evidence = result.stats.evidence;
   takeRoute(*input, result, asked);
+  if (!result.reached.empty()) asked.route_ms += words_ms;
   return cite(result.leaves, asked);
 }
 

@@ -28,8 +28,8 @@ struct AskOptions {
   int evidence_tokens = 3072;
   int repair_tokens = 0;
   // See AnswerRequest.
-  DescentOptions descent;
-  MemoryRouting memory_routing = MemoryRouting::Learned;
+  DescentOptions descent{.children = 0};
+  MemoryRouting memory_routing = MemoryRouting::WithWords;
   std::vector<int64_t> leaves;  // that ToLeaves means
   std::optional<Gate> gate;
   std::vector<Turn> history;

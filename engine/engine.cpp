@@ -266,6 +266,17 @@ std::filesystem::path Engine::memory_path(const DocumentInput& document, const s
   return folder / file_name(document.id, parts_->transformer->model().fingerprint());
 }
 
+namespace {
+
+// Each time: another process may have encoded the document meanwhile.
+void look_at(const std::filesystem::path& path, const MemoryPlan& plan, std::unique_ptr<MemoryFile>& file) {
+  if (file != nullptr && file->is_current()) return;
+  auto found = MemoryFile::open(path, plan);
+  file = found.ok() ? std::move(*found) : nullptr;
+}
+
+}  // namespace
+
 Engine::OpenDocument& Engine::open_document(const DocumentInput& document, const std::filesystem::path& folder) {
   const uint64_t text = text_of(document);
   if (open_ == nullptr || open_->id != document.id || open_->key != document.key || open_->folder != folder ||
@@ -279,17 +290,14 @@ Engine::OpenDocument& Engine::open_document(const DocumentInput& document, const
                               prompt_prefix(*parts_->tokenizer, facts_.chat, document.title), document,
                               parts_->store->type(), window_limits(facts_.config));
     if (parts_->learned != nullptr) {
-      open_->tree = text_tree(document, *parts_->tokenizer, facts_.config.context_tokens, open_->keys);
+      const int piece = piece_length(facts_.config.context_tokens, parts_->learned->settings().piece_tokens);
+      open_->tree = text_tree(document, *parts_->tokenizer, piece, open_->keys);
       open_->learned_plan = parts_->learned->plan(open_->tree, open_->keys);
     }
   }
-  // Looked for again each time: another process may have encoded it meanwhile.
-  auto file = MemoryFile::open(memory_path(document, folder), open_->plan);
-  open_->file = file.ok() ? std::move(*file) : nullptr;
-  if (parts_->learned != nullptr) {
-    auto nodes = MemoryFile::open(parts_->learned->path_of(folder, document.id), open_->learned_plan);
-    open_->learned_file = nodes.ok() ? std::move(*nodes) : nullptr;
-  }
+  look_at(memory_path(document, folder), open_->plan, open_->file);
+  if (parts_->learned != nullptr)
+    look_at(parts_->learned->path_of(folder, document.id), open_->learned_plan, open_->learned_file);
   return *open_;
 }
 

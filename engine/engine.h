@@ -11,6 +11,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "engine/answer/evidence.h"
@@ -80,9 +81,9 @@ struct EncodeReport {
   uint64_t bytes = 0, node_bytes = 0;  // of the memory files: keys and values, and learned memories
 };
 
-// How a question finds its way through learned memories: by their scores, or to tell what routing loses from what
-// memories lose, to `leaves` alone, or anywhere.
-enum class MemoryRouting { Learned, ToLeaves, Random };
+// How a question finds its way through learned memories: by their scores and by the question's words; or, to tell what
+// routing loses from what memories lose, by their scores alone, to `leaves` alone, or anywhere.
+enum class MemoryRouting { WithWords, Learned, ToLeaves, Random };
 
 struct AnswerRequest {
   std::string question;
@@ -93,8 +94,12 @@ struct AnswerRequest {
   int max_tokens = 256;
   int evidence_tokens = 3072;  // at most; less where the model's trained length is shorter; at least one leaf
   std::optional<Gate> gate;    // take the draft model's word where it is likely enough; needs one
-  DescentOptions descent;      // by learned memories
-  MemoryRouting memory_routing = MemoryRouting::Learned;
+  // Through learned memories; children 0: as many as the adapter was trained with.
+  DescentOptions descent{.children = 0};
+  MemoryRouting memory_routing = MemoryRouting::WithWords;
+  // Leaf key → how much of the question its words tell, as BM25 does: an estimate of the log odds that it answers
+  // (Robertson and Zaragoza 2009, section 3), as the memories' scores are one. Absent: 0.
+  std::unordered_map<int64_t, double> words;
   int repair_tokens = 0;  // at the head of every later run of leaves, computed again in its new surroundings
   std::chrono::steady_clock::time_point asked = std::chrono::steady_clock::now();
 };

@@ -188,9 +188,11 @@ std::string shortId(const DocumentRow& document) { return document.id.substr(0, 
 
 void addDescentOptions(CLI::App& command, DescentOptions& descent) {
   command
-      .add_option("--children", descent.children,
-                  "memory_tokens: parts of every section that are kept; hmt: segments that are named as evidence")
-      ->check(CLI::Range(1, 1000))
+      .add_option(
+          "--children", descent.children,
+          "memory_tokens: parts of every section that are kept; hmt: segments that are named as evidence; 0: as "
+          "the adapter was trained")
+      ->check(CLI::Range(0, 1000))
       ->capture_default_str();
   command.add_option("--memory-depth", descent.most_depth, "memory_tokens: levels below the top; 0: all")
       ->check(CLI::Range(0, 1000));

@@ -20,10 +20,10 @@ using Clock = std::chrono::steady_clock;
 
 struct Arguments {
   std::vector<std::string> questions;  // files: each is a seed of its own
-  std::string documents, method = "flat", memory_routing = "learned";
+  std::string documents, method = "flat", memory_routing = "words";
   std::vector<std::string> evidence = {"auto"};
   int most = 0, max_tokens = 64, evidence_tokens = 3072;
-  DescentOptions descent;
+  DescentOptions descent{.children = 0};
 };
 
 // Questions whose text is in the questions file are about a document of their own: the text, as a file.
@@ -165,7 +165,9 @@ Json tallyJson(const std::string& name, const Tally& t) {
 }
 
 MemoryRouting routingNamed(const std::string& name) {
-  return name == "gold" ? MemoryRouting::ToLeaves : name == "random" ? MemoryRouting::Random : MemoryRouting::Learned;
+  if (name == "gold") return MemoryRouting::ToLeaves;
+  if (name == "random") return MemoryRouting::Random;
+  return name == "learned" ? MemoryRouting::Learned : MemoryRouting::WithWords;
 }
 
 // Asks all questions with one kind of evidence.
@@ -328,9 +330,11 @@ void addEvalAnswersCommand(CLI::App& eval, Context& context, Run& run) {
       ->check(CLI::PositiveNumber);
   answers->add_option("--route", args.method, "flat or descent")->check(CLI::IsMember({"flat", "descent"}));
   answers
-      ->add_option("--memory-routing", args.memory_routing,
-                   "memory_tokens and hmt: learned; gold: to the leaves that hold the answer; random: anywhere")
-      ->check(CLI::IsMember({"learned", "gold", "random"}));
+      ->add_option(
+          "--memory-routing", args.memory_routing,
+          "Of memory_tokens, words: by the memories' scores and the question's words, as ask does; of that and "
+          "hmt, learned: by the scores alone; gold: to the leaves that hold the answer; random: anywhere")
+      ->check(CLI::IsMember({"words", "learned", "gold", "random"}));
   addDescentOptions(*answers, args.descent);
   answers->callback([&] { run = [&] { return runAnswers(context, args); }; });
 }

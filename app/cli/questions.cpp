@@ -14,7 +14,7 @@ struct AskArguments {
   int max_tokens = 256, k = 10, evidence_tokens = 3072, repair = 0, top_k = 0, rerank = 0;
   float temperature = 0, top_p = 1, min_p = 0;
   uint64_t seed = 0;
-  DescentOptions descent;
+  DescentOptions descent{.children = 0};
 };
 
 RouteMethod methodNamed(const std::string& name) {

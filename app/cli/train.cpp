@@ -245,6 +245,10 @@ void addTrainCommand(CLI::App& app, Context& context, Run& run) {
   command->add_option("--targets", args.targets, "Matrices that get them, of q,k,v,o,gate,up,down");
   command->add_option("--rate", steps.optimizer.rate, "Learning rate at its highest")->check(CLI::PositiveNumber);
   command->add_option("--aggregation", args.aggregation, "mean, self_weights, cross_attention, graph or parent_token");
+  command
+      ->add_option("--piece-tokens", args.options.memory.piece_tokens,
+                   "Text of a leaf, at most, that a memory is of; 0: as much as the model reads at once")
+      ->check(CLI::Range(0, 1 << 20));
   command->add_option("--method", args.method,
                       "h2mt: a memory per section; hmt: one after another as the text is read");
   command->add_option("--segment-tokens", args.options.memory.segment_tokens, "hmt: text that a memory is of")
@@ -259,7 +263,9 @@ void addTrainCommand(CLI::App& app, Context& context, Run& run) {
       ->check(CLI::Range(0.01f, 1.0f));
   command->add_flag("--scale-memories", args.options.memory.scales,
                     "Bring memories to the size of embeddings; for small models");
-  command->add_option("--children", steps.descent.children, "Kept per section when a question is routed")
+  command
+      ->add_option("--children", args.options.children,
+                   "Parts of every section that a question goes on to; else 4, or as the adapter that it begins with")
       ->check(CLI::Range(1, 1000));
   command->add_option("--step-tokens", steps.tokens_per_corpus_step, "Tokens of a step on text")
       ->check(CLI::Range(16, 1 << 20));
@@ -282,11 +288,13 @@ void addTrainCommand(CLI::App& app, Context& context, Run& run) {
   command->add_option("--train-seed", steps.seed, "Of what steps look at");
   args.of_tree = {command->get_option("--aggregation"), command->get_option("--children"),
                   command->get_option("--step-nodes"),  command->get_option("--reconstruction"),
-                  command->get_option("--text-weight"), command->get_option("--whole-texts")};
+                  command->get_option("--text-weight"), command->get_option("--whole-texts"),
+                  command->get_option("--piece-tokens")};
   args.of_segments = {command->get_option("--segment-tokens"), command->get_option("--sensory-tokens"),
                       command->get_option("--recalled"), command->get_option("--step-segments")};
-  for (const char* shape : {"--rank", "--alpha", "--targets", "--aggregation", "--method", "--segment-tokens",
-                            "--sensory-tokens", "--recalled", "--query-fraction", "--scale-memories"})
+  for (const char* shape :
+       {"--rank", "--alpha", "--targets", "--aggregation", "--method", "--piece-tokens", "--segment-tokens",
+        "--sensory-tokens", "--recalled", "--query-fraction", "--scale-memories"})
     begin->excludes(command->get_option(shape));  // the adapter has them
   command->callback([&] { run = [&] { return runTrain(context, args); }; });
 }

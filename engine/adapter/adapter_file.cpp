@@ -24,7 +24,7 @@ constexpr Name<Aggregation> kAggregations[] = {{Aggregation::Mean, "mean"},
                                                {Aggregation::ParentToken, "parent_token"}};
 constexpr Name<MemoryMethod> kMethods[] = {{MemoryMethod::Tree, "h2mt"}, {MemoryMethod::Recurrent, "hmt"}};
 
-constexpr int kMostRank = 4096, kMostRouting = 65536, kMostTokens = 1 << 20;
+constexpr int kMostRank = 4096, kMostRouting = 65536, kMostTokens = 1 << 20, kMostChildren = 1000;
 
 template <typename Names, typename Value>
 const char* text_of(const Names& names, Value value) {
@@ -41,12 +41,17 @@ Status no_adapter(const std::filesystem::path& path, const std::string& why) {
   return Status(Code::Unsupported, "The file " + path.string() + " is not an adapter of this program (" + why + ")");
 }
 
+Status damaged(const std::string& name, const std::string& what) {
+  return Status(Code::Corrupt,
+                "The adapter " + name + " is damaged or incomplete (" + what + "); train it again, or choose another");
+}
+
 Result<AdapterTensor> read_tensor(const std::string& file, std::string_view name, const Tensor& tensor) {
   constexpr int64_t kMost = int64_t{1} << 24;
   const auto& shape = tensor.shape;
   const bool plain = tensor.type == kernels::DType::F32 && (shape.size() == 1 || shape.size() == 2) && shape[0] > 0 &&
                      shape[0] <= kMost && (shape.size() == 1 || (shape[1] > 0 && shape[1] <= kMost));
-  if (!plain) return damaged_file(file, "the tensor " + std::string(name) + " is not a matrix of F32");
+  if (!plain) return damaged(file, "the tensor " + std::string(name) + " is not a matrix of F32");
   AdapterTensor t;
   t.name = name;
   t.cols = static_cast<int>(shape[0]);
@@ -54,7 +59,7 @@ Result<AdapterTensor> read_tensor(const std::string& file, std::string_view name
   t.values.resize(tensor.data.size() / 4);
   std::memcpy(t.values.data(), tensor.data.data(), t.values.size() * 4);
   if (!std::all_of(t.values.begin(), t.values.end(), [](float x) { return std::isfinite(x); }))
-    return damaged_file(file, "the tensor " + t.name + " has values that are not numbers");
+    return damaged(file, "the tensor " + t.name + " has values that are not numbers");
   return t;
 }
 
@@ -65,20 +70,25 @@ Status read_settings(const ModelFile& file, MemorySettings& memory) {
     to = static_cast<int>(std::clamp<int64_t>(value, 0, most));
     return value >= least && value <= most;
   };
-  if (!whole("routing_length", 0, kMostRouting, memory.d_routing))
-    return damaged_file(file.name(), "impossible widths");
+  if (!whole("routing_length", 0, kMostRouting, memory.d_routing)) return damaged(file.name(), "impossible widths");
   memory.query_fraction = static_cast<float>(file.number_or(prefix + "query_fraction", 1));
   if (!(memory.query_fraction > 0 && memory.query_fraction <= 1))
-    return damaged_file(file.name(), "an impossible share of the question");
+    return damaged(file.name(), "an impossible share of the question");
   memory.scales = file.flag_or(prefix + "scales_memories", false);
   if (memory.method == MemoryMethod::Recurrent) {
     const bool possible = whole("segment_length", 1, kMostTokens, memory.segment_tokens) &&
                           whole("sensory_length", 0, kMostTokens, memory.sensory_tokens) &&
                           whole("recall_length", 1, kMostTokens, memory.recalled);
-    return possible ? Status() : damaged_file(file.name(), "impossible lengths of segments");
+    return possible ? Status() : damaged(file.name(), "impossible lengths of segments");
   }
   const auto aggregation = aggregation_named(file.text_or(prefix + "aggregation", ""));
-  if (!aggregation.ok()) return damaged_file(file.name(), "it does not say how memories are made of others");
+  if (!aggregation.ok()) return damaged(file.name(), "it does not say how memories are made of others");
+  if (!whole("piece_length", 0, kMostTokens, memory.piece_tokens))
+    return damaged(file.name(), "impossible lengths of pieces");
+  const int64_t children = file.integer_or(prefix + "children", memory.children);
+  if (children < 1 || children > kMostChildren)
+    return damaged(file.name(), "an impossible number of sections that questions go on to");
+  memory.children = static_cast<int>(children);
   memory.aggregation = *aggregation;
   return {};
 }
@@ -118,7 +128,11 @@ Status save_adapter(const std::filesystem::path& path, const AdapterContents& c)
   gguf.u32(prefix + "routing_length", static_cast<uint32_t>(c.memory.d_routing));
   gguf.f32(prefix + "query_fraction", c.memory.query_fraction);
   gguf.flag(prefix + "scales_memories", c.memory.scales);
-  if (c.memory.method == MemoryMethod::Tree) gguf.text(prefix + "aggregation", name_of(c.memory.aggregation));
+  if (c.memory.method == MemoryMethod::Tree) {
+    gguf.text(prefix + "aggregation", name_of(c.memory.aggregation));
+    gguf.u32(prefix + "piece_length", static_cast<uint32_t>(c.memory.piece_tokens));
+    gguf.u32(prefix + "children", static_cast<uint32_t>(c.memory.children));
+  }
   if (c.memory.method == MemoryMethod::Recurrent) {
     gguf.u32(prefix + "segment_length", static_cast<uint32_t>(c.memory.segment_tokens));
     gguf.u32(prefix + "sensory_length", static_cast<uint32_t>(c.memory.sensory_tokens));
@@ -142,7 +156,10 @@ bool is_adapter(const std::filesystem::path& path) {
 Result<AdapterContents> load_adapter(const std::filesystem::path& path, const ModelFile& model, uint64_t fingerprint) {
   if (std::error_code error; !std::filesystem::exists(path, error) && !error)
     return Status(Code::NotFound, "The adapter " + path.string() + " cannot be opened: there is no such file");
-  LL_ASSIGN_OR_RETURN(const auto file, ModelFile::open(path));
+  const auto opened = ModelFile::open(path);
+  if (!opened.ok() && opened.status().code() == Code::Corrupt)
+    return damaged(path.string(), "it is no whole GGUF file");
+  LL_ASSIGN_OR_RETURN(const auto file, opened);
   if (file->text_or("general.type", "") != "adapter") return no_adapter(path, "it is a model, or something else");
   const auto method = memory_method_named(file->text_or("adapter.type", ""));
   if (!method.ok()) return no_adapter(path, "it has no memory; low-rank additions alone are of no use here");
@@ -157,8 +174,7 @@ Result<AdapterContents> load_adapter(const std::filesystem::path& path, const Mo
   c.model_fingerprint = fingerprint;
   c.lora_alpha = static_cast<float>(file->number_or("adapter.lora.alpha", 0));
   const int64_t rank = file->integer_or("adapter.lora.rank", 0);
-  if (rank < 0 || rank > kMostRank || !std::isfinite(c.lora_alpha))
-    return damaged_file(file->name(), "impossible widths");
+  if (rank < 0 || rank > kMostRank || !std::isfinite(c.lora_alpha)) return damaged(file->name(), "impossible widths");
   c.lora_rank = static_cast<int>(rank);
   c.memory.method = *method;
   LL_RETURN_IF_ERROR(read_settings(*file, c.memory));

@@ -39,7 +39,9 @@ struct MemorySettings {
   bool scales = false;       // memories enter the model in the size of its embeddings
   uint64_t seed = 1;         // of what training begins with
   MemoryMethod method = MemoryMethod::Tree;
-  // Of the recurrent one; those above are of both, but for the aggregation.
+  int piece_tokens = 0;  // of a text, at most, that one memory is of (see text_tree); 0: what the model reads at once
+  int children = 4;      // of a node, that a question went on to in training
+  // Of the recurrent one; those above are of both, but for the aggregation, pieces and children.
   int segment_tokens = 256;
   int sensory_tokens = 32;  // of the text in front of a segment, that are read with it
   int recalled = 300;       // memories that a segment looks back at, the last ones

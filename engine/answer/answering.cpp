@@ -124,6 +124,7 @@ void Answering::choose_leaves(const std::vector<int64_t>& leaves, int question_t
     const int n = count(entry(it->second).tokens);
     if (!chosen_.empty() && used + n > budget) continue;
     chosen_.push_back(it->second);
+    by_node.erase(it);  // a leaf may be named again
     used += n;
   }
   std::sort(chosen_.begin(), chosen_.end());

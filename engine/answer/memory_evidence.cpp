@@ -21,18 +21,25 @@ Status Answering::leaves_missing() {
   return Status(Code::NotFound, "The document has not been encoded for this model; encode it first, or choose exact");
 }
 
+DescentOptions Answering::descent() const {
+  DescentOptions options = request_.descent;
+  if (options.children <= 0) options.children = parts_.learned->settings().children;
+  return options;
+}
+
 // What learned routing reaches (H²MT, section 3.3): the memories the model gets, and the leaves they stand for.
 Status Answering::choose_memories(int question_tokens) {
   AnswerStats& stats = result_.stats;
   LL_ASSIGN_OR_RETURN(const auto scores, score_nodes());
   const auto start = Clock::now();
-  DescentOptions options = request_.descent;
+  DescentOptions options = descent();
   const int room = engine_.facts_.config.context_tokens - prefix_tokens() - question_tokens - request_.max_tokens;
   options.most_nodes = std::clamp(room, 1, std::max(1, options.most_nodes));
-  const auto nodes = reach(scores, options);
+  std::vector<double> shares;
+  const auto nodes = reach(scores, options, shares);
   LL_ASSIGN_OR_RETURN(memories_, parts_.learned->entered(*document_.learned, nodes));
   stats.memory_tokens = static_cast<int>(nodes.size());
-  choose_leaves(leaves_reached(nodes), question_tokens + stats.memory_tokens);
+  choose_leaves(leaves_reached(nodes, shares), question_tokens + stats.memory_tokens);
   stats.descent_ms = ms_since(start);
   if (stats.evidence == Evidence::MemoryAndLeafKv) {
     const PlanInput input = plan_input(question_tokens);  // now that the leaves are known
@@ -75,9 +82,10 @@ Status Answering::recall_memories(int question_tokens) {
   const int room = engine_.facts_.config.context_tokens - prefix_tokens() - question_tokens - request_.max_tokens - 1;
   const auto sensory = text.with_front(text.size(), std::clamp(room, 0, parts_.learned->settings().sensory_tokens));
   sensory_.assign(sensory.begin(), sensory.end());
-  const std::vector<int> nodes = recalled_from(text, shares);
+  std::vector<double> of_nodes;
+  const std::vector<int> nodes = recalled_from(text, shares, of_nodes);
   stats.memory_tokens = 1;
-  std::vector<int64_t> leaves = leaves_reached(nodes);
+  std::vector<int64_t> leaves = leaves_reached(nodes, of_nodes);
   for (const int node : text.last_nodes(sensory_.size())) leaves.push_back(document_.keys[static_cast<size_t>(node)]);
   choose_leaves(leaves, question_tokens + 1 + static_cast<int>(sensory_.size()));
   stats.evidence_tokens = 1 + static_cast<int>(sensory_.size());
@@ -85,13 +93,14 @@ Status Answering::recall_memories(int question_tokens) {
   return {};
 }
 
-// The nodes whose text was recalled most, with those above them; told in the result.
-std::vector<int> Answering::recalled_from(const Segments& text, const std::vector<float>& shares) {
+// The nodes whose text was recalled most, with those above them and how much it was; told in the result.
+std::vector<int> Answering::recalled_from(const Segments& text, const std::vector<float>& shares,
+                                          std::vector<double>& told) {
   std::vector<int> nodes;
   if (shares.empty()) return nodes;
   std::vector<float> best = shares;
   std::sort(best.rbegin(), best.rend());
-  const size_t n_best = request_.descent.children > 0 ? static_cast<size_t>(request_.descent.children) : best.size();
+  const auto n_best = static_cast<size_t>(descent().children);
   const float least = best[std::min(n_best, best.size()) - 1];
   std::vector<float> of_nodes(document_.tree.size());
   for (size_t node = of_nodes.size(); node-- > 0;) {
@@ -103,9 +112,17 @@ std::vector<int> Answering::recalled_from(const Segments& text, const std::vecto
   for (size_t node = 0; node < of_nodes.size(); ++node) {
     if (of_nodes[node] < least || of_nodes[node] <= 0) continue;
     nodes.push_back(static_cast<int>(node));
-    result_.reached.push_back({document_.keys[node], double{of_nodes[node]}});
+    told.push_back(double{of_nodes[node]});
   }
+  tell_reached(nodes, told);
   return nodes;
+}
+
+// Pieces of a text are no nodes of the document: the node that they are of was reached, too.
+void Answering::tell_reached(const std::vector<int>& nodes, const std::vector<double>& shares) {
+  for (size_t i = 0; i < nodes.size(); ++i)
+    if (!is_piece(document_.tree, document_.keys, nodes[i]))
+      result_.reached.push_back({document_.keys[static_cast<size_t>(nodes[i])], shares[i]});
 }
 
 // Of all segments, those that a question may recall: as MemoryRouting says; the last ones, as for a segment.
@@ -113,7 +130,8 @@ std::vector<bool> Answering::segments_given(const Segments& text) const {
   std::vector<bool> given(text.size());
   const auto cached = std::min(given.size(), static_cast<size_t>(parts_.learned->settings().recalled));
   const auto last = given.end() - static_cast<long>(cached);
-  if (request_.memory_routing == MemoryRouting::Learned) std::fill(last, given.end(), true);
+  if (request_.memory_routing == MemoryRouting::WithWords || request_.memory_routing == MemoryRouting::Learned)
+    std::fill(last, given.end(), true);
   if (request_.memory_routing == MemoryRouting::Random && !given.empty())
     given[std::mt19937_64(fingerprint(request_.question))() % text.size()] = true;
   for (const int node : wanted_nodes())
@@ -131,30 +149,62 @@ std::vector<int> Answering::wanted_nodes() const {
   return wanted;
 }
 
-// The nodes reached, as MemoryRouting says; told in the result.
-std::vector<int> Answering::reach(std::vector<float> scores, DescentOptions options) {
+// A node's words tell as much as those of its best leaf.
+void Answering::add_words(std::vector<float>& scores) const {
+  std::vector<double> words(scores.size());
+  for (size_t i = words.size(); i-- > 0;) {
+    if (const auto it = request_.words.find(document_.keys[i]); it != request_.words.end())
+      words[i] = std::max(words[i], it->second);
+    if (const int parent = document_.tree.parents[i]; parent >= 0)
+      words[static_cast<size_t>(parent)] = std::max(words[static_cast<size_t>(parent)], words[i]);
+    scores[i] += static_cast<float>(words[i]);
+  }
+}
+
+// The nodes reached and the shares of their paths, as MemoryRouting says; told in the result.
+std::vector<int> Answering::reach(std::vector<float> scores, DescentOptions options, std::vector<double>& shares) {
+  if (request_.memory_routing == MemoryRouting::WithWords) add_words(scores);
   if (request_.memory_routing == MemoryRouting::Random) {
     std::mt19937_64 random(fingerprint(request_.question));
     for (float& score : scores) score = static_cast<float>(random() % 4096);
   }
-  const std::vector<int> wanted = wanted_nodes();
+  const std::vector<int> wanted = best_pieces(wanted_nodes(), scores, options.children);
   if (!wanted.empty()) options.children = 0;
-  std::vector<double> shares;
   auto nodes = descend(document_.tree.parents, scores, options, wanted, &shares);
-  for (size_t i = 0; i < nodes.size(); ++i)
-    result_.reached.push_back({document_.keys[static_cast<size_t>(nodes[i])], std::exp(shares[i])});
+  for (double& share : shares) share = std::exp(share);
+  tell_reached(nodes, shares);
   return nodes;
 }
 
+// Of nodes and the pieces of their texts: the nodes, and the best `most` pieces of each.
+std::vector<int> Answering::best_pieces(const std::vector<int>& nodes, const std::vector<float>& scores,
+                                        int most) const {
+  std::vector<int> best;
+  std::unordered_map<int64_t, std::vector<int>> pieces;
+  for (const int node : nodes)
+    if (is_piece(document_.tree, document_.keys, node))
+      pieces[document_.keys[static_cast<size_t>(node)]].push_back(node);
+    else
+      best.push_back(node);
+  for (auto& [key, own] : pieces) {
+    std::stable_sort(own.begin(), own.end(),
+                     [&](int a, int b) { return scores[static_cast<size_t>(a)] > scores[static_cast<size_t>(b)]; });
+    own.resize(std::min(own.size(), static_cast<size_t>(std::max(1, most))));
+    best.insert(best.end(), own.begin(), own.end());
+  }
+  return best;
+}
+
 // Keys of the leaves among the nodes reached, the likeliest first.
-std::vector<int64_t> Answering::leaves_reached(const std::vector<int>& nodes) const {
+std::vector<int64_t> Answering::leaves_reached(const std::vector<int>& nodes, const std::vector<double>& shares) const {
   const auto& parents = document_.tree.parents;
   std::vector<bool> is_parent(parents.size(), false);
   for (const int parent : parents)
     if (parent >= 0) is_parent[static_cast<size_t>(parent)] = true;
   std::vector<ReachedNode> leaves;
   for (size_t i = 0; i < nodes.size(); ++i)
-    if (!is_parent[static_cast<size_t>(nodes[i])]) leaves.push_back(result_.reached[i]);
+    if (!is_parent[static_cast<size_t>(nodes[i])])
+      leaves.push_back({document_.keys[static_cast<size_t>(nodes[i])], shares[i]});
   std::stable_sort(leaves.begin(), leaves.end(), [](const auto& a, const auto& b) { return a.share > b.share; });
   std::vector<int64_t> keys;
   for (const ReachedNode& leaf : leaves) keys.push_back(leaf.node);

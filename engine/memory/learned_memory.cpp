@@ -24,6 +24,7 @@ uint64_t fingerprint_of(const AdapterContents& adapter) {
                                   adapter.memory.scales ? 1.0 : 0.0,
                                   double{adapter.lora_alpha}};
   const MemorySettings& m = adapter.memory;
+  if (m.piece_tokens > 0) settings.push_back(m.piece_tokens);
   if (m.method == MemoryMethod::Recurrent)
     for (const int n : {m.segment_tokens, m.sensory_tokens, m.recalled}) settings.push_back(n);
   uint64_t key = fingerprint(settings, adapter.model_fingerprint);

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,6 +17,7 @@ namespace {
 
 constexpr uint32_t kVersion = 1;
 constexpr uint64_t kPage = 4096;
+constexpr uint64_t kNarrow = 8;  // blobs without layers begin on: there are many, and small ones
 constexpr char kMagic[8] = {'L', 'L', 'M', 'E', 'M', 'O', 'R', 'Y'};
 
 struct Header {
@@ -25,7 +27,7 @@ struct Header {
   uint32_t entries, layers, d_model, row_bytes;
 };
 
-uint64_t round_up(uint64_t n) { return (n + kPage - 1) / kPage * kPage; }
+uint64_t round_up(uint64_t n, uint64_t unit) { return (n + unit - 1) / unit * unit; }
 
 Header header_of(const MemoryPlan& plan) {
   Header h{};
@@ -57,6 +59,7 @@ Result<std::unique_ptr<MemoryFile>> MemoryFile::open(const std::filesystem::path
   file->path_ = path;
   file->plan_ = std::move(plan);
   file->lay_out();
+  file->stamp_ = stamp_of(path);
   file->fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (file->fd_ < 0) return Status(Code::NotFound, "The document has not been encoded for this model");
   LL_RETURN_IF_ERROR(file->load(false));
@@ -91,10 +94,11 @@ size_t MemoryFile::kv_bytes(size_t entry) const {
 uint64_t MemoryFile::slot_offset(size_t entry) const { return kPage + entry * sizeof(MemorySlot); }
 
 void MemoryFile::lay_out() {
-  uint64_t at = kPage + round_up(plan_.entries.size() * sizeof(MemorySlot));
+  const uint64_t unit = plan_.n_layers > 0 ? kPage : kNarrow;
+  uint64_t at = kPage + round_up(plan_.entries.size() * sizeof(MemorySlot), kPage);
   for (size_t i = 0; i < plan_.entries.size(); ++i) {
     offsets_.push_back(at);
-    at += round_up(static_cast<uint64_t>(plan_.d_model) * 4 + kv_bytes(i));
+    at += round_up(static_cast<uint64_t>(plan_.d_model) * 4 + kv_bytes(i), unit);
   }
   file_bytes_ = at;
   done_.assign(plan_.entries.size(), false);
@@ -123,6 +127,15 @@ Status MemoryFile::begin_anew() {
   const Header header = header_of(plan_);
   return write_at(0, &header, sizeof header);
 }
+
+MemoryFile::Stamp MemoryFile::stamp_of(const std::filesystem::path& path) {
+  struct stat found {};
+  if (stat(path.c_str(), &found) != 0) return {};
+  return {found.st_dev, found.st_ino, static_cast<uint64_t>(found.st_size), found.st_mtim.tv_sec,
+          found.st_mtim.tv_nsec};
+}
+
+bool MemoryFile::is_current() const { return count_done() == done_.size() && stamp_of(path_) == stamp_; }
 
 size_t MemoryFile::count_done() const { return static_cast<size_t>(std::count(done_.begin(), done_.end(), true)); }
 

@@ -52,6 +52,8 @@ class MemoryFile {
   const MemoryPlan& plan() const { return plan_; }
   bool has(size_t entry) const { return done_[entry]; }
   size_t count_done() const;
+  // Whether all of it is there, and nobody has written to its path since it was opened for reading.
+  bool is_current() const;
   uint64_t bytes() const { return file_bytes_; }
   size_t kv_bytes(size_t entry) const;
 
@@ -76,7 +78,16 @@ class MemoryFile {
   Status read_at(uint64_t offset, void* to, size_t bytes) const;
   Status write_at(uint64_t offset, const void* from, size_t bytes);
 
+  // What tells one writing of a file from another.
+  struct Stamp {
+    uint64_t device = 0, file = 0, bytes = 0;
+    int64_t seconds = 0, nanoseconds = 0;
+    bool operator==(const Stamp&) const = default;
+  };
+  static Stamp stamp_of(const std::filesystem::path& path);
+
   std::filesystem::path path_;
+  Stamp stamp_;
   int fd_ = -1;
   MemoryPlan plan_;
   std::vector<uint64_t> offsets_;

@@ -3,36 +3,72 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "engine/tokenizer/sentences.h"
+
 namespace longleaf {
 namespace {
 
 constexpr int kMostTokens = 4096;
 constexpr int kVectors = 3;  // that are read with a text
 
+// As many whole sentences as there is room for, one piece behind the other; a longer sentence is cut where it must be.
+std::vector<std::vector<TokenId>> pieces_of(const std::vector<TokenId>& text, const Tokenizer& tokenizer, size_t most) {
+  std::vector<int> ends = sentence_starts(tokenizer, text);
+  ends.push_back(static_cast<int>(text.size()));
+  std::vector<std::vector<TokenId>> pieces;
+  size_t begin = 0, fits = 0;
+  const auto cut = [&](size_t end) {
+    pieces.emplace_back(text.begin() + static_cast<long>(begin), text.begin() + static_cast<long>(end));
+    begin = end;
+  };
+  for (const int next : ends) {
+    const auto end = static_cast<size_t>(next);
+    if (end - begin > most && fits > begin) cut(fits);
+    while (end - begin > most) cut(begin + most);
+    fits = end;
+  }
+  if (begin < text.size()) cut(text.size());
+  return pieces;
+}
+
 }  // namespace
 
-TextTree text_tree(const DocumentInput& document, const Tokenizer& tokenizer, int context_tokens,
+int piece_length(int context_tokens, int wanted) {
+  const int most = std::clamp(context_tokens - kVectors, 1, kMostTokens);
+  return wanted > 0 ? std::min(wanted, most) : most;
+}
+
+TextTree text_tree(const DocumentInput& document, const Tokenizer& tokenizer, int piece_tokens,
                    std::vector<int64_t>& keys) {
-  const auto most = static_cast<size_t>(std::clamp(context_tokens - kVectors, 1, kMostTokens));
+  const auto most = static_cast<size_t>(piece_tokens);
   TextTree tree;
+  const auto add = [&](int parent, int64_t key, std::vector<TokenId> tokens) {
+    tree.parents.push_back(parent);
+    tree.tokens.push_back(std::move(tokens));
+    keys.push_back(key);
+    return static_cast<int>(tree.size()) - 1;
+  };
   std::unordered_map<int64_t, int> numbers;
   const auto& nodes = document.nodes;
   const auto tops = std::count_if(nodes.begin(), nodes.end(), [](const auto& n) { return n.parent == 0; });
-  if (tops != 1) {
-    tree.parents.push_back(-1);
-    tree.tokens.emplace_back();
-    keys.push_back(0);
-  }
+  if (tops != 1) add(-1, 0, {});
   for (const DocumentNode& node : nodes) {
-    numbers[node.key] = static_cast<int>(tree.size());
-    const auto parent = numbers.find(node.parent);
-    tree.parents.push_back(parent == numbers.end() ? (tops == 1 ? -1 : 0) : parent->second);
+    const auto above = numbers.find(node.parent);
+    const int parent = above == numbers.end() ? (tops == 1 ? -1 : 0) : above->second;
     auto tokens = tokenizer.encode(node.text);
-    if (tokens.size() > most) tokens.resize(most);
-    tree.tokens.push_back(std::move(tokens));
-    keys.push_back(node.key);
+    if (tokens.size() <= most) {
+      numbers[node.key] = add(parent, node.key, std::move(tokens));
+      continue;
+    }
+    const int number = numbers[node.key] = add(parent, node.key, {});
+    for (auto& piece : pieces_of(tokens, tokenizer, most)) add(number, node.key, std::move(piece));
   }
   return tree;
+}
+
+bool is_piece(const TextTree& tree, const std::vector<int64_t>& keys, int node) {
+  const int parent = tree.parents[static_cast<size_t>(node)];
+  return parent >= 0 && keys[static_cast<size_t>(parent)] == keys[static_cast<size_t>(node)];
 }
 
 std::vector<std::vector<int>> levels_of(const TextTree& tree) {

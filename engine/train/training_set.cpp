@@ -5,10 +5,25 @@
 
 #include "engine/base/checksum.h"
 #include "engine/memory/encoder.h"
-#include "engine/train/sentences.h"
+#include "engine/tokenizer/sentences.h"
 
 namespace longleaf::train {
 namespace {
+
+constexpr double kLeastShare = 0.6;  // of the shorter of an answer and a text that has it, in one run
+
+// The longest run of tokens that both have, as a share of the shorter.
+double share_in_common(std::span<const TokenId> a, std::span<const TokenId> b) {
+  std::vector<size_t> runs(b.size() + 1, 0);  // that end at a token of b and at the last one of a
+  size_t longest = 0;
+  for (const TokenId token : a)
+    for (size_t j = b.size(); j-- > 0;) {
+      runs[j + 1] = token == b[j] ? runs[j] + 1 : 0;
+      longest = std::max(longest, runs[j + 1]);
+    }
+  const size_t shorter = std::min(a.size(), b.size());
+  return shorter == 0 ? 0 : static_cast<double>(longest) / static_cast<double>(shorter);
+}
 
 class Reader {
  public:
@@ -50,8 +65,9 @@ class Reader {
   bool is_tree() const { return r_.options.memory.method == MemoryMethod::Tree; }
 
   TrainingDocument document(const DocumentInput& from, std::vector<int64_t>& keys) const {
+    const int piece = piece_length(r_.context_tokens, r_.options.memory.piece_tokens);
     TrainingDocument document{
-        prompt_prefix(r_.tokenizer, r_.chat, from.title), text_tree(from, r_.tokenizer, r_.context_tokens, keys), {}};
+        prompt_prefix(r_.tokenizer, r_.chat, from.title), text_tree(from, r_.tokenizer, piece, keys), {}};
     if (is_tree() && r_.options.steps.begins_short)
       for (const auto& tokens : document.tree.tokens)
         document.sentences.push_back(sentence_starts(r_.tokenizer, tokens));
@@ -77,10 +93,24 @@ class Reader {
     q.answer = r_.tokenizer.encode((r_.chat.is_plain() ? " " : "") + from.answer);
     if (const TokenId end = r_.tokenizer.end(); end >= 0) q.answer.push_back(end);
     const auto& own = keys_[from.document];
+    const TextTree& tree = set_.documents[from.document].tree;
     for (const int64_t leaf : from.leaves)
       if (const auto it = std::find(own.begin(), own.end(), leaf); it != own.end())
-        q.gold.push_back(static_cast<int>(it - own.begin()));
+        q.gold.push_back(gold_piece(tree, own, static_cast<int>(it - own.begin()), from.answer));
     return q;
+  }
+
+  // The piece of a node's text that the answer is found in; the node itself where it has none, or none has the answer.
+  int gold_piece(const TextTree& tree, const std::vector<int64_t>& keys, int node, const std::string& answer) const {
+    const auto tokens = r_.tokenizer.encode(answer), behind_space = r_.tokenizer.encode(" " + answer);
+    int best = node;
+    double best_share = kLeastShare;
+    for (int piece = node + 1; piece < static_cast<int>(tree.size()) && is_piece(tree, keys, piece); ++piece) {
+      const auto& text = tree.tokens[static_cast<size_t>(piece)];
+      const double share = std::max(share_in_common(text, tokens), share_in_common(text, behind_space));
+      if (share > best_share) best = piece, best_share = share;
+    }
+    return best;
   }
 
   bool can_be_asked(const TrainingInput::Question& from, const TrainingQuestion& q) const {

@@ -183,7 +183,7 @@ TEST(damaged_memories_are_made_again) {
   const std::string whole = bytes_of(answers.path());
   const auto before = answers.memories(t).values;
   std::string damaged = whole;
-  damaged[2 * 4096 + 6 * 4096 + 8] ^= 1;  // in a leaf's vector, behind header and table
+  damaged[2 * 4096 + 8] ^= 1;  // in the first vector, behind header and table
   REQUIRE_OK(write_file(answers.path(), damaged));
   CHECK_EQ(answers.learned->known(t, answers.folder.path()).size(), t.size() - 1);
   answers.encode(t);

@@ -49,7 +49,8 @@ struct Both {
     const auto tokenizer = *Tokenizer::load(trained.file);
     const auto chat = ChatStyle::of(*trained.file);
     std::vector<int64_t> keys, reached;
-    const TextTree t = text_tree(d, *tokenizer, 4096, keys);
+    const int pieces = trained.memory->weights().settings().piece_tokens;
+    const TextTree t = text_tree(d, *tokenizer, piece_length(4096, pieces), keys);
     train::Tape& tape = trained.tape;
     tape.clear();
     const auto memories = trained.memory->build(tape, t);
@@ -57,7 +58,8 @@ struct Both {
     const std::span<const TokenId> asked[] = {words};
     const auto scores = tape.read(trained.memory->scores(tape, trained.memory->queries(tape, asked), memories));
     const auto nodes = descend(t.parents, scores, descent);
-    for (const int node : nodes) reached.push_back(keys[static_cast<size_t>(node)]);
+    for (const int node : nodes)
+      if (!is_piece(t, keys, node)) reached.push_back(keys[static_cast<size_t>(node)]);
     const auto rows = tape.gathered(trained.memory->weights().entered(tape, memories), {nodes.begin(), nodes.end()});
     const auto front = prompt_prefix(*tokenizer, chat, d.title);
     const auto behind = encode_pieces(*tokenizer, document_prompt(chat, "", {}, kQuestion).after);
@@ -69,8 +71,9 @@ struct Both {
 }  // namespace
 
 TEST(an_answer_from_memory_tokens_is_the_one_that_training_gives) {
-  for (const bool scales : {true, false}) {
-    Both both({.aggregation = Aggregation::Graph, .scales = scales});
+  for (const MemorySettings& settings :
+       {MemorySettings{.scales = true}, MemorySettings{}, MemorySettings{.piece_tokens = 24}}) {
+    Both both(settings);
     REQUIRE(both.engine != nullptr);
     const auto d = document(9);
     REQUIRE_OK(both.engine->encode(d, both.rig.memory(), nullptr, {}));
@@ -84,7 +87,8 @@ TEST(an_answer_from_memory_tokens_is_the_one_that_training_gives) {
       CHECK(nodes == reached);
       CHECK(!text.empty());
       CHECK_EQ(answer->text, text);
-      CHECK_EQ(answer->stats.memory_tokens, static_cast<int>(reached.size()));
+      if (settings.piece_tokens == 0) CHECK_EQ(answer->stats.memory_tokens, static_cast<int>(reached.size()));
+      if (settings.piece_tokens > 0) CHECK(answer->stats.memory_tokens > static_cast<int>(reached.size()));
       CHECK(answer->stats.evidence == Evidence::MemoryTokens);
       for (const int64_t leaf : answer->leaves) CHECK(std::find(reached.begin(), reached.end(), leaf) != reached.end());
     }
@@ -157,6 +161,65 @@ TEST(routing_goes_to_the_leaves_named_or_anywhere_where_that_is_asked_for) {
   CHECK(reached(MemoryRouting::Random) == reached(MemoryRouting::Random));
 }
 
+TEST(the_pieces_of_a_leaf_stand_for_it) {
+  Both both({.piece_tokens = 24});
+  REQUIRE(both.engine != nullptr);
+  const auto d = document(9);
+  REQUIRE_OK(both.engine->encode(d, both.rig.memory(), nullptr, {}));
+  AnswerRequest request;
+  request.memory_routing = MemoryRouting::ToLeaves, request.leaves = {11, 17};
+  for (const int children : {1, 2}) {
+    const auto led = both.ask(d, Evidence::MemoryTokens, {.children = children}, 3072, request);
+    REQUIRE_OK(led);
+    CHECK((led->leaves == std::vector<int64_t>{11, 17}));
+    CHECK_EQ(led->reached.size(), size_t{5});  // the document, two sections and two leaves, each once
+    CHECK_EQ(led->stats.memory_tokens, 5 + 2 * children);
+  }
+  const auto all = both.ask(d, Evidence::MemoryAndLeafKv, {.children = 100});
+  REQUIRE_OK(all);
+  CHECK_EQ(all->leaves.size(), size_t{9});
+  CHECK_EQ(all->reached.size(), size_t{13});
+  size_t tokens = 0;
+  for (const auto& node : d.nodes) tokens += (*Tokenizer::load(both.trained.file))->encode(node.text).size();
+  CHECK_EQ(static_cast<size_t>(all->stats.evidence_tokens - all->stats.memory_tokens), tokens);  // each leaf once
+}
+
+TEST(a_question_goes_on_to_as_many_children_as_in_training) {
+  Both both({.children = 2});
+  REQUIRE(both.engine != nullptr);
+  const auto d = document(9);
+  REQUIRE_OK(both.engine->encode(d, both.rig.memory(), nullptr, {}));
+  const auto n_reached = [&](int children) {
+    const auto answer = both.ask(d, Evidence::MemoryTokens, {.children = children});
+    return answer.ok() ? answer->stats.memory_tokens : 0;
+  };
+  CHECK_EQ(n_reached(0), 1 + 2 + 4);
+  CHECK_EQ(n_reached(1), 1 + 1 + 1);
+}
+
+TEST(the_words_of_a_question_lead_it_through_learned_memories_too) {
+  Both both;
+  REQUIRE(both.engine != nullptr);
+  const auto d = document(9);
+  REQUIRE_OK(both.engine->encode(d, both.rig.memory(), nullptr, {}));
+  const auto leaf_reached = [&](MemoryRouting routing, std::unordered_map<int64_t, double> words) {
+    AnswerRequest request;
+    request.memory_routing = routing;
+    request.words = std::move(words);
+    const auto answer = both.ask(d, Evidence::MemoryTokens, {.children = 1}, 3072, request);
+    return answer.ok() && answer->leaves.size() == 1 ? answer->leaves[0] : 0;
+  };
+  const int64_t learned = leaf_reached(MemoryRouting::Learned, {});
+  REQUIRE(learned != 0);
+  CHECK_EQ(leaf_reached(MemoryRouting::WithWords, {}), learned);
+  for (int64_t leaf = 10; leaf < 19; ++leaf) {
+    const std::unordered_map<int64_t, double> words = {{leaf, 100}, {learned == leaf ? leaf + 1 : learned, 50}};
+    CHECK_EQ(leaf_reached(MemoryRouting::WithWords, words), leaf);  // of two that were named, the one named more
+    CHECK_EQ(leaf_reached(MemoryRouting::Learned, words), learned);
+  }
+  CHECK_EQ(leaf_reached(MemoryRouting::WithWords, {{9999, 100}}), learned);  // of no leaf of this document
+}
+
 TEST(memories_and_leaves_have_room_in_the_trained_length_together) {
   const RandomModel model{.context = 600};
   Both both({}, model);
@@ -202,7 +265,7 @@ TEST(a_memory_that_was_damaged_meanwhile_says_what_to_do) {
   const auto d = document(9);
   REQUIRE_OK(both.engine->encode(d, both.rig.memory(), nullptr, {}, {.leaves = false}));
   std::string bytes = bytes_of(both.rig.memory_file());
-  bytes[2 * 4096 + 5 * 4096] ^= 1;
+  bytes[2 * 4096] ^= 1;
   REQUIRE_OK(write_file(both.rig.memory_file(), bytes));
   const auto answer = both.ask(d, Evidence::MemoryTokens);
   CHECK(answer.status().code() == Code::Corrupt);

@@ -45,7 +45,7 @@ struct Asked {
     const auto chat = ChatStyle::of(*trained.file);
     std::vector<int64_t> keys;
     const MemorySettings& settings = trained.memory->weights().settings();
-    const Segments text(text_tree(d, *tokenizer, 4096, keys), settings.segment_tokens);
+    const Segments text(text_tree(d, *tokenizer, piece_length(4096, 0), keys), settings.segment_tokens);
     const bool is_empty = text.size() == 0;
     const auto all = is_empty ? std::vector<float>() : memories_of(trained, text);
     train::Tape& tape = trained.tape;
@@ -91,7 +91,7 @@ TEST(an_answer_from_what_a_question_recalls_is_the_one_that_training_gives) {
     REQUIRE_OK(led);
     const auto tokenizer = *Tokenizer::load(asked.trained.file);
     std::vector<int64_t> keys;
-    const TextTree t = text_tree(d, *tokenizer, 4096, keys);
+    const TextTree t = text_tree(d, *tokenizer, piece_length(4096, 0), keys);
     const auto leaf = static_cast<int>(std::find(keys.begin(), keys.end(), 14) - keys.begin());
     CHECK_EQ(led->text, asked.expected(d, Segments(t, 32).of_node(leaf)));
     CHECK(std::find(led->leaves.begin(), led->leaves.end(), 14) != led->leaves.end());
@@ -145,7 +145,7 @@ TEST(damaged_memories_are_told_and_the_text_is_read_where_evidence_is_chosen_aut
   const auto d = document(9);
   REQUIRE_OK(asked.engine->encode(d, asked.rig.memory(), nullptr, {}, {.leaves = false}));
   std::string bytes = bytes_of(asked.rig.memory_file());
-  bytes[2 * 4096 + 3 * 4096] ^= 1;
+  bytes[2 * 4096] ^= 1;
   REQUIRE_OK(write_file(asked.rig.memory_file(), bytes));
   const Status status = asked.ask(d, Evidence::Hmt).status();
   CHECK(status.code() == Code::Corrupt && status.message().find("encode it again") != std::string::npos);

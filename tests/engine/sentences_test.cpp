@@ -1,5 +1,5 @@
 // Where sentences begin among the tokens of a text.
-#include "engine/train/sentences.h"
+#include "engine/tokenizer/sentences.h"
 
 #include <filesystem>
 #include <string>
@@ -14,7 +14,7 @@ namespace {
 // The text, with a bar in front of every sentence.
 std::string split(const Tokenizer& tokenizer, const std::string& text) {
   const auto tokens = tokenizer.encode(text);
-  const auto starts = train::sentence_starts(tokenizer, tokens);
+  const auto starts = sentence_starts(tokenizer, tokens);
   std::string parts;
   for (size_t i = 0; i < starts.size(); ++i) {
     const auto begin = static_cast<size_t>(starts[i]);

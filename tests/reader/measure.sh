@@ -26,10 +26,10 @@ for parts in 10 100 1000; do
   [ -n "$adapter" ] || continue
   k=${CHILDREN:-4}
   for evidence in memory_tokens memory_tokens+leaf_kv; do measure $evidence $evidence --children "$k"; done
-  for routing in gold random; do
+  for routing in learned gold random; do
     measure memory_tokens-$routing memory_tokens --children "$k" --memory-routing $routing
   done
-  for k in 1 2 4 8 16; do measure memory_tokens-k$k memory_tokens --children $k; done
+  for k in 1 2 4 8 16; do measure memory_tokens-k$k memory_tokens --children $k --memory-routing learned; done
   first=$adapter
   for adapter in "$@"; do
     title=$(basename "$adapter" .gguf)
@@ -37,7 +37,7 @@ for parts in 10 100 1000; do
       hmt*)
         measure "$title" hmt
         for routing in gold random; do measure "$title-$routing" hmt --memory-routing $routing; done ;;
-      *) measure "memory_tokens-$title" memory_tokens ;;
+      *) measure "memory_tokens-$title" memory_tokens --memory-routing learned ;;
     esac
   done
   adapter=$first

@@ -1,4 +1,4 @@
-// Where sentences begin among tokens, so that a text can be told a few of them at a time.
+// Where sentences begin among tokens, so that a text can be told, or cut, between them.
 #pragma once
 
 #include <span>
@@ -6,9 +6,9 @@
 
 #include "engine/tokenizer/tokenizer.h"
 
-namespace longleaf::train {
+namespace longleaf {
 
 // Numbers of tokens that a sentence or line begins with, rising from 0; none of no tokens.
 std::vector<int> sentence_starts(const Tokenizer& tokenizer, std::span<const TokenId> tokens);
 
-}  // namespace longleaf::train
+}  // namespace longleaf

@@ -1,10 +1,10 @@
-#include "engine/train/sentences.h"
+#include "engine/tokenizer/sentences.h"
 
 #include <algorithm>
 #include <string>
 #include <string_view>
 
-namespace longleaf::train {
+namespace longleaf {
 namespace {
 
 constexpr std::string_view kBlank = " \n\t\r";
@@ -42,4 +42,4 @@ std::vector<int> sentence_starts(const Tokenizer& tokenizer, std::span<const Tok
   return starts;
 }
 
-}  // namespace longleaf::train
+}  // namespace longleaf
