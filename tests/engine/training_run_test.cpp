@@ -367,6 +367,29 @@ TEST(the_memory_that_is_stated_holds_for_steps_that_are_large) {
   }
 }
 
+// … and of steps whose many questions take it.
+TEST(the_memory_that_is_stated_holds_for_steps_of_many_questions) {
+  TrainingRig rig;
+  REQUIRE(
+      write_file(rig.options.model,
+                 random_model_gguf(
+                     {.layers = 2, .d_model = 128, .heads = 4, .kv_heads = 2, .d_ff = 256, .context = 2048, .seed = 3}))
+          .ok());
+  const auto some = rig.input.questions;
+  for (int i = 0; i < 4; ++i) rig.input.questions.insert(rig.input.questions.end(), some.begin(), some.end());
+  rig.options.held_out = 0;
+  rig.options.steps.optimizer.total_steps = 2, rig.options.steps.corpus_steps = 0;
+  rig.options.steps.questions_per_step = 60, rig.options.steps.most_nodes = 100, rig.options.children = 1;
+  const auto training = TrainingRun::prepare(rig.options, rig.input);
+  REQUIRE_OK(training);
+  const auto result = (*training)->run(nullptr, {});
+  REQUIRE_OK(result);
+  const double stated = static_cast<double>((*training)->plan().bytes), peak = static_cast<double>(result->peak_bytes);
+  std::printf("  stated %.0f MiB, taken %.0f MiB\n", stated / (1 << 20), peak / (1 << 20));
+  CHECK(peak > 100 * (1 << 20));
+  CHECK(peak <= stated && stated <= 1.5 * peak);
+}
+
 TEST(training_that_has_no_room_is_refused_before_it_begins) {
   TrainingRig rig;
   rig.options.memory_limit_bytes = size_t{18} << 20;
