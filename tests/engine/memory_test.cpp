@@ -274,6 +274,34 @@ TEST(only_one_writer_at_a_time) {
   CHECK(MemoryFile::open(folder / "m.llm", plan).ok());
 }
 
+TEST(an_open_file_is_current_until_it_is_written_to_or_gone) {
+  TemporaryFolder folder;
+  const auto path = folder / "m.llm";
+  const MemoryPlan plan{7, 0, 4, 0, {{}, {}}};
+  {
+    const auto writer = MemoryFile::open_or_create(path, plan);
+    REQUIRE_OK(writer);
+    REQUIRE_OK((*writer)->write(0, {{1, 2, 3, 4}, {}}));
+    const auto half = MemoryFile::open(path, plan);
+    REQUIRE_OK(half);
+    CHECK(!(*half)->is_current());  // the rest may come
+    REQUIRE_OK((*writer)->write(1, {{5, 6, 7, 8}, {}}));
+  }
+  const auto whole = MemoryFile::open(path, plan);
+  REQUIRE_OK(whole);
+  CHECK((*whole)->is_current());
+  const auto written = std::filesystem::last_write_time(path);
+  std::filesystem::last_write_time(path, written + std::chrono::seconds(1));
+  CHECK(!(*whole)->is_current());
+  std::filesystem::last_write_time(path, written);
+  CHECK((*whole)->is_current());
+  std::filesystem::resize_file(path, std::filesystem::file_size(path) - 1);
+  std::filesystem::last_write_time(path, written);
+  CHECK(!(*whole)->is_current());
+  std::filesystem::remove(path);
+  CHECK(!(*whole)->is_current());
+}
+
 TEST(asking_for_what_is_not_there_says_what_to_do) {
   MemoryRig rig;
   REQUIRE(rig.engine != nullptr);
