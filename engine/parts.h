@@ -28,7 +28,9 @@ struct Engine::OpenDocument {
   size_t memory_of = 0;  // leaves that were encoded when `memory` was made
   // With an adapter:
   TextTree tree;
-  std::vector<int64_t> keys;  // of its nodes
+  std::vector<int64_t> keys;                // of its nodes
+  std::vector<std::vector<int>> children;   // … of each
+  std::unordered_map<int64_t, int> places;  // number of the node with a key; of a text in pieces, the one they are of
   MemoryPlan learned_plan;
   std::unique_ptr<MemoryFile> learned_file;        // nullptr: none for this text and adapter
   std::optional<LearnedMemory::Memories> learned;  // of that file, when all of it was there

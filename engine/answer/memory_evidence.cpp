@@ -30,13 +30,13 @@ DescentOptions Answering::descent() const {
 // What learned routing reaches (H²MT, section 3.3): the memories the model gets, and the leaves they stand for.
 Status Answering::choose_memories(int question_tokens) {
   AnswerStats& stats = result_.stats;
-  LL_ASSIGN_OR_RETURN(const auto scores, score_nodes());
+  LL_ASSIGN_OR_RETURN(const auto asked, ask_memories());
   const auto start = Clock::now();
   DescentOptions options = descent();
   const int room = engine_.facts_.config.context_tokens - prefix_tokens() - question_tokens - request_.max_tokens;
   options.most_nodes = std::clamp(room, 1, std::max(1, options.most_nodes));
   std::vector<double> shares;
-  const auto nodes = reach(scores, options, shares);
+  const auto nodes = reach(node_score(asked), options, shares);
   LL_ASSIGN_OR_RETURN(memories_, parts_.learned->entered(*document_.learned, nodes));
   stats.memory_tokens = static_cast<int>(nodes.size());
   choose_leaves(leaves_reached(nodes, shares), question_tokens + stats.memory_tokens);
@@ -52,8 +52,8 @@ Status Answering::choose_memories(int question_tokens) {
   return {};
 }
 
-// How well each node answers the question; reads the document's memories when it is asked for the first time.
-Result<std::vector<float>> Answering::score_nodes() {
+// What memories are compared to; reads those of the document when it is asked for the first time.
+Result<std::vector<float>> Answering::ask_memories() {
   auto start = Clock::now();
   LearnedMemory& learned = *parts_.learned;
   if (!document_.learned) {
@@ -62,21 +62,22 @@ Result<std::vector<float>> Answering::score_nodes() {
     start = Clock::now();
   }
   const auto words = parts_.tokenizer->encode(request_.question);
-  LL_ASSIGN_OR_RETURN(auto scores, learned.scores(words, *document_.learned, *parts_.store, stop_));
+  LL_ASSIGN_OR_RETURN(auto asked, learned.asked(words, *parts_.store, stop_));
   result_.stats.query_ms = ms_since(start);
-  return scores;
+  return asked;
 }
 
 // HMT (arXiv 2405.06067, equation 3): one vector of all segments, by how well each answers the question, and the last
 // words of the document behind it.
 Status Answering::recall_memories(int question_tokens) {
   AnswerStats& stats = result_.stats;
-  LL_ASSIGN_OR_RETURN(auto scores, score_nodes());
+  LL_ASSIGN_OR_RETURN(const auto asked, ask_memories());
   const auto start = Clock::now();
   const Segments text = parts_.learned->segments(document_.tree);
   const auto given = segments_given(text);
+  std::vector<float> scores(given.size(), -INFINITY);
   for (size_t i = 0; i < scores.size(); ++i)
-    if (!given[i]) scores[i] = -INFINITY;
+    if (given[i]) scores[i] = LearnedMemory::score(*document_.learned, asked, static_cast<int>(i));
   std::vector<float> shares;
   LL_ASSIGN_OR_RETURN(memories_, parts_.learned->recalled(*document_.learned, scores, shares));
   const int room = engine_.facts_.config.context_tokens - prefix_tokens() - question_tokens - request_.max_tokens - 1;
@@ -149,61 +150,66 @@ std::vector<int> Answering::wanted_nodes() const {
   return wanted;
 }
 
-// A node's words tell as much as those of its best leaf.
-void Answering::add_words(std::vector<float>& scores) const {
-  std::vector<double> words(scores.size());
-  for (size_t i = words.size(); i-- > 0;) {
-    if (const auto it = request_.words.find(document_.keys[i]); it != request_.words.end())
-      words[i] = std::max(words[i], it->second);
-    if (const int parent = document_.tree.parents[i]; parent >= 0)
-      words[static_cast<size_t>(parent)] = std::max(words[static_cast<size_t>(parent)], words[i]);
-    scores[i] += static_cast<float>(words[i]);
+// What the question's words tell of nodes: of a leaf, and of what is above it as much as its best leaf.
+std::unordered_map<int, double> Answering::words_of_nodes() const {
+  std::unordered_map<int, double> words;
+  for (const auto& [key, worth] : request_.words) {
+    const auto it = document_.places.find(key);
+    if (it == document_.places.end()) continue;
+    for (int node = it->second; node >= 0; node = document_.tree.parents[static_cast<size_t>(node)]) {
+      double& most = words[node];
+      if (most >= worth) break;
+      most = worth;
+    }
   }
+  return words;
 }
 
-// The nodes reached and the shares of their paths, as MemoryRouting says; told in the result.
-std::vector<int> Answering::reach(std::vector<float> scores, DescentOptions options, std::vector<double>& shares) {
-  if (request_.memory_routing == MemoryRouting::WithWords) add_words(scores);
-  if (request_.memory_routing == MemoryRouting::Random) {
-    std::mt19937_64 random(fingerprint(request_.question));
-    for (float& score : scores) score = static_cast<float>(random() % 4096);
-  }
-  const std::vector<int> wanted = best_pieces(wanted_nodes(), scores, options.children);
+// How well a node answers the question, as MemoryRouting says.
+NodeScore Answering::node_score(const std::vector<float>& asked) const {
+  if (request_.memory_routing == MemoryRouting::Random)
+    return [seed = fingerprint(request_.question)](int node) {
+      return static_cast<float>(fingerprint(std::vector{node}, seed) % 4096);
+    };
+  const auto learned = [this, &asked](int node) { return LearnedMemory::score(*document_.learned, asked, node); };
+  if (request_.memory_routing != MemoryRouting::WithWords) return learned;
+  return [learned, words = words_of_nodes()](int node) {
+    const auto it = words.find(node);
+    return learned(node) + (it == words.end() ? 0.0f : static_cast<float>(it->second));
+  };
+}
+
+// The nodes reached and the shares of their paths; told in the result.
+std::vector<int> Answering::reach(const NodeScore& score, DescentOptions options, std::vector<double>& shares) {
+  const std::vector<int> wanted = best_pieces(wanted_nodes(), score, options.children);
   if (!wanted.empty()) options.children = 0;
-  auto nodes = descend(document_.tree.parents, scores, options, wanted, &shares);
+  auto nodes = descend(document_.tree.parents, document_.children, score, options, wanted, &shares);
   for (double& share : shares) share = std::exp(share);
   tell_reached(nodes, shares);
   return nodes;
 }
 
 // Of nodes and the pieces of their texts: the nodes, and the best `most` pieces of each.
-std::vector<int> Answering::best_pieces(const std::vector<int>& nodes, const std::vector<float>& scores,
-                                        int most) const {
+std::vector<int> Answering::best_pieces(const std::vector<int>& nodes, const NodeScore& score, int most) const {
   std::vector<int> best;
-  std::unordered_map<int64_t, std::vector<int>> pieces;
-  for (const int node : nodes)
-    if (is_piece(document_.tree, document_.keys, node))
-      pieces[document_.keys[static_cast<size_t>(node)]].push_back(node);
-    else
-      best.push_back(node);
-  for (auto& [key, own] : pieces) {
-    std::stable_sort(own.begin(), own.end(),
-                     [&](int a, int b) { return scores[static_cast<size_t>(a)] > scores[static_cast<size_t>(b)]; });
-    own.resize(std::min(own.size(), static_cast<size_t>(std::max(1, most))));
-    best.insert(best.end(), own.begin(), own.end());
+  for (const int node : nodes) {
+    if (is_piece(document_.tree, document_.keys, node)) continue;
+    best.push_back(node);
+    std::vector<std::pair<float, int>> pieces;
+    for (const int child : document_.children[static_cast<size_t>(node)])
+      if (is_piece(document_.tree, document_.keys, child)) pieces.push_back({-score(child), child});
+    std::sort(pieces.begin(), pieces.end());
+    pieces.resize(std::min(pieces.size(), static_cast<size_t>(std::max(1, most))));
+    for (const auto& piece : pieces) best.push_back(piece.second);
   }
   return best;
 }
 
 // Keys of the leaves among the nodes reached, the likeliest first.
 std::vector<int64_t> Answering::leaves_reached(const std::vector<int>& nodes, const std::vector<double>& shares) const {
-  const auto& parents = document_.tree.parents;
-  std::vector<bool> is_parent(parents.size(), false);
-  for (const int parent : parents)
-    if (parent >= 0) is_parent[static_cast<size_t>(parent)] = true;
   std::vector<ReachedNode> leaves;
   for (size_t i = 0; i < nodes.size(); ++i)
-    if (!is_parent[static_cast<size_t>(nodes[i])])
+    if (document_.children[static_cast<size_t>(nodes[i])].empty())
       leaves.push_back({document_.keys[static_cast<size_t>(nodes[i])], shares[i]});
   std::stable_sort(leaves.begin(), leaves.end(), [](const auto& a, const auto& b) { return a.share > b.share; });
   std::vector<int64_t> keys;

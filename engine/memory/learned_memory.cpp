@@ -138,20 +138,18 @@ Result<LearnedMemory::Memories> LearnedMemory::read(const TextTree& tree, Memory
   return memories;
 }
 
-Result<std::vector<float>> LearnedMemory::scores(std::span<const TokenId> question, const Memories& memories,
-                                                 KvStore& store, std::stop_token stop) {
+Result<std::vector<float>> LearnedMemory::asked(std::span<const TokenId> question, KvStore& store,
+                                                std::stop_token stop) {
   const auto text = reader_->text(reader_->weights().asked(question));
   LL_ASSIGN_OR_RETURN(const auto state, reader_->read({&text, 1}, store, std::move(stop)));
-  LL_ASSIGN_OR_RETURN(const auto routed, reader_->on_tape([&](Tape& tape) {
-    return reader_->weights().routed(tape, reader_->rows(tape, state));
-  }));
-  std::vector<float> scores;
-  for (auto key = memories.keys.begin(); key != memories.keys.end(); key += static_cast<long>(routed.size())) {
-    double sum = 0;
-    for (size_t i = 0; i < routed.size(); ++i) sum += double{routed[i]} * double{key[static_cast<long>(i)]};
-    scores.push_back(static_cast<float>(sum));
-  }
-  return scores;
+  return reader_->on_tape([&](Tape& tape) { return reader_->weights().routed(tape, reader_->rows(tape, state)); });
+}
+
+float LearnedMemory::score(const Memories& memories, std::span<const float> asked, int memory) {
+  const float* key = memories.keys.data() + static_cast<size_t>(memory) * asked.size();
+  double sum = 0;
+  for (size_t i = 0; i < asked.size(); ++i) sum += double{asked[i]} * double{key[i]};
+  return static_cast<float>(sum);
 }
 
 Result<std::vector<float>> LearnedMemory::entered(const Memories& memories, std::span<const int> chosen) {

@@ -49,9 +49,10 @@ class LearnedMemory {
   // Returns Corrupt where a record is damaged, or another text's.
   Result<Memories> read(const TextTree& tree, MemoryFile& file) const;
 
-  // How well each memory answers the question (H²MT, section 3.3; HMT, equation 3). `store` is scratch as above.
-  Result<std::vector<float>> scores(std::span<const TokenId> question, const Memories& memories, KvStore& store,
-                                    std::stop_token stop);
+  // What memories are compared to (H²MT, section 3.3; HMT, equation 3): (d_routing). `store` is scratch as above.
+  Result<std::vector<float>> asked(std::span<const TokenId> question, KvStore& store, std::stop_token stop);
+  // How well a memory answers that.
+  static float score(const Memories& memories, std::span<const float> asked, int memory);
   // Some memories, as they stand among embeddings: (n, d_model).
   Result<std::vector<float>> entered(const Memories& memories, std::span<const int> chosen);
   // What a question recalls of memories by their scores, as it stands among embeddings (HMT, equation 3): (1, d_model).

@@ -13,12 +13,13 @@ struct Reached {
 };
 
 // log of the shares that a softmax over the scores of siblings gives them.
-std::vector<double> log_shares(const std::vector<int>& siblings, std::span<const float> scores) {
+std::vector<double> log_shares(const std::vector<int>& siblings, const NodeScore& score) {
   std::vector<double> shares;
-  double top = -INFINITY, total = 0;
-  for (const int node : siblings) top = std::max(top, double{scores[static_cast<size_t>(node)]});
-  for (const int node : siblings) total += std::exp(double{scores[static_cast<size_t>(node)]} - top);
-  for (const int node : siblings) shares.push_back(double{scores[static_cast<size_t>(node)]} - top - std::log(total));
+  for (const int node : siblings) shares.push_back(double{score(node)});
+  const double top = *std::max_element(shares.begin(), shares.end());
+  double total = 0;
+  for (const double share : shares) total += std::exp(share - top);
+  for (double& share : shares) share -= top + std::log(total);
   return shares;
 }
 
@@ -32,9 +33,9 @@ std::vector<bool> with_ancestors(std::span<const int> parents, std::span<const i
 }
 
 // Of the children of one node, the best, and those that are wanted.
-void take_best(const Reached& parent, const std::vector<int>& children, std::span<const float> scores,
+void take_best(const Reached& parent, const std::vector<int>& children, const NodeScore& score,
                const DescentOptions& options, const std::vector<bool>& wanted, std::vector<Reached>& next) {
-  const std::vector<double> shares = log_shares(children, scores);
+  const std::vector<double> shares = log_shares(children, score);
   std::vector<size_t> order(children.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = i;
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return shares[a] > shares[b]; });
@@ -75,15 +76,22 @@ std::vector<std::vector<int>> children_of(std::span<const int> parents) {
 
 std::vector<int> descend(std::span<const int> parents, std::span<const float> scores, const DescentOptions& options,
                          std::span<const int> wanted, std::vector<double>* shares) {
-  assert(!parents.empty() && parents[0] == -1 && scores.size() == parents.size());
-  const auto children = children_of(parents);
+  assert(scores.size() == parents.size());
+  const NodeScore score = [scores](int node) { return scores[static_cast<size_t>(node)]; };
+  return descend(parents, children_of(parents), score, options, wanted, shares);
+}
+
+std::vector<int> descend(std::span<const int> parents, const std::vector<std::vector<int>>& children,
+                         const NodeScore& score, const DescentOptions& options, std::span<const int> wanted,
+                         std::vector<double>* shares) {
+  assert(!parents.empty() && parents[0] == -1 && children.size() == parents.size());
   const std::vector<bool> must = with_ancestors(parents, wanted);
   std::vector<Reached> reached = {{0, 0.0}}, level = reached;
   for (int depth = 1; !level.empty() && (options.most_depth == 0 || depth <= options.most_depth); ++depth) {
     std::vector<Reached> next;
     for (const Reached& parent : level) {
       const auto& own = children[static_cast<size_t>(parent.node)];
-      if (!own.empty()) take_best(parent, own, scores, options, must, next);
+      if (!own.empty()) take_best(parent, own, score, options, must, next);
     }
     std::sort(next.begin(), next.end(), [](const Reached& a, const Reached& b) { return a.node < b.node; });
     reached.insert(reached.end(), next.begin(), next.end());

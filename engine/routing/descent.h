@@ -2,6 +2,7 @@
 // every node that was reached. Pure functions: any thread.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -25,5 +26,11 @@ std::vector<int> descend(std::span<const int> parents, std::span<const float> sc
 
 // Children of every node, in reading order.
 std::vector<std::vector<int>> children_of(std::span<const int> parents);
+
+// The same of a tree whose children are known. Scores are asked for only of children of nodes that are reached, once.
+using NodeScore = std::function<float(int node)>;
+std::vector<int> descend(std::span<const int> parents, const std::vector<std::vector<int>>& children,
+                         const NodeScore& score, const DescentOptions& options, std::span<const int> wanted = {},
+                         std::vector<double>* shares = nullptr);
 
 }  // namespace longleaf

@@ -139,6 +139,15 @@ Status Database::query(const char* sql, const std::vector<SqlValue>& values,
 
 int64_t Database::last_id() const { return sqlite3_last_insert_rowid(handle_); }
 
+Result<Database::Mark> Database::mark() {
+  Mark mark{0, sqlite3_total_changes64(handle_)};
+  LL_RETURN_IF_ERROR(query("PRAGMA data_version", {}, [&](const Row& row) {
+    mark.others = row.integer(0);
+    return false;
+  }));
+  return mark;
+}
+
 Status Database::transaction(const std::function<Status()>& body) {
   LL_RETURN_IF_ERROR(run("BEGIN IMMEDIATE"));
   Status status = body();

@@ -55,6 +55,12 @@ class Database {
   // Calls `row` for each row until it returns false.
   Status query(const char* sql, const std::vector<SqlValue>& values, const std::function<bool(const Row&)>& row);
   int64_t last_id() const;
+  // Differs from an earlier one if anything was changed in between, here or by another connection.
+  struct Mark {
+    int64_t others = 0, own = 0;
+    bool operator==(const Mark&) const = default;
+  };
+  Result<Mark> mark();
 
   // Several statements as one: all or nothing. `body` must not begin another.
   Status transaction(const std::function<Status()>& body);

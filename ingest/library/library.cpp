@@ -324,6 +324,8 @@ Status Library::forget_content(int64_t document) {
 }
 
 Result<std::string> Library::text_state(int64_t document) {
+  LL_ASSIGN_OR_RETURN(const Database::Mark mark, database_->mark());
+  if (seen_ && seen_->document == document && seen_->mark == mark) return seen_->state;
   std::string state;
   LL_RETURN_IF_ERROR(database_->query(
       "SELECT count(*), sum(key), sum(length(body)), sum(key % 8191 * (length(body) + 17 * unicode(body))) "
@@ -332,6 +334,7 @@ Result<std::string> Library::text_state(int64_t document) {
         for (int i = 0; i < 4; ++i) state += std::to_string(row.integer(i)) + " ";
         return true;
       }));
+  seen_ = SeenText{document, mark, state};
   return state;
 }
 

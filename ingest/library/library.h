@@ -101,6 +101,13 @@ class Library {
   Status forget_content(int64_t document);
   std::filesystem::path folder_;
   std::unique_ptr<Database> database_;
+  // The text_state asked for last: finding it reads all of a document's text.
+  struct SeenText {
+    int64_t document = 0;
+    Database::Mark mark;  // then
+    std::string state;
+  };
+  std::optional<SeenText> seen_;
 };
 
 // Word places of a block as the library stores them: 14 bytes a word.

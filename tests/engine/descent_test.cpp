@@ -105,3 +105,19 @@ TEST(among_equals_the_first_in_reading_order_is_kept_and_order_does_not_hang_on_
   CHECK(descend(parents, std::vector<float>{0, 1, 5, 2, 9}, {.children = 2}) == (std::vector<int>{0, 2, 4}));
   CHECK(descend(std::vector<int>{-1}, std::vector<float>{0}, {}) == (std::vector<int>{0}));
 }
+
+TEST(scores_are_asked_for_only_of_children_of_what_was_reached) {
+  std::mt19937 random(3);
+  for (int i = 0; i < 50; ++i) {
+    const auto parents = random_tree(100, random);
+    const auto scores = random_scores(100, random);
+    std::vector<int> asked;
+    const NodeScore score = [&](int node) { return asked.push_back(node), scores[static_cast<size_t>(node)]; };
+    const DescentOptions options{.children = 2, .most_nodes = 1000};
+    const auto nodes = descend(parents, children_of(parents), score, options);
+    CHECK(nodes == descend(parents, scores, options));
+    std::sort(asked.begin(), asked.end());
+    CHECK(std::adjacent_find(asked.begin(), asked.end()) == asked.end());
+    for (const int node : asked) CHECK(has(nodes, parents[static_cast<size_t>(node)]));
+  }
+}

@@ -70,12 +70,11 @@ TEST(the_engine_makes_the_memories_that_training_made) {
     const std::span<const TokenId> asked[] = {question};
     const auto values = tape.constant(static_cast<int>(expected.size() / 32), 32, expected);
     const auto summary = trained.memory->queries(tape, asked);
-    auto scores = answers.learned->scores(question, memories, *answers.store, {});
-    REQUIRE_OK(scores);
-    CHECK(difference(*scores, tape.read(trained.memory->scores(tape, summary, values))) < kRounding);
+    auto scores = answers.scores(question, memories);
+    CHECK(difference(scores, tape.read(trained.memory->scores(tape, summary, values))) < kRounding);
     std::vector<float> shares;
-    for (size_t i = 0; i + static_cast<size_t>(settings.recalled) < scores->size(); ++i) (*scores)[i] = -INFINITY;
-    const auto recalled = answers.learned->recalled(memories, *scores, shares);
+    for (size_t i = 0; i + static_cast<size_t>(settings.recalled) < scores.size(); ++i) scores[i] = -INFINITY;
+    const auto recalled = answers.learned->recalled(memories, scores, shares);
     REQUIRE_OK(recalled);
     const RecurrentModel model(*trained.decoder, *trained.memory);
     CHECK(difference(*recalled, tape.read(model.given(tape, summary, values))) < kRounding);

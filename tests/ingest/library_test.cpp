@@ -68,6 +68,29 @@ TEST(vectors_of_leaves_belong_to_a_model_and_go_with_their_document) {
   CHECK_EQ(rows, int64_t{0});
 }
 
+TEST(a_text_that_was_changed_here_or_elsewhere_is_told_from_what_it_was) {
+  TemporaryFolder folder;
+  auto here = Library::open(folder / "lib"), elsewhere = Library::open(folder / "lib");
+  REQUIRE_OK(here);
+  REQUIRE_OK(elsewhere);
+  const auto report = import_document(**here, save(folder), options());
+  REQUIRE_OK(report);
+  const int64_t document = report->document.key;
+  std::string before = *(*here)->text_state(document);
+  CHECK(!before.empty());
+  REQUIRE_OK((*elsewhere)->set_setting("model", "none"));  // no text
+  CHECK_EQ(*(*here)->text_state(document), before);
+  for (Library* writer : {here->get(), elsewhere->get()}) {
+    REQUIRE_OK(writer->database().run("UPDATE leaf_text SET body = body || 'x' WHERE document = ?", {document}));
+    const std::string now = *(*here)->text_state(document);
+    CHECK(now != before);
+    CHECK_EQ(now, *(*elsewhere)->text_state(document));
+    CHECK_EQ(now, *(*here)->text_state(document));
+    before = now;
+  }
+  CHECK((*here)->text_state(document + 1).ok() && *(*here)->text_state(document + 1) != before);
+}
+
 TEST(conversations_come_back_with_their_citations) {
   TemporaryFolder folder;
   auto library = Library::open(folder / "lib");

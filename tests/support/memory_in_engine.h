@@ -62,6 +62,15 @@ struct MemoryInEngine {
     CHECK(file.ok() && (*file)->count_done() == (*file)->plan().entries.size());
     return file.ok() ? *learned->read(t, **file) : LearnedMemory::Memories{};
   }
+  // How well each answers the question.
+  std::vector<float> scores(std::span<const TokenId> question, const LearnedMemory::Memories& memories) const {
+    const auto asked = learned->asked(question, *store, {});
+    CHECK(asked.ok());
+    std::vector<float> scores;
+    for (size_t i = 0; asked.ok() && i * asked->size() < memories.keys.size(); ++i)
+      scores.push_back(LearnedMemory::score(memories, *asked, static_cast<int>(i)));
+    return scores;
+  }
 };
 
 // The largest between numbers in the same places.
