@@ -139,8 +139,17 @@ Status Database::query(const char* sql, const std::vector<SqlValue>& values,
 
 int64_t Database::last_id() const { return sqlite3_last_insert_rowid(handle_); }
 
+void Database::watch(std::string table) {
+  watched_ = std::move(table);
+  const auto on_change = [](void* self, int, const char*, const char* changed, sqlite3_int64) {
+    auto& database = *static_cast<Database*>(self);
+    if (database.watched_ == changed) ++database.watched_changes_;
+  };
+  sqlite3_update_hook(handle_, on_change, this);
+}
+
 Result<Database::Mark> Database::mark() {
-  Mark mark{0, sqlite3_total_changes64(handle_)};
+  Mark mark{0, watched_changes_};
   LL_RETURN_IF_ERROR(query("PRAGMA data_version", {}, [&](const Row& row) {
     mark.others = row.integer(0);
     return false;

@@ -55,12 +55,14 @@ class Database {
   // Calls `row` for each row until it returns false.
   Status query(const char* sql, const std::vector<SqlValue>& values, const std::function<bool(const Row&)>& row);
   int64_t last_id() const;
-  // Differs from an earlier one if anything was changed in between, here or by another connection.
+  // Differs from an earlier one if a row of the table that is watched was changed here in between, or anything by
+  // another connection.
   struct Mark {
     int64_t others = 0, own = 0;
     bool operator==(const Mark&) const = default;
   };
   Result<Mark> mark();
+  void watch(std::string table);
 
   // Several statements as one: all or nothing. `body` must not begin another.
   Status transaction(const std::function<Status()>& body);
@@ -75,6 +77,8 @@ class Database {
   Result<sqlite3_stmt*> prepared(const char* sql);
 
   sqlite3* handle_ = nullptr;
+  std::string watched_;
+  int64_t watched_changes_ = 0;
   std::filesystem::path file_;
   std::map<std::string, sqlite3_stmt*, std::less<>> statements_;
 };

@@ -93,6 +93,7 @@ Result<std::unique_ptr<Library>> Library::open(const std::filesystem::path& fold
   std::unique_ptr<Library> library(new Library);
   library->folder_ = folder;
   library->database_ = std::move(*database);
+  library->database_->watch("leaf_text");
   return library;
 }
 
