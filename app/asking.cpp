@@ -26,6 +26,11 @@ Status check(const std::string& question) {
   return Status(Code::Invalid, "The question is empty");
 }
 
+// Whether memories of a document's nodes may be what is answered from.
+bool ledByWords(Evidence evidence) {
+  return evidence == Evidence::MemoryTokens || evidence == Evidence::MemoryAndLeafKv || evidence == Evidence::Auto;
+}
+
 double msSince(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
 }
@@ -252,8 +257,8 @@ Status Asking::generate(const DocumentRow& document, const std::string& question
   AnswerRequest request;
   request.question = question;
   request.history = options.history;
-  if (needs_memory(options.evidence)) {
-    request.leaves = options.leaves;
+  if (needs_memory(options.evidence)) request.leaves = options.leaves;
+  if (ledByWords(options.evidence)) {
     LL_ASSIGN_OR_RETURN(const LexicalIndex* words, this->words(document));
     for (const auto& score : words->scores(question)) request.words[score.leaf] = score.score;
   }

@@ -290,7 +290,7 @@ Engine::OpenDocument& Engine::open_document(const DocumentInput& document, const
                               prompt_prefix(*parts_->tokenizer, facts_.chat, document.title), document,
                               parts_->store->type(), window_limits(facts_.config));
     if (parts_->learned != nullptr) {
-      const int piece = piece_length(facts_.config.context_tokens, parts_->learned->settings().piece_tokens);
+      const int piece = piece_length(parts_->learned->settings(), facts_.config.context_tokens);
       open_->tree = text_tree(document, *parts_->tokenizer, piece, open_->keys);
       open_->children = children_of(open_->tree.parents);
       for (size_t i = 0; i < open_->keys.size(); ++i) open_->places.try_emplace(open_->keys[i], static_cast<int>(i));

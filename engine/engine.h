@@ -97,8 +97,8 @@ struct AnswerRequest {
   // Through learned memories; children 0: as many as the adapter was trained with.
   DescentOptions descent{.children = 0};
   MemoryRouting memory_routing = MemoryRouting::WithWords;
-  // Leaf key → how much of the question its words tell, as BM25 does: an estimate of the log odds that it answers
-  // (Robertson and Zaragoza 2009, section 3), as the memories' scores are one. Absent: 0.
+  // Leaf key → how much of the question its words tell, by BM25 and what refines it: an estimate of the log odds that it
+  // answers (Robertson and Zaragoza 2009, section 3), as the memories' scores are one. Absent: 0.
   std::unordered_map<int64_t, double> words;
   int repair_tokens = 0;  // at the head of every later run of leaves, computed again in its new surroundings
   std::chrono::steady_clock::time_point asked = std::chrono::steady_clock::now();

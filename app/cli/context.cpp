@@ -188,10 +188,9 @@ std::string shortId(const DocumentRow& document) { return document.id.substr(0, 
 
 void addDescentOptions(CLI::App& command, DescentOptions& descent) {
   command
-      .add_option(
-          "--children", descent.children,
-          "memory_tokens: parts of every section that are kept; hmt: segments that are named as evidence; 0: as "
-          "the adapter was trained")
+      .add_option("--children", descent.children,
+                  "memory_tokens: parts of every section that are kept; hmt: segments that are named as evidence; 0: "
+                  "as the adapter was trained, of hmt 4")
       ->check(CLI::Range(0, 1000))
       ->capture_default_str();
   command.add_option("--memory-depth", descent.most_depth, "memory_tokens: levels below the top; 0: all")

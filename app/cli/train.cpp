@@ -246,8 +246,8 @@ void addTrainCommand(CLI::App& app, Context& context, Run& run) {
   command->add_option("--rate", steps.optimizer.rate, "Learning rate at its highest")->check(CLI::PositiveNumber);
   command->add_option("--aggregation", args.aggregation, "mean, self_weights, cross_attention, graph or parent_token");
   command
-      ->add_option("--piece-tokens", args.options.memory.piece_tokens,
-                   "Text of a leaf, at most, that a memory is of; 0: as much as the model reads at once")
+      ->add_option("--piece-tokens", args.options.piece_tokens,
+                   "Text of a leaf, at most, that a memory is of; 0: as much as the model reads at once, 4,096 at most")
       ->check(CLI::Range(0, 1 << 20));
   command->add_option("--method", args.method,
                       "h2mt: a memory per section; hmt: one after another as the text is read");
@@ -292,9 +292,8 @@ void addTrainCommand(CLI::App& app, Context& context, Run& run) {
                   command->get_option("--piece-tokens")};
   args.of_segments = {command->get_option("--segment-tokens"), command->get_option("--sensory-tokens"),
                       command->get_option("--recalled"), command->get_option("--step-segments")};
-  for (const char* shape :
-       {"--rank", "--alpha", "--targets", "--aggregation", "--method", "--piece-tokens", "--segment-tokens",
-        "--sensory-tokens", "--recalled", "--query-fraction", "--scale-memories"})
+  for (const char* shape : {"--rank", "--alpha", "--targets", "--aggregation", "--method", "--segment-tokens",
+                            "--sensory-tokens", "--recalled", "--query-fraction", "--scale-memories"})
     begin->excludes(command->get_option(shape));  // the adapter has them
   command->callback([&] { run = [&] { return runTrain(context, args); }; });
 }

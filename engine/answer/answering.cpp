@@ -154,7 +154,7 @@ PlanInput Answering::plan_input(int question_tokens) const {
   if (document_.is_learned())
     input.memory_tokens = parts_.learned->is_recurrent()
                               ? 1 + parts_.learned->settings().sensory_tokens
-                              : std::min(request_.descent.most_nodes, static_cast<int>(document_.tree.size()));
+                              : static_cast<int>(most_reached(document_.tree.parents, descent()));
   return input;
 }
 

@@ -44,15 +44,15 @@ class Answering {
   Status choose_memories(int question_tokens);
   Result<std::vector<float>> ask_memories();
   Status recall_memories(int question_tokens);
-  std::vector<int> recalled_from(const Segments& text, const std::vector<float>& shares, std::vector<double>& told);
+  void tell_recalled(const Segments& text, const std::vector<float>& shares);
   void tell_reached(const std::vector<int>& nodes, const std::vector<double>& shares);
   std::vector<bool> segments_given(const Segments& text) const;
   std::vector<int> wanted_nodes() const;
   std::unordered_map<int, double> words_of_nodes() const;
   NodeScore node_score(const std::vector<float>& asked) const;
-  std::vector<int> reach(const NodeScore& score, DescentOptions options, std::vector<double>& shares);
+  std::vector<int> reach(const NodeScore& score, DescentOptions options);
   std::vector<int> best_pieces(const std::vector<int>& nodes, const NodeScore& score, int most) const;
-  std::vector<int64_t> leaves_reached(const std::vector<int>& nodes, const std::vector<double>& shares) const;
+  std::vector<int64_t> leaves_reached() const;
   static Status leaves_missing();
   PlanInput plan_input(int question_tokens) const;
   Status check_evidence(const PlanInput& input) const;

@@ -35,11 +35,10 @@ Status Answering::choose_memories(int question_tokens) {
   DescentOptions options = descent();
   const int room = engine_.facts_.config.context_tokens - prefix_tokens() - question_tokens - request_.max_tokens;
   options.most_nodes = std::clamp(room, 1, std::max(1, options.most_nodes));
-  std::vector<double> shares;
-  const auto nodes = reach(node_score(asked), options, shares);
+  const auto nodes = reach(node_score(asked), options);
   LL_ASSIGN_OR_RETURN(memories_, parts_.learned->entered(*document_.learned, nodes));
   stats.memory_tokens = static_cast<int>(nodes.size());
-  choose_leaves(leaves_reached(nodes, shares), question_tokens + stats.memory_tokens);
+  choose_leaves(leaves_reached(), question_tokens + stats.memory_tokens);
   stats.descent_ms = ms_since(start);
   if (stats.evidence == Evidence::MemoryAndLeafKv) {
     const PlanInput input = plan_input(question_tokens);  // now that the leaves are known
@@ -83,10 +82,9 @@ Status Answering::recall_memories(int question_tokens) {
   const int room = engine_.facts_.config.context_tokens - prefix_tokens() - question_tokens - request_.max_tokens - 1;
   const auto sensory = text.with_front(text.size(), std::clamp(room, 0, parts_.learned->settings().sensory_tokens));
   sensory_.assign(sensory.begin(), sensory.end());
-  std::vector<double> of_nodes;
-  const std::vector<int> nodes = recalled_from(text, shares, of_nodes);
+  tell_recalled(text, shares);
   stats.memory_tokens = 1;
-  std::vector<int64_t> leaves = leaves_reached(nodes, of_nodes);
+  std::vector<int64_t> leaves = leaves_reached();
   for (const int node : text.last_nodes(sensory_.size())) leaves.push_back(document_.keys[static_cast<size_t>(node)]);
   choose_leaves(leaves, question_tokens + 1 + static_cast<int>(sensory_.size()));
   stats.evidence_tokens = 1 + static_cast<int>(sensory_.size());
@@ -94,11 +92,9 @@ Status Answering::recall_memories(int question_tokens) {
   return {};
 }
 
-// The nodes whose text was recalled most, with those above them and how much it was; told in the result.
-std::vector<int> Answering::recalled_from(const Segments& text, const std::vector<float>& shares,
-                                          std::vector<double>& told) {
-  std::vector<int> nodes;
-  if (shares.empty()) return nodes;
+// The nodes whose text was recalled most, with those above them.
+void Answering::tell_recalled(const Segments& text, const std::vector<float>& shares) {
+  if (shares.empty()) return;
   std::vector<float> best = shares;
   std::sort(best.rbegin(), best.rend());
   const auto n_best = static_cast<size_t>(descent().children);
@@ -110,20 +106,22 @@ std::vector<int> Answering::recalled_from(const Segments& text, const std::vecto
     const int parent = document_.tree.parents[node];
     if (parent >= 0) of_nodes[static_cast<size_t>(parent)] = std::max(of_nodes[static_cast<size_t>(parent)], share);
   }
-  for (size_t node = 0; node < of_nodes.size(); ++node) {
-    if (of_nodes[node] < least || of_nodes[node] <= 0) continue;
-    nodes.push_back(static_cast<int>(node));
-    told.push_back(double{of_nodes[node]});
-  }
-  tell_reached(nodes, told);
-  return nodes;
+  for (size_t node = 0; node < of_nodes.size(); ++node)
+    if (of_nodes[node] >= least && of_nodes[node] > 0)
+      result_.reached.push_back({document_.keys[node], double{of_nodes[node]}});
 }
 
-// Pieces of a text are no nodes of the document: the node that they are of was reached, too.
+// Each node of the document once: of a text in pieces its own node, which comes first, or else the best piece.
 void Answering::tell_reached(const std::vector<int>& nodes, const std::vector<double>& shares) {
-  for (size_t i = 0; i < nodes.size(); ++i)
-    if (!is_piece(document_.tree, document_.keys, nodes[i]))
-      result_.reached.push_back({document_.keys[static_cast<size_t>(nodes[i])], shares[i]});
+  std::unordered_map<int64_t, size_t> told;
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    const int64_t key = document_.keys[static_cast<size_t>(nodes[i])];
+    const auto [it, is_new] = told.try_emplace(key, result_.reached.size());
+    if (is_new)
+      result_.reached.push_back({key, shares[i]});
+    else if (request_.descent.leaves_only)  // the node of the pieces itself is not among them
+      result_.reached[it->second].share = std::max(result_.reached[it->second].share, shares[i]);
+  }
 }
 
 // Of all segments, those that a question may recall: as MemoryRouting says; the last ones, as for a segment.
@@ -179,10 +177,11 @@ NodeScore Answering::node_score(const std::vector<float>& asked) const {
   };
 }
 
-// The nodes reached and the shares of their paths; told in the result.
-std::vector<int> Answering::reach(const NodeScore& score, DescentOptions options, std::vector<double>& shares) {
+// The nodes reached; with the shares of their paths, told in the result.
+std::vector<int> Answering::reach(const NodeScore& score, DescentOptions options) {
   const std::vector<int> wanted = best_pieces(wanted_nodes(), score, options.children);
   if (!wanted.empty()) options.children = 0;
+  std::vector<double> shares;
   auto nodes = descend(document_.tree.parents, document_.children, score, options, wanted, &shares);
   for (double& share : shares) share = std::exp(share);
   tell_reached(nodes, shares);
@@ -205,12 +204,13 @@ std::vector<int> Answering::best_pieces(const std::vector<int>& nodes, const Nod
   return best;
 }
 
-// Keys of the leaves among the nodes reached, the likeliest first.
-std::vector<int64_t> Answering::leaves_reached(const std::vector<int>& nodes, const std::vector<double>& shares) const {
+// Keys of the leaves that were reached, the likeliest first.
+std::vector<int64_t> Answering::leaves_reached() const {
   std::vector<ReachedNode> leaves;
-  for (size_t i = 0; i < nodes.size(); ++i)
-    if (document_.children[static_cast<size_t>(nodes[i])].empty())
-      leaves.push_back({document_.keys[static_cast<size_t>(nodes[i])], shares[i]});
+  for (const ReachedNode& node : result_.reached) {
+    const auto& below = document_.children[static_cast<size_t>(document_.places.at(node.node))];
+    if (below.empty() || is_piece(document_.tree, document_.keys, below.front())) leaves.push_back(node);
+  }
   std::stable_sort(leaves.begin(), leaves.end(), [](const auto& a, const auto& b) { return a.share > b.share; });
   std::vector<int64_t> keys;
   for (const ReachedNode& leaf : leaves) keys.push_back(leaf.node);

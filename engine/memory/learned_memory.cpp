@@ -1,6 +1,8 @@
 #include "engine/memory/learned_memory.h"
 
+#include <algorithm>
 #include <cinttypes>
+#include <cmath>
 #include <unordered_set>
 
 #include "engine/base/checksum.h"
@@ -130,7 +132,9 @@ Result<LearnedMemory::Memories> LearnedMemory::read(const TextTree& tree, Memory
   const auto width = static_cast<long>(reader_->d_model()), routing = static_cast<long>(settings().d_routing);
   for (size_t i = 0; i < file.plan().entries.size(); ++i) {
     const auto record = file.read_vector(i);
-    if (!record.ok() || mark_in(*record) != marks[i])
+    const auto n = width + routing;
+    if (!record.ok() || mark_in(*record) != marks[i] ||
+        !std::all_of(record->begin(), record->begin() + n, [](float x) { return std::isfinite(x); }))
       return Status(Code::Corrupt, "The document's memories are damaged; encode it again, or choose exact");
     memories.values.insert(memories.values.end(), record->begin(), record->begin() + width);
     memories.keys.insert(memories.keys.end(), record->begin() + width, record->begin() + width + routing);

@@ -15,7 +15,7 @@
 namespace longleaf {
 namespace {
 
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 1, kNarrowVersion = 2;  // without layers; of version 1, they began on pages, too
 constexpr uint64_t kPage = 4096;
 constexpr uint64_t kNarrow = 8;  // blobs without layers begin on: there are many, and small ones
 constexpr char kMagic[8] = {'L', 'L', 'M', 'E', 'M', 'O', 'R', 'Y'};
@@ -32,7 +32,7 @@ uint64_t round_up(uint64_t n, uint64_t unit) { return (n + unit - 1) / unit * un
 Header header_of(const MemoryPlan& plan) {
   Header h{};
   std::memcpy(h.magic, kMagic, sizeof kMagic);
-  h.version = kVersion;
+  h.version = plan.n_layers > 0 ? kVersion : kNarrowVersion;
   h.key = plan.key;
   h.entries = static_cast<uint32_t>(plan.entries.size());
   h.layers = static_cast<uint32_t>(plan.n_layers);

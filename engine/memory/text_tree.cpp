@@ -1,6 +1,9 @@
 #include "engine/memory/text_tree.h"
 
 #include <algorithm>
+#include <limits>
+#include <span>
+#include <string>
 #include <unordered_map>
 
 #include "engine/tokenizer/sentences.h"
@@ -11,31 +14,45 @@ namespace {
 constexpr int kMostTokens = 4096;
 constexpr int kVectors = 3;  // that are read with a text
 
-// As many whole sentences as there is room for, one piece behind the other; a longer sentence is cut where it must be.
-std::vector<std::vector<TokenId>> pieces_of(const std::vector<TokenId>& text, const Tokenizer& tokenizer, size_t most) {
+// Without the white space behind it.
+std::span<const TokenId> trimmed(std::span<const TokenId> tokens, const Tokenizer& tokenizer) {
+  const auto is_blank = [&](TokenId token) {
+    return tokenizer.decode(token).find_first_not_of(" \n\t\r") == std::string::npos;
+  };
+  while (!tokens.empty() && is_blank(tokens.back())) tokens = tokens.first(tokens.size() - 1);
+  return tokens;
+}
+
+// As many whole sentences as there is room for, one piece behind the other; a longer sentence is cut into equal parts.
+// White space alone is no piece.
+std::vector<std::vector<TokenId>> pieces_of(std::span<const TokenId> text, const Tokenizer& tokenizer, size_t most) {
+  text = trimmed(text, tokenizer);
   std::vector<int> ends = sentence_starts(tokenizer, text);
   ends.push_back(static_cast<int>(text.size()));
   std::vector<std::vector<TokenId>> pieces;
   size_t begin = 0, fits = 0;
   const auto cut = [&](size_t end) {
-    pieces.emplace_back(text.begin() + static_cast<long>(begin), text.begin() + static_cast<long>(end));
+    const auto piece = text.subspan(begin, end - begin);
+    if (!trimmed(piece, tokenizer).empty()) pieces.emplace_back(piece.begin(), piece.end());
     begin = end;
   };
   for (const int next : ends) {
     const auto end = static_cast<size_t>(next);
     if (end - begin > most && fits > begin) cut(fits);
-    while (end - begin > most) cut(begin + most);
+    for (size_t parts = (end - begin + most - 1) / most; parts > 1; --parts)
+      cut(begin + (end - begin + parts - 1) / parts);
     fits = end;
   }
-  if (begin < text.size()) cut(text.size());
+  cut(text.size());
   return pieces;
 }
 
 }  // namespace
 
-int piece_length(int context_tokens, int wanted) {
+int piece_length(const MemorySettings& memory, int context_tokens) {
+  if (memory.method == MemoryMethod::Recurrent) return std::numeric_limits<int>::max();
   const int most = std::clamp(context_tokens - kVectors, 1, kMostTokens);
-  return wanted > 0 ? std::min(wanted, most) : most;
+  return memory.piece_tokens > 0 ? std::min(memory.piece_tokens, most) : most;
 }
 
 TextTree text_tree(const DocumentInput& document, const Tokenizer& tokenizer, int piece_tokens,

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "engine/adapter/adapter_file.h"
 #include "engine/memory/document.h"
 #include "engine/tokenizer/tokenizer.h"
 
@@ -15,9 +16,9 @@ struct TextTree {
   size_t size() const { return parents.size(); }
 };
 
-// The most tokens of a text that one memory is made of: `wanted`, or where that is 0 or too many, as many as a model of
-// `context_tokens` reads at once, 4,096 at most.
-int piece_length(int context_tokens, int wanted);
+// The most tokens of a text that one memory is made of: what the settings say, or where that is 0 or too many, as many
+// as a model of `context_tokens` reads at once, 4,096 at most. A recurrent memory cuts texts by itself.
+int piece_length(const MemorySettings& memory, int context_tokens);
 
 // The document's own root, or one above all nodes that stand alone. A text of more than `piece_tokens` (at least 1) is
 // cut into pieces, between sentences where it can be: they are nodes below its own, which is left without text (H²MT,

@@ -67,6 +67,24 @@ void leave_out_unlikeliest(std::vector<Reached>& reached, const DescentOptions& 
 
 }  // namespace
 
+size_t most_reached(std::span<const int> parents, const DescentOptions& options, size_t n_wanted) {
+  std::vector<size_t> levels, depths(parents.size(), 0);  // nodes of every level; the level of every node
+  for (size_t i = 0; i < parents.size(); ++i) {
+    if (parents[i] >= 0) depths[i] = depths[static_cast<size_t>(parents[i])] + 1;
+    if (levels.size() <= depths[i]) levels.resize(depths[i] + 1);
+    ++levels[depths[i]];
+  }
+  size_t level = 1, all = 0;
+  for (const size_t n : levels) {
+    level = std::min(level, n);
+    all += level;
+    level = level * static_cast<size_t>(options.children) + n_wanted;
+  }
+  // What is wanted stays even where there is no room.
+  const auto room = static_cast<size_t>(std::max(1, options.most_nodes));
+  return std::min(all, std::max(room, n_wanted * levels.size() + 1));
+}
+
 std::vector<std::vector<int>> children_of(std::span<const int> parents) {
   std::vector<std::vector<int>> children(parents.size());
   for (size_t i = 0; i < parents.size(); ++i)

@@ -24,6 +24,9 @@ struct DescentOptions {
 std::vector<int> descend(std::span<const int> parents, std::span<const float> scores, const DescentOptions& options,
                          std::span<const int> wanted = {}, std::vector<double>* shares = nullptr);
 
+// The most nodes that `descend` can return for a tree, of which `n_wanted` are wanted, whatever their scores.
+size_t most_reached(std::span<const int> parents, const DescentOptions& options, size_t n_wanted = 0);
+
 // Children of every node, in reading order.
 std::vector<std::vector<int>> children_of(std::span<const int> parents);
 

@@ -23,19 +23,6 @@ std::vector<int> nodes_with_text(const TextTree& tree) {
   return nodes;
 }
 
-// Of a tree, the most nodes that a question reaches which is led to `n_gold` of them.
-int64_t most_reached(const TextTree& tree, const DescentOptions& options, size_t n_gold) {
-  const auto levels = levels_of(tree);
-  int64_t reached = 1, all = 0;  // reached of a level
-  for (const auto& nodes : levels) {
-    reached = std::min(reached, static_cast<int64_t>(nodes.size()));
-    all += reached;
-    reached = reached * options.children + static_cast<int64_t>(n_gold);
-  }
-  // What it is led to stays even where there is no room.
-  return std::min(all, std::max<int64_t>(options.most_nodes, static_cast<int64_t>(n_gold * levels.size() + 1)));
-}
-
 bool contains(const std::vector<int>& values, int value) {
   return std::find(values.begin(), values.end(), value) != values.end();
 }
@@ -83,10 +70,11 @@ StepTokens MemoryTrainer::most_tokens(std::span<const TrainingDocument> document
   };
   size_t n_gold = 0;
   for (const TrainingQuestion& question : questions) n_gold = std::max(n_gold, question.gold.size());
-  int64_t reached = 0;
+  size_t reached = 0;
   for (const TrainingDocument& document : documents)
-    reached = std::max(reached, most_reached(document.tree, settings_.descent, n_gold));
-  const int64_t prompts = questions.empty() ? 0 : most_prompt_tokens(documents, questions, reached);
+    reached = std::max(reached, most_reached(document.tree.parents, settings_.descent, n_gold));
+  const int64_t prompts =
+      questions.empty() ? 0 : most_prompt_tokens(documents, questions, static_cast<int64_t>(reached));
   for (const TrainingDocument& document : documents) {
     const auto& texts = document.tree.tokens;
     const auto children = children_of(document.tree.parents);

@@ -63,7 +63,7 @@ struct MemoryScores {
   double answer_loss = 0;             // per token, with what routing reached
   double right = 0;                   // share of answers whose every token is the likeliest
   std::vector<double> gold_survives;  // share of gold nodes that routing reaches, per level below the root; not of HMT
-  double gold_leaves_survive = 0;     // of HMT: how much of what questions are given is gold segments
+  double gold_leaves_survive = 0;     // of texts in pieces, gold pieces; of HMT: how much of what questions get is gold
   double memory_tokens = 0;           // on average
 
   // More is better: answers that are right, less the loss. By the loss alone a model that has become sure would count

@@ -47,11 +47,11 @@ std::string described(const TrainingOptions& o) {
                                  o.most_scored,
                                  o.patience};
   if (o.memory.method == MemoryMethod::Tree)
-    for (const int64_t n : {static_cast<int64_t>(o.memory.aggregation), int64_t{o.memory.piece_tokens},
-                            int64_t{s.most_nodes}, int64_t{s.begins_short}, int64_t{s.descent.children},
-                            int64_t{s.descent.most_depth}, int64_t{s.descent.most_nodes}})
+    for (const int64_t n : {static_cast<int64_t>(o.memory.aggregation), int64_t{s.most_nodes}, int64_t{s.begins_short},
+                            int64_t{s.descent.children}, int64_t{s.descent.most_depth}, int64_t{s.descent.most_nodes}})
       counts.push_back(n);
-  else
+  if (o.memory.piece_tokens > 0) counts.push_back(o.memory.piece_tokens);
+  if (o.memory.method == MemoryMethod::Recurrent)
     for (const int n : {o.memory.segment_tokens, o.memory.sensory_tokens, o.memory.recalled, s.most_segments})
       counts.push_back(n);
   std::string text(reinterpret_cast<const char*>(numbers), sizeof numbers);

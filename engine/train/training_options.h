@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "engine/adapter/adapter_file.h"
@@ -20,7 +21,8 @@ struct TrainingOptions {
   kernels::cuda::DeviceOptions gpu;  // where it is not the system's
   LoraSettings lora{.rank = 8, .alpha = 32};
   MemorySettings memory;
-  int children = 0;  // of a node, that a question goes on to; 0: what `memory` says
+  // Instead of what `memory`, or the adapter that it begins with, says:
+  std::optional<int> piece_tokens, children;
   MemoryTrainingSettings steps;
   double held_out = 0.1;  // share of the questions that scores are measured with; they are not trained on
   int score_every = 50;   // steps

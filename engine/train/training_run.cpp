@@ -93,7 +93,8 @@ Status TrainingRun::open_model() {
   chat_ = ChatStyle::of(*file_);
   model_ = fingerprint_of(*file_);
   LL_ASSIGN_OR_RETURN(const AdapterContents begun, beginning());
-  if (options_.children > 0) options_.memory.children = options_.children;
+  options_.memory.piece_tokens = options_.piece_tokens.value_or(options_.memory.piece_tokens);
+  options_.memory.children = options_.children.value_or(options_.memory.children);
   options_.steps.descent.children = options_.memory.children;
   parameters_ = std::make_unique<Parameters>(*backend_);
   LL_RETURN_IF_ERROR(check_weights());

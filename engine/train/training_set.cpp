@@ -10,10 +10,11 @@
 namespace longleaf::train {
 namespace {
 
-constexpr double kLeastShare = 0.6;  // of the shorter of an answer and a text that has it, in one run
+constexpr double kLeastShare = 0.6;  // of an answer, or of a text, in one run, for the text to have the answer
+constexpr size_t kSentence = 6;      // tokens of a run, at least, where it is not most of the answer
 
-// The longest run of tokens that both have, as a share of the shorter.
-double share_in_common(std::span<const TokenId> a, std::span<const TokenId> b) {
+// The longest run of tokens that both have.
+size_t run_in_common(std::span<const TokenId> a, std::span<const TokenId> b) {
   std::vector<size_t> runs(b.size() + 1, 0);  // that end at a token of b and at the last one of a
   size_t longest = 0;
   for (const TokenId token : a)
@@ -21,8 +22,15 @@ double share_in_common(std::span<const TokenId> a, std::span<const TokenId> b) {
       runs[j + 1] = token == b[j] ? runs[j] + 1 : 0;
       longest = std::max(longest, runs[j + 1]);
     }
-  const size_t shorter = std::min(a.size(), b.size());
-  return shorter == 0 ? 0 : static_cast<double>(longest) / static_cast<double>(shorter);
+  return longest;
+}
+
+// How much of an answer a text has: a run of most of it, or one that is most of the text, as where an answer is made of
+// several sentences; else 0.
+size_t answer_in(std::span<const TokenId> text, std::span<const TokenId> answer) {
+  const size_t run = run_in_common(text, answer);
+  const auto is_most_of = [run](size_t n) { return static_cast<double>(run) >= kLeastShare * static_cast<double>(n); };
+  return run > 0 && (is_most_of(answer.size()) || (run >= kSentence && is_most_of(text.size()))) ? run : 0;
 }
 
 class Reader {
@@ -34,6 +42,7 @@ class Reader {
     for (size_t i = 0; i < documents.size(); ++i) {
       if (stop.stop_requested()) return Status(Code::Cancelled, "Stopped");
       add(document(documents[i], keys_[i]));
+      for (const DocumentNode& node : documents[i].nodes) set_.leaves += node.text.empty() ? 0 : 1;
     }
     if (set_.tokens > 0) return {};
     return Status(Code::Invalid, "There is no text to train on; name documents that have some");
@@ -65,7 +74,7 @@ class Reader {
   bool is_tree() const { return r_.options.memory.method == MemoryMethod::Tree; }
 
   TrainingDocument document(const DocumentInput& from, std::vector<int64_t>& keys) const {
-    const int piece = piece_length(r_.context_tokens, r_.options.memory.piece_tokens);
+    const int piece = piece_length(r_.options.memory, r_.context_tokens);
     TrainingDocument document{
         prompt_prefix(r_.tokenizer, r_.chat, from.title), text_tree(from, r_.tokenizer, piece, keys), {}};
     if (is_tree() && r_.options.steps.begins_short)
@@ -78,7 +87,6 @@ class Reader {
     const TextTree& tree = document.tree;
     for (const auto& tokens : tree.tokens) {
       set_.tokens += static_cast<int64_t>(tokens.size());
-      set_.leaves += tokens.empty() ? 0 : 1;
       set_.key = fingerprint(tokens, set_.key);
     }
     set_.key = fingerprint(document.opening, fingerprint(tree.parents, set_.key));
@@ -100,24 +108,28 @@ class Reader {
     return q;
   }
 
-  // The piece of a node's text that the answer is found in; the node itself where it has none, or none has the answer.
+  // The piece of a node's text that has most of the answer; the node itself where it has no pieces, or none has it, or
+  // several alike.
   int gold_piece(const TextTree& tree, const std::vector<int64_t>& keys, int node, const std::string& answer) const {
     const auto tokens = r_.tokenizer.encode(answer), behind_space = r_.tokenizer.encode(" " + answer);
     int best = node;
-    double best_share = kLeastShare;
+    size_t most = 0;
     for (int piece = node + 1; piece < static_cast<int>(tree.size()) && is_piece(tree, keys, piece); ++piece) {
       const auto& text = tree.tokens[static_cast<size_t>(piece)];
-      const double share = std::max(share_in_common(text, tokens), share_in_common(text, behind_space));
-      if (share > best_share) best = piece, best_share = share;
+      const size_t n = std::max(answer_in(text, tokens), answer_in(text, behind_space));
+      if (n > most)
+        best = piece, most = n;
+      else if (n == most)
+        best = node;
     }
     return best;
   }
 
   bool can_be_asked(const TrainingInput::Question& from, const TrainingQuestion& q) const {
-    const auto most_nodes = static_cast<size_t>(r_.options.steps.descent.most_nodes);
-    const size_t memories = is_tree() ? std::min(keys_[q.document].size(), most_nodes)
+    const TrainingDocument& document = set_.documents[q.document];
+    const size_t memories = is_tree() ? most_reached(document.tree.parents, r_.options.steps.descent, q.gold.size())
                                       : 1 + static_cast<size_t>(r_.options.memory.sensory_tokens);
-    const size_t tokens = set_.documents[q.document].opening.size() + memories + q.asked.size() + q.answer.size();
+    const size_t tokens = document.opening.size() + memories + q.asked.size() + q.answer.size();
     return !q.words.empty() && from.answer.find_first_not_of(" \t\n") != std::string::npos &&
            tokens <= static_cast<size_t>(r_.context_tokens);
   }

@@ -25,7 +25,7 @@ struct TrainingInput {
 struct TrainingSet {
   std::vector<TrainingDocument> documents;
   std::vector<TrainingQuestion> questions, held_out;
-  size_t leaves = 0;    // texts of the documents
+  size_t leaves = 0;    // texts of the documents, whole
   size_t left_out = 0;  // questions without words or an answer, or too long for the model
   int64_t tokens = 0;   // of the documents
   uint64_t key = 0;     // fingerprint of all that, behind the one that was given

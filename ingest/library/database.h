@@ -62,6 +62,7 @@ class Database {
     bool operator==(const Mark&) const = default;
   };
   Result<Mark> mark();
+  // Rows that REPLACE takes away, and a DELETE without WHERE, are not seen: SQLite's update hook does not tell of them.
   void watch(std::string table);
 
   // Several statements as one: all or nothing. `body` must not begin another.

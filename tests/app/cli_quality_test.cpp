@@ -216,6 +216,7 @@ TEST(a_memory_that_was_trained_answers_and_is_measured) {
   CHECK_EQ(rows[0]["gold_leaves_survive"].get<double>(), 1.0);
   CHECK(rows[1]["bytes_kept"] < rows[0]["bytes_kept"] && rows[0]["bytes_kept"] < rows[2]["bytes_kept"]);
   CHECK(rows[1]["evidence_tokens"] < rows[2]["evidence_tokens"]);
+  CHECK_EQ(rows[1]["gold_leaves_survive"].get<double>(), 1.0);  // the question's words lead there
   const Json gold = rig.run(eval + "memory_tokens --memory-routing gold").json()["evidence"][0];
   for (const Json& level : gold["gold_survives"]) CHECK_EQ(level.get<double>(), 1.0);
 

@@ -106,6 +106,23 @@ TEST(among_equals_the_first_in_reading_order_is_kept_and_order_does_not_hang_on_
   CHECK(descend(std::vector<int>{-1}, std::vector<float>{0}, {}) == (std::vector<int>{0}));
 }
 
+TEST(no_more_nodes_are_reached_than_is_said_beforehand) {
+  std::mt19937 random(4);
+  for (int i = 0; i < 300; ++i) {
+    const auto parents = random_tree(80, random);
+    const DescentOptions options{.children = 1 + static_cast<int>(random() % 3),
+                                 .most_nodes = 1 + static_cast<int>(random() % 40)};
+    std::vector<int> wanted(random() % 4);
+    for (int& node : wanted) node = static_cast<int>(random() % 80);
+    const size_t most = most_reached(parents, options, wanted.size());
+    CHECK(descend(parents, random_scores(80, random), options, wanted).size() <= most);
+    CHECK(most <= 80);
+  }
+  const std::vector<int> chain = {-1, 0, 1, 2};
+  CHECK_EQ(most_reached(chain, {.children = 9}), size_t{4});
+  CHECK_EQ(most_reached(chain, {.children = 9, .most_nodes = 2}), size_t{2});
+}
+
 TEST(scores_are_asked_for_only_of_children_of_what_was_reached) {
   std::mt19937 random(3);
   for (int i = 0; i < 50; ++i) {

@@ -49,8 +49,7 @@ struct Both {
     const auto tokenizer = *Tokenizer::load(trained.file);
     const auto chat = ChatStyle::of(*trained.file);
     std::vector<int64_t> keys, reached;
-    const int pieces = trained.memory->weights().settings().piece_tokens;
-    const TextTree t = text_tree(d, *tokenizer, piece_length(4096, pieces), keys);
+    const TextTree t = text_tree(d, *tokenizer, piece_length(trained.memory->weights().settings(), 4096), keys);
     train::Tape& tape = trained.tape;
     tape.clear();
     const auto memories = trained.memory->build(tape, t);
@@ -175,6 +174,17 @@ TEST(the_pieces_of_a_leaf_stand_for_it) {
     CHECK_EQ(led->reached.size(), size_t{5});  // the document, two sections and two leaves, each once
     CHECK_EQ(led->stats.memory_tokens, 5 + 2 * children);
   }
+  const auto path = both.ask(d, Evidence::MemoryTokens, {.children = 1});
+  REQUIRE_OK(path);
+  const auto leaves_only = both.ask(d, Evidence::MemoryTokens, {.children = 1, .leaves_only = true});
+  REQUIRE_OK(leaves_only);
+  CHECK(leaves_only->leaves == path->leaves);
+  CHECK(leaves_only->reached.size() == 1 && leaves_only->reached[0].node == path->leaves[0]);
+  CHECK_EQ(leaves_only->stats.memory_tokens, 1);
+  const auto no_pieces = both.ask(d, Evidence::MemoryTokens, {.children = 1, .most_depth = 2});
+  REQUIRE_OK(no_pieces);
+  CHECK(no_pieces->leaves == path->leaves);
+  CHECK_EQ(no_pieces->stats.memory_tokens, 3);
   const auto all = both.ask(d, Evidence::MemoryAndLeafKv, {.children = 100});
   REQUIRE_OK(all);
   CHECK_EQ(all->leaves.size(), size_t{9});
@@ -182,6 +192,22 @@ TEST(the_pieces_of_a_leaf_stand_for_it) {
   size_t tokens = 0;
   for (const auto& node : d.nodes) tokens += (*Tokenizer::load(both.trained.file))->encode(node.text).size();
   CHECK_EQ(static_cast<size_t>(all->stats.evidence_tokens - all->stats.memory_tokens), tokens);  // each leaf once
+}
+
+TEST(a_memory_that_another_program_takes_away_or_makes_is_seen) {
+  Both both;
+  REQUIRE(both.engine != nullptr);
+  const auto d = document(9);
+  REQUIRE_OK(both.engine->encode(d, both.rig.memory(), nullptr, {}, {.leaves = false}));
+  const auto before = both.ask(d, Evidence::MemoryTokens);
+  REQUIRE_OK(before);
+  const auto file = both.rig.memory_file(), elsewhere = both.rig.folder / "elsewhere.llm";
+  std::filesystem::rename(file, elsewhere);
+  CHECK(both.ask(d, Evidence::MemoryTokens).status().code() == Code::NotFound);
+  std::filesystem::rename(elsewhere, file);
+  const auto after = both.ask(d, Evidence::MemoryTokens);
+  REQUIRE_OK(after);
+  CHECK_EQ(after->text, before->text);
 }
 
 TEST(a_question_goes_on_to_as_many_children_as_in_training) {

@@ -45,7 +45,7 @@ struct Asked {
     const auto chat = ChatStyle::of(*trained.file);
     std::vector<int64_t> keys;
     const MemorySettings& settings = trained.memory->weights().settings();
-    const Segments text(text_tree(d, *tokenizer, piece_length(4096, 0), keys), settings.segment_tokens);
+    const Segments text(text_tree(d, *tokenizer, 4096, keys), settings.segment_tokens);
     const bool is_empty = text.size() == 0;
     const auto all = is_empty ? std::vector<float>() : memories_of(trained, text);
     train::Tape& tape = trained.tape;
@@ -91,7 +91,7 @@ TEST(an_answer_from_what_a_question_recalls_is_the_one_that_training_gives) {
     REQUIRE_OK(led);
     const auto tokenizer = *Tokenizer::load(asked.trained.file);
     std::vector<int64_t> keys;
-    const TextTree t = text_tree(d, *tokenizer, piece_length(4096, 0), keys);
+    const TextTree t = text_tree(d, *tokenizer, 4096, keys);
     const auto leaf = static_cast<int>(std::find(keys.begin(), keys.end(), 14) - keys.begin());
     CHECK_EQ(led->text, asked.expected(d, Segments(t, 32).of_node(leaf)));
     CHECK(std::find(led->leaves.begin(), led->leaves.end(), 14) != led->leaves.end());

@@ -50,6 +50,7 @@ TEST(pieces_are_never_longer_than_they_may_be_and_nothing_is_left_out) {
   const auto tokenizer = words();
   std::string text;
   for (int i = 0; i < 40; ++i) text += i % 7 == 0 ? "The pump is red. " : "pump valve motor ";
+  text.pop_back();
   const DocumentInput d = manual(text);
   const auto whole = tokenizer->encode(text);
   for (int most = 1; most <= static_cast<int>(whole.size()); ++most) {
@@ -64,12 +65,24 @@ TEST(pieces_are_never_longer_than_they_may_be_and_nothing_is_left_out) {
   }
 }
 
+TEST(a_long_sentence_is_cut_into_equal_parts_and_white_space_is_no_piece) {
+  const auto tokenizer = words();
+  const DocumentInput d = manual(" pump valve motor pump valve motor pump\n\n");
+  std::vector<int64_t> keys;
+  const TextTree tree = text_tree(d, *tokenizer, 6, keys);
+  CHECK_EQ(texts(tree, *tokenizer), "||| pump valve motor pump| valve motor pump|The cover is red.");
+  keys.clear();
+  CHECK_EQ(texts(text_tree(manual("The pump is red.\n\n"), *tokenizer, 5, keys), *tokenizer),
+           "|||The pump is red.|The cover is red.");
+}
+
 TEST(a_memory_is_never_of_more_text_than_a_model_reads_at_once) {
-  CHECK_EQ(piece_length(600, 0), 597);
-  CHECK_EQ(piece_length(131072, 0), 4096);
-  CHECK_EQ(piece_length(600, 32), 32);
-  CHECK_EQ(piece_length(600, 1000), 597);
-  CHECK_EQ(piece_length(2, 0), 1);
+  CHECK_EQ(piece_length({}, 600), 597);
+  CHECK_EQ(piece_length({}, 131072), 4096);
+  CHECK_EQ(piece_length({.piece_tokens = 32}, 600), 32);
+  CHECK_EQ(piece_length({.piece_tokens = 1000}, 600), 597);
+  CHECK_EQ(piece_length({}, 2), 1);
+  CHECK(piece_length({.method = MemoryMethod::Recurrent}, 600) > 1'000'000);  // which cuts texts by itself
 }
 
 TEST(documents_without_one_root_get_one) {

@@ -104,7 +104,7 @@ TEST(a_training_begins_with_what_another_left_in_its_shape) {
     first.options.memory.method = method, first.options.memory.aggregation = Aggregation::Mean;
     first.options.memory.segment_tokens = 40, first.options.memory.sensory_tokens = 4;
     const bool is_tree = method == MemoryMethod::Tree;
-    if (is_tree) first.options.memory.piece_tokens = 9, first.options.children = 2;
+    if (is_tree) first.options.piece_tokens = 9, first.options.children = 2;
     REQUIRE_OK(first.run());
     TrainingRig second;
     second.options.begin = first.options.out;

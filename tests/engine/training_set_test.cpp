@@ -19,7 +19,8 @@ TEST(a_question_is_led_to_the_piece_that_has_its_answer) {
        "A manual",
        {{1, 0, false, 0, ""},
         {2, 1, true, 0, "The Korvato is a pump. The Korvato colour is red. The Korvato mass is 120 kilograms."},
-        {3, 1, true, 0, "The cover is red."}}});
+        {3, 1, true, 0, "The cover is red."},
+        {4, 1, true, 0, "The Lomzon is next to the pump. The Lomzon is a pump."}}});
   const auto ask = [&](const std::string& answer, std::vector<int64_t> leaves) {
     input.questions.push_back({0, "What is it?", answer, std::move(leaves)});
   };
@@ -29,13 +30,16 @@ TEST(a_question_is_led_to_the_piece_that_has_its_answer) {
   ask("The Korvato torque is not stated.", {2});  // in none of the pieces
   ask("The cover is red.", {3});                  // a leaf without pieces
   ask("120 kilograms", {});
+  ask("It is 120 kilograms, or less.", {2});  // half of it
+  ask("pump", {4});                           // in two of them
   TrainingOptions options;
   options.memory.piece_tokens = 14;
   options.held_out = 0;
   const auto set = read_training_set(input, {*tokenizer, chat, 600, options}, 1, {});
   REQUIRE_OK(set);
-  CHECK_EQ(set->documents[0].tree.size(), size_t{6});  // the document, a leaf and its three pieces, and a leaf
-  REQUIRE(set->questions.size() == 6);
-  const std::vector<std::vector<int>> gold = {{4}, {3, 5}, {3}, {1}, {5}, {}};
+  CHECK_EQ(set->documents[0].tree.size(), size_t{9});  // the document, three leaves, and pieces of two: three and two
+  CHECK_EQ(set->leaves, size_t{3});
+  REQUIRE(set->questions.size() == 8);
+  const std::vector<std::vector<int>> gold = {{4}, {3, 5}, {3}, {1}, {5}, {}, {1}, {6}};
   for (size_t i = 0; i < gold.size(); ++i) CHECK(set->questions[i].gold == gold[i]);
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # What every kind of evidence is worth with the reader: held-out manuals of 10, 100 and 1,000 parts, three seeds each.
-#   [FACTS=6 CHILDREN=4] tests/reader/measure.sh BUILD READER.gguf FOLDER QUESTIONS [ADAPTER.gguf [OTHER.gguf…]]
-# About FACTS in a part; QUESTIONS of a seed, 500 at most; with an adapter, memory tokens too, of CHILDREN per node; and
+#   [FACTS=6 CHILDREN=0] tests/reader/measure.sh BUILD READER.gguf FOLDER QUESTIONS [ADAPTER.gguf [OTHER.gguf…]]
+# About FACTS in a part; QUESTIONS of a seed, 500 at most; with an adapter, memory tokens too, of CHILDREN per node (0: as it was trained); and
 # with others, theirs beside them: of files whose names begin with hmt, the recurrent memory. Prints a line per row, and
 # leaves JSON in FOLDER.
 set -eu
@@ -24,7 +24,7 @@ for parts in 10 100 1000; do
   # First what encodes the documents: evidence of all kinds is then found the same way.
   for evidence in leaf_kv exact quote; do measure $evidence $evidence; done
   [ -n "$adapter" ] || continue
-  k=${CHILDREN:-4}
+  k=${CHILDREN:-0}
   for evidence in memory_tokens memory_tokens+leaf_kv; do measure $evidence $evidence --children "$k"; done
   for routing in learned gold random; do
     measure memory_tokens-$routing memory_tokens --children "$k" --memory-routing $routing
