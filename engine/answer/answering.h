@@ -60,6 +60,7 @@ class Answering {
   Status read_prompt(const std::vector<TokenId>& in_front, const std::vector<TokenId>& question);
   Status prefill_exact(const std::vector<TokenId>& question);
   Status prefill_memory(const std::vector<TokenId>& question);
+  Status read_prefix();
   Status prefill_leaf_kv(const std::vector<TokenId>& question);
   bool remembers() const { return needs_memory(result_.stats.evidence); }
   const Additions* additions() const { return remembers() ? &parts_.learned->additions() : nullptr; }

@@ -194,6 +194,23 @@ TEST(the_pieces_of_a_leaf_stand_for_it) {
   CHECK_EQ(static_cast<size_t>(all->stats.evidence_tokens - all->stats.memory_tokens), tokens);  // each leaf once
 }
 
+TEST(what_stands_in_front_of_memories_is_read_for_the_first_question_only) {
+  Both both;
+  REQUIRE(both.engine != nullptr);
+  auto d = document(9);
+  REQUIRE_OK(both.engine->encode(d, both.rig.memory(), nullptr, {}, {.leaves = false}));
+  const auto first = both.ask(d, Evidence::MemoryTokens), second = both.ask(d, Evidence::MemoryTokens);
+  REQUIRE_OK(first);
+  REQUIRE_OK(second);
+  CHECK_EQ(second->text, first->text);
+  const auto prefix = prompt_prefix(**Tokenizer::load(both.trained.file), ChatStyle::of(*both.trained.file), d.title);
+  CHECK_EQ(second->stats.prefill_tokens + static_cast<int>(prefix.size()), first->stats.prefill_tokens);
+  d.title = "Another title of the manual";  // which stands in front, too
+  const auto renamed = both.ask(d, Evidence::MemoryTokens);
+  REQUIRE_OK(renamed);
+  CHECK(renamed->stats.prefill_tokens > first->stats.prefill_tokens);
+}
+
 TEST(a_memory_that_another_program_takes_away_or_makes_is_seen) {
   Both both;
   REQUIRE(both.engine != nullptr);

@@ -1,9 +1,9 @@
 #!/bin/sh
 # What every kind of evidence is worth with the reader: held-out manuals of 10, 100 and 1,000 parts, three seeds each.
 #   [FACTS=6 CHILDREN=0] tests/reader/measure.sh BUILD READER.gguf FOLDER QUESTIONS [ADAPTER.gguf [OTHER.gguf…]]
-# About FACTS in a part; QUESTIONS of a seed, 500 at most; with an adapter, memory tokens too, of CHILDREN per node (0: as it was trained); and
-# with others, theirs beside them: of files whose names begin with hmt, the recurrent memory. Prints a line per row, and
-# leaves JSON in FOLDER.
+# About FACTS in a part; QUESTIONS of a seed, 500 at most; with an adapter, memory tokens too, of CHILDREN per node (0: as
+# it was trained); and with others, theirs beside them: of files whose names begin with hmt, the recurrent memory. Prints
+# a line per row, and leaves JSON in FOLDER.
 set -eu
 build=$1 reader=$2 folder=$3 most=$4 adapter=${5:-}
 if [ $# -gt 4 ]; then shift 5; else shift 4; fi
