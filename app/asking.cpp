@@ -302,10 +302,11 @@ Status Asking::cite(const std::vector<int64_t>& leaves, Asked& asked) {
   std::vector<std::string> texts;
   for (const Sentence& sentence : all) texts.push_back(sentence.text);
   const SentenceIndex index(texts);
+  const bool is_from_memory = asked.evidence == Evidence::MemoryTokens || asked.evidence == Evidence::Hmt;
   for (const Range& range : sentences(asked.answer)) {
     CitationRow citation;
     citation.sentence = asked.answer.substr(range.begin, range.end - range.begin);
-    const Support support = index.support_for(citation.sentence);
+    const Support support = index.support_for(citation.sentence, is_from_memory);
     if (support.sentence >= 0) {
       const Sentence& source = all[static_cast<size_t>(support.sentence)];
       citation.supported = true;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cmath>
+#include <iterator>
 
 #include "engine/base/words.h"
 
@@ -28,6 +29,17 @@ bool has(const std::vector<std::string>& sorted, const std::string& word) {
 
 bool is_number(const std::string& word) {
   return std::any_of(word.begin(), word.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
+}
+
+// Stems of words with a capital letter, but for the first word.
+std::vector<std::string> names_of(std::string_view text) {
+  std::vector<std::string> names;
+  for (size_t at = text.find(' '); at < text.size(); at = text.find(' ', at + 1)) {
+    const std::string_view word = text.substr(at + 1, text.find(' ', at + 1) - at - 1);
+    if (!word.empty() && std::isupper(static_cast<unsigned char>(word[0])) != 0)
+      for (const auto& name : content_stems(word)) names.push_back(name);
+  }
+  return names;
 }
 
 bool asks_for_number(std::string_view question) {
@@ -65,15 +77,17 @@ double SentenceIndex::share(const std::vector<std::string>& wanted, size_t sente
   return all > 0 ? found / all : 0;
 }
 
-Support SentenceIndex::support_for(std::string_view claim) const {
+Support SentenceIndex::support_for(std::string_view claim, bool names_too) const {
   const auto wanted = content_stems(claim);
+  auto needed = names_too ? names_of(claim) : std::vector<std::string>();
+  std::copy_if(wanted.begin(), wanted.end(), std::back_inserter(needed), is_number);
   Support best;
   for (size_t i = 0; i < stems_.size(); ++i) {
-    const bool numbers =
-        std::all_of(wanted.begin(), wanted.end(), [&](const auto& w) { return !is_number(w) || has(stems_[i], w); });
+    const bool is_whole =
+        std::all_of(needed.begin(), needed.end(), [&](const auto& word) { return has(stems_[i], word); });
     const auto common = static_cast<size_t>(
         std::count_if(wanted.begin(), wanted.end(), [&](const auto& w) { return has(stems_[i], w); }));
-    if (!numbers || common < std::min<size_t>(2, wanted.size()) || common == 0) continue;
+    if (!is_whole || common < std::min<size_t>(2, wanted.size()) || common == 0) continue;
     const double s = share(wanted, i);
     if (s >= kLeastShare && s > best.share) best = {static_cast<int>(i), s};
   }

@@ -20,7 +20,10 @@ class SentenceIndex {
 
   // The sentence that best carries `claim`: at least half of its weight, two content words (or its only one), and every
   // number of the claim must stand there too.
-  Support support_for(std::string_view claim) const;
+  //   names_too  so must what is written like a name (a capital letter, not at the beginning): for claims of a model
+  //   that
+  //              had not read the words, and may remember them wrong
+  Support support_for(std::string_view claim, bool names_too = false) const;
 
   // Sentences ranked by the weight of the question's words they have, best first; those without any are left out.
   // `bonus` is added to the share of sentence i (how well its leaf was routed), or empty.

@@ -29,6 +29,15 @@ TEST(a_claim_with_another_number_is_unsupported) {
   CHECK_EQ(index.support_for("").sentence, -1);
 }
 
+TEST(a_claim_that_was_remembered_needs_its_names) {
+  const SentenceIndex parts({"The Bellatpod seal is the Plilatpod.", "The Plilatpod is next to the Korlatsta."});
+  CHECK_EQ(parts.support_for("The Bellatpod seal is the Plilatpod.", true).sentence, 0);
+  CHECK_EQ(parts.support_for("The Bellatpod seal is the Plitolat.", true).sentence, -1);   // remembered wrong
+  CHECK_EQ(parts.support_for("The Bellatpod seal is the Korlatsta.", true).sentence, -1);  // of another sentence
+  CHECK_EQ(parts.support_for("The Bellatpod seal is the Plitolat.").sentence, 0);
+  CHECK_EQ(parts.support_for("Its Seal is the Plilatpod (Plilatpod).", true).sentence, 0);
+}
+
 TEST(the_best_verbatim_sentence_comes_first) {
   const SentenceIndex index(kManual);
   const auto ranked = index.answers_to("How often is the filter replaced?", {});
