@@ -316,10 +316,23 @@ Status Answering::prefill_leaf_kv(const std::vector<TokenId>& question) {
   const auto placed = place(count(question) + result_.stats.memory_tokens);
   LL_RETURN_IF_ERROR(load(placed));
   if (request_.repair_tokens > 0) LL_RETURN_IF_ERROR(repair(placed));
-  const Placed& last = placed.back();
-  strategy_ = std::make_unique<SpanStrategy>(spans_, parts_.store->size(),
-                                             last.position + count(entry(last.entry).tokens), additions());
+  const int end = parts_.store->size(), position = placed.back().position + count(entry(placed.back().entry).tokens);
+  if (!memories_.empty()) LL_RETURN_IF_ERROR(read_memories(SpanStrategy(spans_, end, position, additions())));
+  strategy_ = std::make_unique<SpanStrategy>(spans_, end, position);
   return read_prompt({}, question);
+}
+
+// Memories beside text are read with the additions that they were made with. What comes behind is read without, as the
+// text was: additions that were trained on memories alone read text no more.
+Status Answering::read_memories(const Strategy& strategy) {
+  const std::vector<TokenId> tokens(memories_.size() / static_cast<size_t>(engine_.facts_.config.d_model), kVector);
+  const auto start = Clock::now();
+  LL_RETURN_IF_ERROR(
+      parts_.transformer->forward(Input{tokens, memories_}, *parts_.store, strategy, Want::Nothing, nullptr, stop_));
+  memories_.clear();
+  result_.stats.prefill_tokens += count(tokens);
+  result_.stats.load_ms += ms_since(start);
+  return {};
 }
 
 Status Answering::generate(const std::function<void(std::string_view)>& on_text,

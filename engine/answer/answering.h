@@ -61,6 +61,7 @@ class Answering {
   Status prefill_exact(const std::vector<TokenId>& question);
   Status prefill_memory(const std::vector<TokenId>& question);
   Status read_prefix();
+  Status read_memories(const Strategy& strategy);
   Status prefill_leaf_kv(const std::vector<TokenId>& question);
   bool remembers() const { return needs_memory(result_.stats.evidence); }
   const Additions* additions() const { return remembers() ? &parts_.learned->additions() : nullptr; }

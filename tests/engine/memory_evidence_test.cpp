@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "engine/base/files.h"
+#include "tests/support/memory_in_engine.h"
 #include "tests/support/memory_rig.h"
 #include "tests/support/trained_adapter.h"
 
@@ -66,6 +67,51 @@ struct Both {
   }
   static constexpr const char* kQuestion = "Which leaf speaks of pumps?";
 };
+
+// The engine's answer from memories and all text, and what it is read from front to back: the text, the memories with
+// the additions, and the question without.
+void check_text_beside_memories(uint32_t seed) {
+  Both both({}, {.seed = seed});
+  REQUIRE(both.engine != nullptr);
+  const auto d = document(9);
+  REQUIRE_OK(both.engine->encode(d, both.rig.memory(), nullptr, {}));
+  const auto answer = both.ask(d, Evidence::MemoryAndLeafKv, {.children = 9});
+  REQUIRE_OK(answer);
+  REQUIRE(answer->leaves.size() == 9);
+
+  const MemoryInEngine parts(both.trained);
+  const auto tokenizer = *Tokenizer::load(both.trained.file);
+  const auto chat = ChatStyle::of(*both.trained.file);
+  std::vector<int64_t> keys;
+  const TextTree t = text_tree(d, *tokenizer, 4096, keys);
+  parts.encode(t);
+  const auto nodes = descend(t.parents, std::vector<float>(t.size()), {.children = 9});
+  const auto rows = parts.learned->entered(parts.memories(t), nodes);
+  REQUIRE_OK(rows);
+  auto text = prompt_prefix(*tokenizer, chat, d.title);
+  for (const auto& tokens : t.tokens) text.insert(text.end(), tokens.begin(), tokens.end());
+  const DenseStrategy plain, with_additions(&parts.learned->additions());
+  parts.store->truncate(0);
+  const auto read = [&](const Input& input, const Strategy& strategy, std::vector<float>* logits = nullptr) {
+    CHECK(parts.transformer
+              ->forward(input, *parts.store, strategy, logits == nullptr ? Want::Nothing : Want::LastLogits, logits)
+              .ok());
+  };
+  read(Input{text}, plain);
+  read(Input{std::vector<TokenId>(nodes.size(), kVector), *rows}, with_additions);
+  std::vector<float> logits;
+  auto behind = encode_pieces(*tokenizer, document_prompt(chat, "", {}, Both::kQuestion).after);
+  Utf8Stream stream;
+  std::string said;
+  for (int i = 0; i < 8; ++i) {
+    read(Input{behind}, plain, &logits);
+    behind = {static_cast<TokenId>(std::max_element(logits.begin(), logits.end()) - logits.begin())};
+    if (tokenizer->ends_answer(behind[0])) break;
+    said += stream.push(tokenizer->decode(behind[0]));
+  }
+  said += stream.finish();
+  CHECK_EQ(answer->text, said.substr(std::min(said.find_first_not_of(" \n\t"), said.size())));
+}
 
 }  // namespace
 
@@ -136,6 +182,10 @@ TEST(memories_and_the_text_of_the_best_leaves_go_together) {
   });
   CHECK_EQ(one_leaf->leaves[0], best->node);
   CHECK(together->text != alone->text);
+}
+
+TEST(text_beside_memories_is_read_without_the_additions) {
+  for (const uint32_t seed : {1u, 2u, 3u, 4u, 5u}) check_text_beside_memories(seed);  // some of them say much the same
 }
 
 TEST(routing_goes_to_the_leaves_named_or_anywhere_where_that_is_asked_for) {
