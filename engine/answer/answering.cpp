@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <unordered_map>
 
-#include "engine/base/checksum.h"
 #include "engine/generate/lookahead.h"
 #include "engine/generate/utf8_stream.h"
 
@@ -228,31 +227,6 @@ Status Answering::prefill_exact(const std::vector<TokenId>& question) {
   return read_prompt(tokens, question);
 }
 
-Status Answering::prefill_memory(const std::vector<TokenId>& question) {
-  LL_RETURN_IF_ERROR(read_prefix());
-  strategy_ = std::make_unique<SpanStrategy>(spans_, parts_.store->size(), prefix_tokens(), additions());
-  return read_prompt({}, question);
-}
-
-// What stands in front of memories is the same for every question about a document: it is read with the additions once,
-// and stays on the device as leaves do.
-Status Answering::read_prefix() {
-  const std::vector<TokenId>& tokens = entry(0).tokens;
-  if (tokens.empty()) return {};
-  const KvRunKey key{fingerprint(tokens, parts_.learned->fingerprint()), 0};
-  LL_ASSIGN_OR_RETURN(const bool is_there, parts_.store->recall(key));
-  if (!is_there) {
-    const auto start = Clock::now();
-    LL_RETURN_IF_ERROR(
-        parts_.transformer->forward(tokens, *parts_.store, DenseStrategy(additions()), Want::Nothing, nullptr, stop_));
-    parts_.store->keep(key, 0);
-    result_.stats.prefill_tokens += prefix_tokens();
-    result_.stats.load_ms += ms_since(start);
-  }
-  spans_.push_back({0, prefix_tokens(), 0, 0});
-  return {};
-}
-
 // Leaves of one window keep their places while the answer still fits the trained length; otherwise gaps are closed.
 std::vector<Answering::Placed> Answering::place(int question_tokens) const {
   std::vector<Placed> placed = {{0, 0}};
@@ -320,19 +294,6 @@ Status Answering::prefill_leaf_kv(const std::vector<TokenId>& question) {
   if (!memories_.empty()) LL_RETURN_IF_ERROR(read_memories(SpanStrategy(spans_, end, position, additions())));
   strategy_ = std::make_unique<SpanStrategy>(spans_, end, position);
   return read_prompt({}, question);
-}
-
-// Memories beside text are read with the additions that they were made with. What comes behind is read without, as the
-// text was: additions that were trained on memories alone read text no more.
-Status Answering::read_memories(const Strategy& strategy) {
-  const std::vector<TokenId> tokens(memories_.size() / static_cast<size_t>(engine_.facts_.config.d_model), kVector);
-  const auto start = Clock::now();
-  LL_RETURN_IF_ERROR(
-      parts_.transformer->forward(Input{tokens, memories_}, *parts_.store, strategy, Want::Nothing, nullptr, stop_));
-  memories_.clear();
-  result_.stats.prefill_tokens += count(tokens);
-  result_.stats.load_ms += ms_since(start);
-  return {};
 }
 
 Status Answering::generate(const std::function<void(std::string_view)>& on_text,

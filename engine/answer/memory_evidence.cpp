@@ -217,4 +217,42 @@ std::vector<int64_t> Answering::leaves_reached() const {
   return keys;
 }
 
+Status Answering::prefill_memory(const std::vector<TokenId>& question) {
+  LL_RETURN_IF_ERROR(read_prefix());
+  strategy_ = std::make_unique<SpanStrategy>(spans_, parts_.store->size(), prefix_tokens(), additions());
+  return read_prompt({}, question);
+}
+
+// What stands in front of memories is the same for every question about a document: it is read with the additions once,
+// and stays on the device as leaves do.
+Status Answering::read_prefix() {
+  const std::vector<TokenId>& tokens = entry(0).tokens;
+  if (tokens.empty()) return {};
+  const KvRunKey key{fingerprint(tokens, parts_.learned->fingerprint()), 0};
+  LL_ASSIGN_OR_RETURN(const bool is_there, parts_.store->recall(key));
+  if (!is_there) {
+    const auto start = Clock::now();
+    LL_RETURN_IF_ERROR(
+        parts_.transformer->forward(tokens, *parts_.store, DenseStrategy(additions()), Want::Nothing, nullptr, stop_));
+    parts_.store->keep(key, 0);
+    result_.stats.prefill_tokens += prefix_tokens();
+    result_.stats.load_ms += ms_since(start);
+  }
+  spans_.push_back({0, prefix_tokens(), 0, 0});
+  return {};
+}
+
+// Memories beside text are read with the additions that they were made with. What comes behind is read without, as the
+// text was: additions that were trained on memories alone read text no more.
+Status Answering::read_memories(const Strategy& strategy) {
+  const std::vector<TokenId> tokens(memories_.size() / static_cast<size_t>(engine_.facts_.config.d_model), kVector);
+  const auto start = Clock::now();
+  LL_RETURN_IF_ERROR(
+      parts_.transformer->forward(Input{tokens, memories_}, *parts_.store, strategy, Want::Nothing, nullptr, stop_));
+  memories_.clear();
+  result_.stats.prefill_tokens += static_cast<int>(tokens.size());
+  result_.stats.load_ms += ms_since(start);
+  return {};
+}
+
 }  // namespace longleaf
