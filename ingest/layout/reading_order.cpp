@@ -1,6 +1,7 @@
 #include "ingest/layout/reading_order.h"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 
 namespace longleaf {
@@ -14,7 +15,11 @@ constexpr float kProseWords = 3.5f;  // and have at least this many words
 constexpr int kFewestLines = 3;      // of a column
 constexpr int kLinesOfList = 10;     // of short lines, to be columns of a list and no table
 constexpr float kListEm = 5, kListLeading = 1.45f, kLikeWidths = 1.8f;
-constexpr float kMostDigits = 0.3f;  // of the characters: more is a column of figures
+constexpr float kMostDigits = 0.3f;    // of the characters: more is a column of figures
+constexpr float kApartEm = 4;          // lines of text that goes its own way are at least this wide on average
+constexpr float kTightLeading = 1.6f;  // between most of them; rows of a table stand further apart
+constexpr float kSameBaselineEm = 0.2f;
+constexpr float kMostAligned = 0.35f;  // of the shorter side's lines: cells of a table share their baselines
 constexpr float kFar = 1e6f;
 
 struct Interval {
@@ -27,6 +32,7 @@ struct Interval {
 struct Side {
   int lines = 0, words = 0, letters = 0, digits = 0;
   float width_em = 0, em = 0, top = kFar, bottom = -kFar;
+  std::vector<float> baselines;  // top to bottom
 
   void add(const Run& run) {
     ++lines;
@@ -34,6 +40,7 @@ struct Side {
     width_em += run.box.width() / std::max(4.0f, run.size_pt);
     em += std::max(4.0f, run.size_pt);
     top = std::min(top, run.box.y0), bottom = std::max(bottom, run.box.y1);
+    baselines.push_back(run.box.y1);
   }
   float mean(float sum) const { return sum / static_cast<float>(lines); }
   bool is_prose() const { return mean(width_em) >= kProseEm && mean(static_cast<float>(words)) >= kProseWords; }
@@ -43,9 +50,35 @@ struct Side {
   }
 };
 
+// Lines that follow each other as those of text do.
+bool is_tight(const Side& side) {
+  std::vector<float> steps;
+  for (size_t i = 1; i < side.baselines.size(); ++i)
+    if (const float step = side.baselines[i] - side.baselines[i - 1]; step > 0) steps.push_back(step);
+  if (steps.empty()) return false;
+  const auto middle = steps.begin() + static_cast<long>(steps.size() / 2);
+  std::nth_element(steps.begin(), middle, steps.end());
+  return *middle < kTightLeading * side.mean(side.em);
+}
+
+// Whether one side's lines stand where the other's do, as those of a table's rows.
+bool are_aligned(const Side& a, const Side& b) {
+  const Side& fewer = a.lines < b.lines ? a : b;
+  const Side& more = a.lines < b.lines ? b : a;
+  const float near = kSameBaselineEm * fewer.mean(fewer.em);
+  const auto is_shared = [&](float y) {
+    return std::any_of(more.baselines.begin(), more.baselines.end(),
+                       [&](float other) { return std::abs(y - other) <= near; });
+  };
+  const auto shared = std::count_if(fewer.baselines.begin(), fewer.baselines.end(), is_shared);
+  return static_cast<float>(shared) > kMostAligned * static_cast<float>(fewer.lines);
+}
+
 bool are_columns(const Side& a, const Side& b) {
   if (std::min(a.lines, b.lines) < kFewestLines) return false;
   if (a.is_prose() && b.is_prose()) return true;
+  if (std::min(a.mean(a.width_em), b.mean(b.width_em)) >= kApartEm && is_tight(a) && is_tight(b) && !are_aligned(a, b))
+    return true;
   const float width_a = a.mean(a.width_em), width_b = b.mean(b.width_em);
   return a.is_list() && b.is_list() && std::max(width_a, width_b) < kLikeWidths * std::min(width_a, width_b);
 }

@@ -164,9 +164,17 @@ bool measure_outline(const Document& document, Measured& out) {
 struct Item {
   int page;
   Box box;
+  std::string text;
 };
 
-// Body items in docling's order: text, lists, tables; what stands inside pictures and tables is left out.
+std::string shown(const Item& item) {
+  char place[64];
+  std::snprintf(place, sizeof place, "p%d y %.2f x %.2f “", item.page + 1, item.box.y0, item.box.x0);
+  return place + item.text.substr(0, 40) + "”";
+}
+
+// Body items in docling's order: text, lists, tables, code. What it keeps inside of pictures, tables and code is left
+// out: captions are there too, so that its order does not say on which side of their picture they stand.
 void collect(const Json& root, const Json& node, const Document& document, std::vector<Item>& items,
              std::vector<Title>& headings) {
   for (const auto& child : node.value("children", Json::array())) {
@@ -183,12 +191,14 @@ void collect(const Json& root, const Json& node, const Document& document, std::
         const float top = b.at("t"), low = b.at("b"), left = b.at("l"), right = b.at("r");
         items.push_back({page,
                          {left / size.width_pt, bottom ? 1 - top / size.height_pt : top / size.height_pt,
-                          right / size.width_pt, bottom ? 1 - low / size.height_pt : low / size.height_pt}});
+                          right / size.width_pt, bottom ? 1 - low / size.height_pt : low / size.height_pt},
+                         item.value("text", label)});
         if (label == "section_header" || label == "title")
           headings.push_back({page, 1, title_key(item.at("text")), item.at("text")});
       }
     }
-    if (label != "picture" && label != "table") collect(root, item, document, items, headings);
+    const bool is_whole = label == "picture" || label == "table" || label == "code";
+    if (!is_whole) collect(root, item, document, items, headings);
   }
 }
 
@@ -234,8 +244,13 @@ bool measure_truth(const fs::path& truth, const Document& document, Measured& ou
   for (size_t i = 0; i + 1 < rank.size(); ++i) {
     if (items[static_cast<size_t>(rank[i])].page != items[static_cast<size_t>(rank[i + 1])].page) continue;
     ++pairs;
+    bool is_kept = false;
     for (size_t j = 0; j + 1 < order.size(); ++j)
-      kept += order[j].second == rank[i] && order[j + 1].second == rank[i + 1] ? 1 : 0;
+      is_kept |= order[j].second == rank[i] && order[j + 1].second == rank[i + 1];
+    kept += is_kept ? 1 : 0;
+    if (!is_kept)
+      out.notes.push_back("  > " + shown(items[static_cast<size_t>(rank[i])]) + " then " +
+                          shown(items[static_cast<size_t>(rank[i + 1])]));
   }
   out.order = pairs == 0 ? 1 : static_cast<double>(kept) / static_cast<double>(pairs);
   return true;

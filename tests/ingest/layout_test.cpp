@@ -100,6 +100,30 @@ TEST(columns_are_read_one_after_the_other_whatever_order_the_file_has) {
   for (size_t i = 0; i < heads.size(); ++i) CHECK_EQ(texts[i].substr(0, heads[i].size()), heads[i]);
 }
 
+// Narrow, so that nothing but its lines' own heights tells it from cells of a table.
+TEST(a_note_beside_the_text_is_read_by_itself) {
+  PageText page = empty_page();
+  add_paragraph(page, 0.35f, 0.2f, 8, "body text begins here with words");
+  for (int i = 0; i < 5; ++i)
+    add_line(page, 0.1f, 0.208f + 0.018f * static_cast<float>(i), i == 0 ? "a short note" : "of few words", {10});
+  const auto texts = texts_of(blocks_of(page));
+  REQUIRE(texts.size() == 2);
+  CHECK_EQ(texts[0], std::string("a short note of few words of few words of few words of few words"));
+  CHECK_EQ(texts[1].substr(0, 9), std::string("body text"));
+}
+
+TEST(rows_whose_cells_stand_a_little_apart_in_height_stay_rows) {
+  PageText page = empty_page();
+  for (int i = 0; i < 6; ++i) {
+    const float y = 0.2f + 0.028f * static_cast<float>(i);
+    add_line(page, 0.1f, y, "the name of a row");
+    add_line(page, 0.4f, y + 0.006f, "the value of it", {9});
+  }
+  const auto texts = texts_of(blocks_of(page));
+  REQUIRE(texts.size() == 6);
+  CHECK_EQ(texts[3], std::string("the name of a row | the value of it"));
+}
+
 TEST(a_table_is_read_row_by_row_with_its_cells) {
   PageText page = empty_page();
   add_line(page, 0.1f, 0.10f, "Table 1: Weights");
