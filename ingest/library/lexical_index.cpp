@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "engine/base/words.h"
+#include "ingest/library/derived_figures.h"
 
 namespace longleaf {
 namespace {
@@ -173,11 +174,26 @@ std::vector<int> LexicalIndex::known_words(std::string_view question) const {
     words.push_back(stem(word));
     add_number_inside(word, words);
   }
+  for (const auto& figure : figures_behind(question))
+    for (auto& word : stems_of(figure)) words.push_back(std::move(word));
   std::vector<int> ids;
   for (const auto& word : words)
     if (const auto it = ids_.find(word); it != ids_.end() && std::find(ids.begin(), ids.end(), it->second) == ids.end())
       ids.push_back(it->second);
   return ids;
+}
+
+std::set<std::pair<int, int>> LexicalIndex::known_pairs(std::string_view question) const {
+  std::set<std::pair<int, int>> pairs;
+  auto texts = figures_behind(question);
+  texts.push_back(without_instructions(question));
+  for (const auto& text : texts) {
+    const auto stems = stems_of(text);
+    for (size_t i = 0; i + 1 < stems.size(); ++i)
+      if (const auto a = ids_.find(stems[i]), b = ids_.find(stems[i + 1]); a != ids_.end() && b != ids_.end())
+        pairs.insert({a->second, b->second});
+  }
+  return pairs;
 }
 
 std::vector<double> LexicalIndex::bm25(const Units& units, const std::vector<int>& question) {
@@ -205,11 +221,7 @@ std::vector<LexicalScore> LexicalIndex::scores(std::string_view question) const 
   auto scores = bm25(leaf_words_, words);
   const auto pages = bm25(page_words_, words);
   const auto named = named_pages(question);
-  std::set<std::pair<int, int>> pairs;
-  const auto stems = stems_of(without_instructions(question));
-  for (size_t i = 0; i + 1 < stems.size(); ++i)
-    if (const auto a = ids_.find(stems[i]), b = ids_.find(stems[i + 1]); a != ids_.end() && b != ids_.end())
-      pairs.insert({a->second, b->second});
+  const auto pairs = known_pairs(question);
 
   std::priority_queue<std::pair<double, size_t>> queue;
   for (size_t i = 0; i < leaves_.size(); ++i) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -42,7 +43,9 @@ class LexicalIndex {
   };
   // Stems of the content words of `text`, in order. `seen` remembers words as they are written.
   std::vector<int> add_words(std::string_view text, std::unordered_map<std::string, int>& seen);
+  // Of the question and of the figures behind it (derived_figures.h), those that the document has.
   std::vector<int> known_words(std::string_view question) const;
+  std::set<std::pair<int, int>> known_pairs(std::string_view question) const;
   static std::vector<double> bm25(const Units& units, const std::vector<int>& question);
 
   std::unordered_map<std::string, int> ids_;

@@ -23,6 +23,21 @@ TEST(retrieval_is_measured_from_a_list_of_questions) {
   CHECK_EQ(result["questions"].get<int>(), 10);
   CHECK(result["recall_any"]["1"].get<double>() >= 0.9);
   CHECK_EQ(result["recall_any"]["10"].get<double>(), 1.0);
+  CHECK(result["missed"].empty());
+}
+
+TEST(what_retrieval_misses_is_told_with_its_cause) {
+  const Rig rig(10);
+  std::ofstream(rig.folder / "q.jsonl")
+      << Json{{"document", "manual.pdf"}, {"question", "How much does pump number 2 deliver?"}, {"pages", {9}}}.dump()
+      << "\n"
+      << Json{{"document", "manual.pdf"}, {"question", "How much does pump number 3 deliver?"}, {"pages", {77}}}.dump();
+  const Json result = rig.run("--json eval retrieval -k 1 --questions " + (rig.folder / "q.jsonl").string() +
+                              " --documents " + rig.folder.path().string())
+                          .json();
+  REQUIRE(result["missed"].size() == 2);
+  CHECK_EQ(result["missed"][0]["cause"].get<std::string>(), std::string("words"));
+  CHECK_EQ(result["missed"][1]["cause"].get<std::string>(), std::string("no_text"));
 }
 
 TEST(answers_are_scored_for_every_kind_of_evidence) {

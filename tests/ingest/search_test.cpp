@@ -2,6 +2,7 @@
 
 #include <fstream>
 
+#include "ingest/library/derived_figures.h"
 #include "ingest/library/lexical_index.h"
 #include "tests/support/check.h"
 #include "tests/support/import_rig.h"
@@ -75,4 +76,23 @@ TEST(a_question_is_ranked_by_what_it_asks_for_not_by_the_form_of_the_answer) {
   REQUIRE(!scores.empty());
   CHECK((*library)->leaf_text(scores[0].leaf)->find(page_fact(4)) != std::string::npos);
   CHECK(index->scores("unicorn").empty());
+}
+
+TEST(a_ratio_is_looked_for_in_the_figures_it_follows_from) {
+  CHECK(figures_behind("What was the Return on Assets in 2021?") ==
+        (std::vector<std::string>{"net income", "total assets"}));
+  CHECK(figures_behind("What do the quick connectors weigh, and what is their ratio?").empty());
+  TemporaryFolder folder;
+  std::ofstream(folder / "report.md")
+      << "# Report\n\n## Outlook\n\nA quick look at the ratio of orders.\n\n"
+         "## Balance sheet\n\nTotal current assets 310\n\nTotal current liabilities 200\n";
+  auto library = Library::open(folder / "lib");
+  REQUIRE_OK(library);
+  const auto report = import_document(**library, folder / "report.md", options());
+  REQUIRE_OK(report);
+  const auto index = LexicalIndex::build(**library, report->document.key);
+  REQUIRE_OK(index);
+  const auto scores = index->scores("What is the working capital?");
+  REQUIRE(!scores.empty());
+  CHECK((*library)->leaf_text(scores[0].leaf)->find("Total current assets") != std::string::npos);
 }
