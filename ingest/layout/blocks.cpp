@@ -202,32 +202,29 @@ std::optional<float> usual_leading(const std::map<int, size_t>& steps) {
   return std::nullopt;
 }
 
-Setting setting_of(const std::vector<std::vector<Line>>& pages) {
-  std::map<int, size_t> sizes;                 // half points → bytes
-  std::map<int, std::map<int, size_t>> steps;  // half points → twentieths of the size → lines
-  size_t fixed = 0, all = 0;
-  for (const auto& lines : pages)
-    for (size_t i = 0; i < lines.size(); ++i) {
-      const Line& line = lines[i];
-      const int size = half_points(line.size_pt);
-      for (const Word& word : line.words) {
-        const size_t n = word.text.size();
-        sizes[size] += n, all += n;
-        fixed += word.fixed_pitch ? n : 0;
-      }
-      if (i == 0 || lines[i - 1].column != line.column || half_points(lines[i - 1].size_pt) != size) continue;
-      const float step = (line.place.y1 - lines[i - 1].place.y1) / std::max(1.0f, line.size_pt);
-      if (step > 0.8f && step < 3.5f && line.words.size() > 3 && line.cells.empty() && lines[i - 1].cells.empty())
-        ++steps[size][static_cast<int>(step * 20)];
+void SettingCounts::learn(const std::vector<Line>& page) {
+  for (size_t i = 0; i < page.size(); ++i) {
+    const Line& line = page[i];
+    const int size = half_points(line.size_pt);
+    for (const Word& word : line.words) {
+      const size_t n = word.text.size();
+      sizes_[size] += n, all_ += n;
+      fixed_ += word.fixed_pitch ? n : 0;
     }
-  const auto most = [](const auto& counts) {
-    return std::max_element(counts.begin(), counts.end(),
-                            [](const auto& a, const auto& b) { return a.second < b.second; });
-  };
+    if (i == 0 || page[i - 1].column != line.column || half_points(page[i - 1].size_pt) != size) continue;
+    const float step = (line.place.y1 - page[i - 1].place.y1) / std::max(1.0f, line.size_pt);
+    if (step > 0.8f && step < 3.5f && line.words.size() > 3 && line.cells.empty() && page[i - 1].cells.empty())
+      ++steps_[size][static_cast<int>(step * 20)];
+  }
+}
+
+Setting SettingCounts::setting() const {
   Setting setting;
-  if (!sizes.empty()) setting.body_size_pt = static_cast<float>(most(sizes)->first) / 2;
-  setting.fixed_pitch = fixed * 2 > all;
-  for (const auto& [size, histogram] : steps)
+  const auto most =
+      std::max_element(sizes_.begin(), sizes_.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  if (most != sizes_.end()) setting.body_size_pt = static_cast<float>(most->first) / 2;
+  setting.fixed_pitch = fixed_ * 2 > all_;
+  for (const auto& [size, histogram] : steps_)
     if (const auto leading = usual_leading(histogram)) setting.leading[size] = *leading;
   return setting;
 }

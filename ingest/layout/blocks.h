@@ -41,7 +41,17 @@ struct Setting {
   float leading_of(float size_pt) const;
 };
 
-Setting setting_of(const std::vector<std::vector<Line>>& pages);
+// Learns the setting from the lines of every page. Not thread-safe: one thread owns it.
+class SettingCounts {
+ public:
+  void learn(const std::vector<Line>& page);
+  Setting setting() const;
+
+ private:
+  std::map<int, size_t> sizes_;                 // half points → bytes
+  std::map<int, std::map<int, size_t>> steps_;  // half points → twentieths of the size → lines
+  size_t fixed_ = 0, all_ = 0;                  // bytes
+};
 
 // Joins lines of a page into blocks by spacing, style, indentation, list marks and columns.
 std::vector<Block> make_blocks(int page, const std::vector<Line>& lines, const Setting& setting);

@@ -53,48 +53,31 @@ bool is_page_number(const Line& line) {
 
 bool at_edge(const Line& line) { return line.box.y1 < kEdge || line.box.y0 > 1 - kEdge; }
 
-struct Place {
-  int page;
-  float y;
-};
+std::string key_of(const Line& line) { return is_page_number(line) ? "#page" : shape_of(line); }
 
 }  // namespace
 
-int remove_running_heads(std::vector<std::vector<Line>>& pages) {
-  std::map<std::string, std::vector<Place>> places;
-  for (size_t p = 0; p < pages.size(); ++p)
-    for (const Line& line : pages[p])
-      if (at_edge(line))
-        places[is_page_number(line) ? "#page" : shape_of(line)].push_back({static_cast<int>(p), line.box.y0});
+void RunningHeads::learn(int page, const std::vector<Line>& lines) {
+  for (const Line& line : lines)
+    if (at_edge(line)) places_[key_of(line)].push_back({page, line.box.y0});
+}
 
-  const auto is_running = [&](int page, const Line& line) {
-    if (!at_edge(line)) return false;
-    const bool number = is_page_number(line);
-    const std::string shape = number ? "#page" : shape_of(line);
-    if (shape.size() > kMaxLength) return false;
-    const auto& all = places[shape];
-    const auto begin =
-        std::lower_bound(all.begin(), all.end(), page - kReach, [](const Place& a, int b) { return a.page < b; });
-    int copies = 0;
-    for (auto it = begin; it != all.end() && it->page <= page + kReach; ++it)
-      copies += it->page != page && std::abs(it->y - line.box.y0) < kSamePlace ? 1 : 0;
-    return copies >= kCopies;
-  };
-  int removed = 0;
-  std::vector<std::vector<bool>> running(pages.size());
-  for (size_t p = 0; p < pages.size(); ++p)
-    for (const Line& line : pages[p]) running[p].push_back(is_running(static_cast<int>(p), line));
-  for (size_t p = 0; p < pages.size(); ++p) {
-    std::vector<Line> kept;
-    for (size_t i = 0; i < pages[p].size(); ++i) {
-      if (running[p][i])
-        ++removed;
-      else
-        kept.push_back(std::move(pages[p][i]));
-    }
-    pages[p] = std::move(kept);
-  }
-  return removed;
+bool RunningHeads::is_running(int page, const Line& line) const {
+  if (!at_edge(line)) return false;
+  const std::string key = key_of(line);
+  const auto known = places_.find(key);
+  if (key.size() > kMaxLength || known == places_.end()) return false;
+  const auto& all = known->second;
+  const auto begin =
+      std::lower_bound(all.begin(), all.end(), page - kReach, [](const Place& a, int b) { return a.page < b; });
+  int copies = 0;
+  for (auto it = begin; it != all.end() && it->page <= page + kReach; ++it)
+    copies += it->page != page && std::abs(it->y - line.box.y0) < kSamePlace ? 1 : 0;
+  return copies >= kCopies;
+}
+
+void RunningHeads::remove_from(int page, std::vector<Line>& lines) const {
+  std::erase_if(lines, [&](const Line& line) { return is_running(page, line); });
 }
 
 }  // namespace longleaf

@@ -1,5 +1,8 @@
 #include "ingest/library/document_tree.h"
 
+#include <functional>
+#include <utility>
+
 #include "ingest/layout/layout.h"
 #include "ingest/reader/protocol.h"
 #include "ingest/structure/sections.h"
@@ -7,7 +10,41 @@
 namespace longleaf {
 namespace {
 
-Status store_tree(Database& db, int64_t document, const SectionTree& tree) {
+// The words of blocks wait here for the tree, in a table that is this connection's own: most of what a document is made
+// of is places of words, and the tree needs none.
+class WaitingWords {
+ public:
+  explicit WaitingWords(Database& db) : db_(db) {}
+  ~WaitingWords() { (void)db_.run("DELETE FROM temp.waiting_words"); }
+
+  Status open() {
+    LL_RETURN_IF_ERROR(db_.run("CREATE TEMP TABLE IF NOT EXISTS waiting_words(block INTEGER PRIMARY KEY, words BLOB)"));
+    return db_.run("DELETE FROM temp.waiting_words");
+  }
+
+  // Takes the words out of the block.
+  Status put(int block_number, Block& block) {
+    const std::string packed = pack_words(std::exchange(block.words, {}));
+    return db_.run("INSERT INTO temp.waiting_words VALUES (?, ?)", {int64_t{block_number}, Blob{packed}});
+  }
+
+  // Of a block of the tree, packed. Those of a block that was cut are read once.
+  Result<std::string> words_of(const BlockOrigin& origin, const Block& part) {
+    if (origin.block != read_) {
+      LL_RETURN_IF_ERROR(db_.query("SELECT words FROM temp.waiting_words WHERE block = ?", {int64_t{origin.block}},
+                                   [&](const Row& row) { return words_ = unpack_words(row.text(0)), false; }));
+      read_ = origin.block;
+    }
+    return pack_words(words_within(words_, origin.begin, origin.begin + part.text.size()));
+  }
+
+ private:
+  Database& db_;
+  int read_ = -1;
+  std::vector<WordPlace> words_;
+};
+
+Status store_tree(Database& db, int64_t document, const SectionTree& tree, WaitingWords& waiting) {
   std::vector<int64_t> keys;
   std::vector<std::string> paths;
   for (size_t i = 0; i < tree.nodes.size(); ++i) {
@@ -28,7 +65,7 @@ Status store_tree(Database& db, int64_t document, const SectionTree& tree) {
     std::string body;
     for (int b = node.block_first; b < node.block_end; ++b) {
       const Block& block = tree.blocks[static_cast<size_t>(b)];
-      const std::string words = pack_words(block.words);
+      LL_ASSIGN_OR_RETURN(const std::string words, waiting.words_of(tree.origins[static_cast<size_t>(b)], block));
       LL_RETURN_IF_ERROR(db.run("INSERT INTO blocks(document, page, node, kind, text, words) VALUES (?, ?, ?, ?, ?, ?)",
                                 {document, int64_t{block.page}, keys.back(), int64_t{static_cast<uint8_t>(block.kind)},
                                  std::string_view(block.text), Blob{words}}));
@@ -50,6 +87,39 @@ Status remove_tree(Database& db, int64_t document) {
   return {};
 }
 
+// The pages as they were read, one at a time; stops where another process has made the tree.
+Status each_page(Database& db, int64_t document, std::stop_token stop,
+                 const std::function<Status(int, PageText)>& use) {
+  Status status;
+  LL_RETURN_IF_ERROR(
+      db.query("SELECT number, words FROM pages WHERE document = ? ORDER BY number", {document}, [&](const Row& row) {
+        if (stop.stop_requested()) status = Status(Code::Cancelled, "The import was stopped; what was read is kept");
+        if (!status.ok() || row.is_null(1)) return false;
+        auto page = worker::decode_page(row.text(1));
+        status = page.ok() ? use(static_cast<int>(row.integer(0)), std::move(*page)) : page.status();
+        return status.ok();
+      }));
+  return status;
+}
+
+// The document's blocks without their words, which wait.
+Result<std::vector<Block>> lay_out_pages(Database& db, int64_t document, WaitingWords& waiting, std::stop_token stop) {
+  Layout layout;
+  LL_RETURN_IF_ERROR(each_page(db, document, stop, [&](int number, const PageText& page) {
+    layout.learn(number, page);
+    return Status();
+  }));
+  std::vector<Block> blocks;
+  LL_RETURN_IF_ERROR(each_page(db, document, stop, [&](int number, PageText page) -> Status {
+    for (Block& block : layout.blocks_of(number, std::move(page))) {
+      LL_RETURN_IF_ERROR(waiting.put(static_cast<int>(blocks.size()), block));
+      blocks.push_back(std::move(block));
+    }
+    return {};
+  }));
+  return blocks;
+}
+
 }  // namespace
 
 Status store_outline(Database& db, int64_t document, const std::vector<OutlineEntry>& outline) {
@@ -63,18 +133,9 @@ Status store_outline(Database& db, int64_t document, const std::vector<OutlineEn
 
 Status make_tree(Library& library, const DocumentRow& document, std::stop_token stop, bool replace) {
   Database& db = library.database();
-  std::vector<PageText> pages;
-  Status bad;
-  LL_RETURN_IF_ERROR(
-      db.query("SELECT words FROM pages WHERE document = ? ORDER BY number", {document.key}, [&](const Row& row) {
-        if (row.is_null(0)) return false;  // another process has made the tree
-        auto page = worker::decode_page(row.text(0));
-        if (!page.ok()) return bad = page.status(), false;
-        pages.push_back(std::move(*page));
-        return true;
-      }));
-  LL_RETURN_IF_ERROR(bad);
-  std::vector<Block> blocks = lay_out(std::move(pages));
+  WaitingWords waiting(db);
+  LL_RETURN_IF_ERROR(waiting.open());
+  LL_ASSIGN_OR_RETURN(std::vector<Block> blocks, lay_out_pages(db, document.key, waiting, stop));
   std::vector<OutlineEntry> outline;
   LL_RETURN_IF_ERROR(db.query("SELECT level, title, page, top FROM outline WHERE document = ? ORDER BY ordinal",
                               {document.key}, [&](const Row& row) {
@@ -96,7 +157,7 @@ Status make_tree(Library& library, const DocumentRow& document, std::stop_token 
     if (!tree.printed_title.empty() && document.title == document.path.stem().string())
       LL_RETURN_IF_ERROR(
           db.run("UPDATE documents SET title = ? WHERE key = ?", {std::string_view(tree.printed_title), document.key}));
-    return store_tree(db, document.key, tree);
+    return store_tree(db, document.key, tree, waiting);
   });
 }
 

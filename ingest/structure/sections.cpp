@@ -15,14 +15,9 @@ namespace {
 Block slice(const Block& block, size_t begin, size_t end) {
   Block part = block;
   part.text = block.text.substr(begin, end - begin);
-  part.words.clear();
-  for (WordPlace word : block.words) {
-    if (word.offset < begin || word.offset >= end) continue;
-    word.offset -= static_cast<uint32_t>(begin);
-    word.length = static_cast<uint16_t>(std::min<size_t>(word.length, part.text.size() - word.offset));
-    part.box = part.words.empty() ? word.box : united(part.box, word.box);
-    part.words.push_back(word);
-  }
+  part.words = words_within(block.words, begin, end);
+  for (size_t i = 0; i < part.words.size(); ++i)
+    part.box = i == 0 ? part.words[i].box : united(part.box, part.words[i].box);
   return part;
 }
 
@@ -52,18 +47,19 @@ std::vector<size_t> cut_points(const std::string& text, const LeafLimits& limits
   return points;
 }
 
-void cut_long_block(const Block& block, const LeafLimits& limits, std::vector<Block>& out) {
-  if (limits.count(block.text) <= limits.target_tokens) return out.push_back(block);
-  size_t begin = 0, end = 0;
+// Where the parts of a block begin.
+std::vector<size_t> beginnings_of_parts(const Block& block, const LeafLimits& limits) {
+  std::vector<size_t> beginnings = {0};
+  if (limits.count(block.text) <= limits.target_tokens) return beginnings;
+  size_t end = 0;
   for (size_t point : cut_points(block.text, limits)) {
+    const size_t begin = beginnings.back();
     const auto text = std::string_view(block.text).substr(begin, point - begin);
-    if (end > begin && limits.count(text) > limits.target_tokens) {
-      out.push_back(slice(block, begin, end));
-      begin = end;
-    }
+    if (end > begin && limits.count(text) > limits.target_tokens) beginnings.push_back(end);
     end = point;
   }
-  if (block.text.size() > begin) out.push_back(slice(block, begin, block.text.size()));
+  if (beginnings.back() == block.text.size()) beginnings.pop_back();
+  return beginnings;
 }
 
 class Builder {
@@ -132,6 +128,17 @@ int estimate_tokens(std::string_view text) {
   return tokens;
 }
 
+std::vector<WordPlace> words_within(const std::vector<WordPlace>& words, size_t begin, size_t end) {
+  std::vector<WordPlace> within;
+  for (WordPlace word : words) {
+    if (word.offset < begin || word.offset >= end) continue;
+    word.length = static_cast<uint16_t>(std::min<size_t>(word.length, end - word.offset));
+    word.offset -= static_cast<uint32_t>(begin);
+    within.push_back(word);
+  }
+  return within;
+}
+
 SectionTree make_sections(std::vector<Block> blocks, const std::vector<OutlineEntry>& outline, const std::string& title,
                           const LeafLimits& limits) {
   std::vector<int> tokens;
@@ -151,10 +158,13 @@ SectionTree make_sections(std::vector<Block> blocks, const std::vector<OutlineEn
       is_heading |= headings[next].is_block;
     }
     if (is_heading) blocks[i].kind = BlockKind::Heading;
-    std::vector<Block> parts;
-    cut_long_block(blocks[i], limits, parts);
-    for (Block& part : parts) {
-      tree.blocks.push_back(std::move(part));
+    const auto beginnings = beginnings_of_parts(blocks[i], limits);
+    for (size_t part = 0; part < beginnings.size(); ++part) {
+      const bool last = part + 1 == beginnings.size();
+      tree.origins.push_back({static_cast<int>(i), static_cast<uint32_t>(beginnings[part])});
+      tree.blocks.push_back(beginnings.size() == 1 ? std::move(blocks[i])
+                                                   : slice(blocks[i], beginnings[part],
+                                                           last ? blocks[i].text.size() : beginnings[part + 1]));
       builder.add_block(static_cast<int>(tree.blocks.size()) - 1);
     }
   }

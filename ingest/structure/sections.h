@@ -28,8 +28,15 @@ struct TreeNode {
   int block_first = 0, block_end = 0;  // a leaf's blocks
 };
 
+// Of which block as given a block of the tree is a part, and where in its text it begins.
+struct BlockOrigin {
+  int block = 0;
+  uint32_t begin = 0;
+};
+
 struct SectionTree {
-  std::vector<Block> blocks;  // as given, but headings marked and blocks beyond the target cut
+  std::vector<Block> blocks;         // as given, but headings marked and blocks beyond the target cut
+  std::vector<BlockOrigin> origins;  // of each block
   std::vector<TreeNode> nodes;
   std::string printed_title;  // of the first page; empty: none was found
 };
@@ -37,9 +44,13 @@ struct SectionTree {
 // A number that follows most tokenizers of English within a fifth: word pieces of four letters, marks, digits.
 int estimate_tokens(std::string_view text);
 
+// The words of bytes [begin, end) of a block's text, as words of that part.
+std::vector<WordPlace> words_within(const std::vector<WordPlace>& words, size_t begin, size_t end);
+
 // Headings come from the outline where it has usable entries, else from typography and numbering; long stretches
 // without any are cut by topic.
-//   title  of the document, for node 0
+//   blocks  their words are not needed here: where they are left out, words_within and the origins tell them apart
+//   title   of the document, for node 0
 SectionTree make_sections(std::vector<Block> blocks, const std::vector<OutlineEntry>& outline, const std::string& title,
                           const LeafLimits& limits);
 

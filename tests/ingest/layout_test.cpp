@@ -217,8 +217,33 @@ TEST(running_heads_and_page_numbers_go_and_chapter_titles_stay) {
     add_line(page, 0.5f, 0.95f, std::to_string(p + 1));
     pages.push_back(read_lines(page));
   }
-  CHECK_EQ(remove_running_heads(pages), 10);
-  for (const auto& page : pages) CHECK_EQ(page.size(), size_t{2});
+  RunningHeads heads;
+  for (int p = 0; p < 5; ++p) heads.learn(p, pages[static_cast<size_t>(p)]);
+  for (int p = 0; p < 5; ++p) {
+    auto& lines = pages[static_cast<size_t>(p)];
+    heads.remove_from(p, lines);
+    CHECK_EQ(lines.size(), size_t{2});
+  }
+}
+
+TEST(a_watermark_across_the_pages_goes_and_what_a_form_repeats_stays) {
+  std::vector<PageText> pages;
+  for (int p = 0; p < 5; ++p) {
+    PageText page = empty_page(p);
+    add_paragraph(page, 0.1f, 0.3f, 6, "Text of page " + std::string(1, static_cast<char>('A' + p)));
+    add_line(page, 0.1f, 0.6f, "Name of the applicant:");
+    add_line(page, 0.2f, 0.45f, "CONFIDENTIAL", {48});
+    add_line(page, 0.2f, 0.8f, p == 3 ? "Large once" : "", {48});
+    pages.push_back(page);
+  }
+  std::string all;
+  for (const auto& text : texts_of(lay_out(pages))) all += text + "\n";
+  CHECK(all.find("CONFIDENTIAL") == std::string::npos);
+  CHECK(all.find("Name of the applicant:") != std::string::npos && all.find("Large once") != std::string::npos);
+  pages.resize(3);
+  all.clear();
+  for (const auto& text : texts_of(lay_out(pages))) all += text + "\n";
+  CHECK(all.find("CONFIDENTIAL") != std::string::npos);  // three pages say little
 }
 
 // A page of a million words in one row, or all in one place, is slow work for anything quadratic.

@@ -96,3 +96,23 @@ TEST(a_ratio_is_looked_for_in_the_figures_it_follows_from) {
   REQUIRE(!scores.empty());
   CHECK((*library)->leaf_text(scores[0].leaf)->find("Total current assets") != std::string::npos);
 }
+
+TEST(words_of_a_paragraph_that_was_cut_keep_their_boxes) {
+  TemporaryFolder folder;
+  std::ofstream out(folder / "long.txt");
+  for (int i = 0; i < 120; ++i) out << "Sentence number " << i << " of one long paragraph says a little. ";
+  out.close();
+  auto library = Library::open(folder / "lib");
+  REQUIRE_OK(library);
+  const auto report = import_document(**library, folder / "long.txt", options());
+  REQUIRE_OK(report);
+  float last = -1;
+  for (int i = 0; i < 120; i += 10) {
+    const auto hits = search(**library, report->document.key, "\"number " + std::to_string(i) + "\"", 10);
+    REQUIRE_OK(hits);
+    REQUIRE(hits->size() == 1 && hits->at(0).boxes.size() == 1);
+    const float place = static_cast<float>(hits->at(0).page) + hits->at(0).boxes[0].y0;
+    CHECK(place > last);
+    last = place;
+  }
+}
