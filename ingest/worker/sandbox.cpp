@@ -1,6 +1,7 @@
 // What the worker may ask of the system. Two nets: Landlock, where the kernel has it, leaves only the files that fonts
-// and character maps come from, for reading; seccomp takes away sockets, processes, writing and everything that
-// reaches outside. Refused calls fail with EPERM, so that poppler and fontconfig go on without.
+// and character maps come from, for reading; seccomp takes away sockets, processes, writing, and whatever reaches other
+// processes or what belongs to a file besides its bytes. Refused calls fail with EPERM, so that poppler and fontconfig
+// go on without.
 #include <fcntl.h>
 #include <linux/landlock.h>
 #include <sched.h>
@@ -37,6 +38,31 @@ constexpr std::array kRefused = {SCMP_SYS(socket),
                                  SCMP_SYS(vfork),
                                  SCMP_SYS(ptrace),
                                  SCMP_SYS(kill),
+                                 SCMP_SYS(tkill),
+                                 SCMP_SYS(rt_sigqueueinfo),
+                                 SCMP_SYS(rt_tgsigqueueinfo),
+                                 SCMP_SYS(setpriority),
+                                 SCMP_SYS(ioprio_set),
+                                 SCMP_SYS(sched_setaffinity),
+                                 SCMP_SYS(sched_setattr),
+                                 SCMP_SYS(sched_setparam),
+                                 SCMP_SYS(sched_setscheduler),
+                                 SCMP_SYS(migrate_pages),
+                                 SCMP_SYS(move_pages),
+                                 SCMP_SYS(process_madvise),
+                                 SCMP_SYS(kcmp),
+                                 SCMP_SYS(shmget),
+                                 SCMP_SYS(shmat),
+                                 SCMP_SYS(shmctl),
+                                 SCMP_SYS(semget),
+                                 SCMP_SYS(semop),
+                                 SCMP_SYS(semctl),
+                                 SCMP_SYS(msgget),
+                                 SCMP_SYS(msgsnd),
+                                 SCMP_SYS(msgrcv),
+                                 SCMP_SYS(msgctl),
+                                 SCMP_SYS(mq_open),
+                                 SCMP_SYS(mq_unlink),
                                  SCMP_SYS(process_vm_readv),
                                  SCMP_SYS(process_vm_writev),
                                  SCMP_SYS(pidfd_open),
@@ -66,6 +92,22 @@ constexpr std::array kRefused = {SCMP_SYS(socket),
                                  SCMP_SYS(fchownat),
                                  SCMP_SYS(truncate),
                                  SCMP_SYS(setxattr),
+                                 SCMP_SYS(lsetxattr),
+                                 SCMP_SYS(fsetxattr),
+                                 SCMP_SYS(removexattr),
+                                 SCMP_SYS(lremovexattr),
+                                 SCMP_SYS(fremovexattr),
+                                 SCMP_SYS(utime),
+                                 SCMP_SYS(utimes),
+                                 SCMP_SYS(futimesat),
+                                 SCMP_SYS(utimensat),
+                                 SCMP_SYS(inotify_init),
+                                 SCMP_SYS(inotify_init1),
+                                 SCMP_SYS(fanotify_init),
+                                 SCMP_SYS(open_tree),
+                                 SCMP_SYS(move_mount),
+                                 SCMP_SYS(fsopen),
+                                 SCMP_SYS(name_to_handle_at),
                                  SCMP_SYS(mount),
                                  SCMP_SYS(umount2),
                                  SCMP_SYS(chroot),
@@ -121,11 +163,20 @@ bool restrict_calls() {
   rule(seccomp_rule_add(filter, unknown, SCMP_SYS(clone3), 0));
   rule(seccomp_rule_add(filter, refuse, SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0)));
   rule(seccomp_rule_add(filter, unknown, SCMP_SYS(openat2), 0));
-  for (const int mode : {O_WRONLY, O_RDWR}) {
-    const auto way = static_cast<scmp_datum_t>(mode);
-    rule(seccomp_rule_add(filter, refuse, SCMP_SYS(open), 1, SCMP_A1(SCMP_CMP_MASKED_EQ, O_ACCMODE, way)));
-    rule(seccomp_rule_add(filter, refuse, SCMP_SYS(openat), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE, way)));
-  }
+  // Each flag by itself: reading can make a file and empty it.
+  const auto refuse_opening = [&](int mask, int mode) {
+    const auto bits = static_cast<scmp_datum_t>(mask), way = static_cast<scmp_datum_t>(mode);
+    rule(seccomp_rule_add(filter, refuse, SCMP_SYS(open), 1, SCMP_A1(SCMP_CMP_MASKED_EQ, bits, way)));
+    rule(seccomp_rule_add(filter, refuse, SCMP_SYS(openat), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, bits, way)));
+  };
+  refuse_opening(O_ACCMODE, O_WRONLY);
+  refuse_opening(O_ACCMODE, O_RDWR);
+  refuse_opening(O_CREAT, O_CREAT);
+  refuse_opening(O_TRUNC, O_TRUNC);
+  // What a process may do to itself, it must not do to others: abort() signals, the C library asks for limits.
+  const auto self = static_cast<scmp_datum_t>(getpid());
+  rule(seccomp_rule_add(filter, refuse, SCMP_SYS(tgkill), 1, SCMP_A0(SCMP_CMP_NE, self)));
+  rule(seccomp_rule_add(filter, refuse, SCMP_SYS(prlimit64), 1, SCMP_A0(SCMP_CMP_NE, 0)));
   ok = ok && seccomp_load(filter) == 0;
   seccomp_release(filter);
   return ok;

@@ -1,13 +1,20 @@
 // What code that took over the PDF reader could still do. Each attempt runs in a process of its own, as the reader.
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/msg.h>
+#include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <fstream>
 #include <functional>
+#include <string>
 #include <thread>
 
 #include "ingest/worker/worker.h"
@@ -43,11 +50,41 @@ TEST(no_socket_and_no_process_can_be_made) {
   CHECK_EQ(inside([] { return fork() >= 0; }), EPERM);
   CHECK_EQ(inside([] { return vfork() >= 0; }), EPERM);
   CHECK_EQ(inside([] { return execl("/bin/true", "true", nullptr) == 0; }), EPERM);
+}
+
+TEST(no_other_process_can_be_touched) {
   CHECK_EQ(inside([] { return kill(getppid(), 0) == 0; }), EPERM);
+  CHECK_EQ(inside([] { return syscall(SYS_tkill, getppid(), 0) == 0; }), EPERM);
+  CHECK_EQ(inside([] { return syscall(SYS_tgkill, getppid(), getppid(), 0) == 0; }), EPERM);
+  CHECK_EQ(inside([] { return sigqueue(getppid(), 0, {}) == 0; }), EPERM);
+  CHECK_EQ(inside([] { return setpriority(PRIO_PROCESS, static_cast<id_t>(getppid()), 19) == 0; }), EPERM);
+  CHECK_EQ(inside([] { return prlimit(getppid(), RLIMIT_NOFILE, nullptr, nullptr) == 0; }), EPERM);
+  CHECK_EQ(inside([] { return shmget(IPC_PRIVATE, 4096, 0600) >= 0; }), EPERM);
+  CHECK_EQ(inside([] { return msgget(IPC_PRIVATE, 0600) >= 0; }), EPERM);
+  rlimit own{};
+  CHECK_EQ(inside([&] { return getrlimit(RLIMIT_NOFILE, &own) == 0; }), 0);
+}
+
+TEST(the_document_itself_cannot_be_changed) {
+  const std::string path = "/tmp/longleaf-sandbox-" + std::to_string(getpid());
+  std::ofstream(path) << "bytes";
+  const int document = open(path.c_str(), O_RDONLY);
+  CHECK_EQ(inside([&] { return fsetxattr(document, "user.x", "1", 1, 0) == 0; }), EPERM);
+  CHECK_EQ(inside([&] { return futimens(document, nullptr) == 0; }), EPERM);
+  CHECK_EQ(inside([&] { return fchmod(document, 0) == 0; }), EPERM);
+  CHECK_EQ(inside([&] { return open(path.c_str(), O_RDONLY | O_TRUNC) >= 0; }), EPERM);
+  CHECK_EQ(inside([&] {
+             char byte = 0;
+             return pread(document, &byte, 1, 0) == 1 && byte == 'b';
+           }),
+           0);
+  close(document);
+  unlink(path.c_str());
 }
 
 TEST(no_file_can_be_written_made_or_removed) {
   CHECK_EQ(inside([] { return open("/tmp/longleaf-sandbox", O_WRONLY | O_CREAT, 0600) >= 0; }), EPERM);
+  CHECK_EQ(inside([] { return open("/tmp/longleaf-sandbox", O_RDONLY | O_CREAT, 0600) >= 0; }), EPERM);
   CHECK_EQ(inside([] { return open("/dev/null", O_RDWR) >= 0; }), EPERM);
   CHECK_EQ(inside([] { return unlink("/tmp/longleaf-sandbox") == 0; }), EPERM);
   CHECK_EQ(inside([] { return mkdir("/tmp/longleaf-sandbox", 0700) == 0; }), EPERM);
@@ -60,7 +97,7 @@ TEST(no_file_of_the_user_can_be_read) {
   CHECK_EQ(inside([] { return open("/etc/fonts/fonts.conf", O_RDONLY) >= 0; }, true), 0);
 }
 
-TEST(threads_and_reading_what_is_open_still_work) {
+TEST(threads_still_work) {
   CHECK_EQ(inside([] {
              bool ran = false;
              std::thread([&] { ran = true; }).join();
