@@ -170,18 +170,26 @@ Status Database::transaction(const std::function<Status()>& body) {
 }
 
 Status Database::backup(const std::filesystem::path& to) {
+  // Under another name until it is whole: a copy that was cut off must not pass for one.
+  std::filesystem::path part = to;
+  part += ".part";
+  std::error_code error;
+  std::filesystem::remove(part, error);
   sqlite3* target = nullptr;
-  int code = sqlite3_open_v2(to.c_str(), &target, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr);
+  int code = sqlite3_open_v2(part.c_str(), &target, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr);
   if (code == SQLITE_OK) {
     sqlite3_backup* copy = sqlite3_backup_init(target, "main", handle_, "main");
     code = copy == nullptr ? sqlite3_errcode(target) : sqlite3_backup_step(copy, -1);
     if (copy != nullptr) sqlite3_backup_finish(copy);
   }
-  const std::string detail = sqlite3_errstr(code);
+  std::string detail = sqlite3_errstr(code);
   sqlite3_close(target);
-  if (code == SQLITE_OK || code == SQLITE_DONE) return {};
-  std::error_code ignored;
-  std::filesystem::remove(to, ignored);  // half a copy is worse than none
+  if (code == SQLITE_OK || code == SQLITE_DONE) {
+    std::filesystem::rename(part, to, error);
+    if (!error) return {};
+    detail = error.message();
+  }
+  std::filesystem::remove(part, error);
   return Status(Code::Io, "The backup " + to.string() + " could not be written: " + detail);
 }
 

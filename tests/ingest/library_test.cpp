@@ -2,8 +2,11 @@
 
 #include <sqlite3.h>
 
+#include <atomic>
 #include <cmath>
 #include <fstream>
+#include <iterator>
+#include <thread>
 
 #include "ingest/library/chats.h"
 #include "ingest/library/node_vectors.h"
@@ -42,6 +45,33 @@ TEST(removing_a_document_leaves_nothing_of_it) {
   }
   CHECK((*library)->check()->problems.empty());
   CHECK((*library)->tree(b->document.key)->size() > 5);
+}
+
+// The search index is a tree of many pages once a library has some documents.
+TEST(words_of_a_removed_document_are_in_no_byte_of_the_library) {
+  TemporaryFolder folder;
+  auto library = Library::open(folder / "lib");
+  REQUIRE_OK(library);
+  int64_t gone = 0;
+  for (const char* name : {"sparrow", "walrus", "beetle"}) {
+    std::ofstream out(folder / (std::string(name) + ".txt"));
+    for (int i = 0; i < 3000; ++i) {
+      out << name << i << " stands in front of";
+      for (int k = 0; k < 40; ++k) out << " " << name << i * 40 + k;
+      out << ".\n\n";
+    }
+    out.close();
+    const auto report = import_document(**library, folder / (std::string(name) + ".txt"), options());
+    REQUIRE_OK(report);
+    if (name == std::string("walrus")) gone = report->document.key;
+  }
+  REQUIRE_OK((*library)->remove(gone));
+  for (const auto& entry : std::filesystem::directory_iterator(folder / "lib")) {
+    std::ifstream in(entry.path(), std::ios::binary);
+    const std::string bytes((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+    CHECK(bytes.find("walrus") == std::string::npos);
+  }
+  CHECK((*library)->check()->problems.empty());
 }
 
 TEST(vectors_of_leaves_belong_to_a_model_and_go_with_their_document) {
@@ -176,17 +206,35 @@ TEST(a_newer_library_is_refused) {
   CHECK(Library::open(folder / "lib").status().code() == Code::Unsupported);
 }
 
-TEST(a_backup_made_while_writing_is_whole) {
+TEST(a_backup_made_while_another_writes_is_whole) {
   TemporaryFolder folder;
   auto library = Library::open(folder / "lib");
   REQUIRE_OK(library);
   REQUIRE_OK(import_document(**library, save(folder), options()));
+  std::atomic<bool> done{false};
+  std::atomic<int> written{0};
+  std::thread writer([&] {
+    auto own = Library::open(folder / "lib");
+    for (int i = 0; own.ok() && !done; ++i)
+      written += (*own)->set_setting("k" + std::to_string(i), std::string(2000, 'x')).ok() ? 1 : 0;
+  });
+  while (written < 5) std::this_thread::yield();
   std::filesystem::create_directories(folder / "restored");
-  REQUIRE_OK((*library)->backup(folder / "restored" / "library.sqlite"));
-  auto restored = Library::open(folder / "restored");
-  REQUIRE_OK(restored);
-  CHECK((*restored)->check()->problems.empty());
-  CHECK_EQ((*restored)->documents()->size(), size_t{1});
+  for (int i = 0; i < 5; ++i) {
+    REQUIRE_OK((*library)->backup(folder / "restored" / "library.sqlite"));
+    CHECK(!std::filesystem::exists(folder / "restored" / "library.sqlite.part"));
+    auto restored = Library::open(folder / "restored");
+    REQUIRE_OK(restored);
+    CHECK((*restored)->check()->problems.empty());
+    CHECK_EQ((*restored)->documents()->size(), size_t{1});
+    restored = Status(Code::Cancelled, "");
+    std::filesystem::remove_all(folder / "restored");
+    std::filesystem::create_directories(folder / "restored");
+  }
+  done = true;
+  writer.join();
+  std::filesystem::create_directories(folder / "taken");
+  CHECK((*library)->backup(folder / "taken").code() == Code::Io);  // a folder has that name
 }
 
 TEST(packed_words_keep_their_places) {
@@ -197,8 +245,6 @@ TEST(packed_words_keep_their_places) {
   CHECK(std::abs(back[1].box.x0 - 0.1f) < 1.0f / 65535);
   CHECK(unpack_words("short").empty());
 }
-
-// What each way of hiding does, and what only looks like it.
 
 TEST(a_library_of_any_older_version_is_brought_up_to_date) {
   constexpr long kPagesAsNow = 3;  // the version that encodes pages as this one does
