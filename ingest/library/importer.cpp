@@ -18,6 +18,8 @@ constexpr size_t kLongestTitle = 300;  // bytes
 constexpr int64_t kHiddenBytes = 40;   // less is a stray mark
 constexpr size_t kShownBytes = 80;
 constexpr size_t kShownId = 12;
+constexpr double kWholePage = 0.8;   // of a page that is a picture
+constexpr size_t kStampBytes = 160;  // of text on such a page that may be a stamp on a scan
 
 // At most `most` bytes, never half a character.
 std::string beginning(const std::string& text, size_t most) {
@@ -168,7 +170,11 @@ Status Import::read_pages() {
 
 Status Import::store_range(const std::vector<int>& numbers, const std::vector<Result<PageText>>& pages) {
   return db_.transaction([&]() -> Status {
-    for (size_t i = 0; i < numbers.size(); ++i) LL_RETURN_IF_ERROR(store_page(numbers[i], pages[i]));
+    for (size_t i = 0; i < numbers.size(); ++i) {
+      // That there is no reader is no fault of the page.
+      if (pages[i].status().code() == Code::NotFound) return pages[i].status();
+      LL_RETURN_IF_ERROR(store_page(numbers[i], pages[i]));
+    }
     return {};
   });
 }
@@ -179,11 +185,12 @@ Status Import::store_page(int number, const Result<PageText>& page) {
   const std::string packed = worker::encode(p);
   const SqlValue problem = page.ok() ? SqlValue(nullptr) : SqlValue(std::string_view(page.status().message()));
   std::string hidden;
-  bool has_text = false;
+  size_t visible = 0;
   for (const Word& word : p.words) {
-    has_text |= !word.hidden;
+    visible += word.hidden ? 0 : word.text.size();
     if (word.hidden) hidden += (hidden.empty() ? "" : " ") + word.text;
   }
+  const bool has_text = p.picture_share >= kWholePage ? visible > kStampBytes : visible > 0;
   return db_.run(
       "INSERT OR IGNORE INTO pages(document, number, width, height, label, has_text, problem, words, hidden,"
       " picture_share) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -222,10 +229,9 @@ Status Import::collect_warnings() {
 Status Import::warn_of_scans() {
   const auto scans = scanned_pages(library_, report_.document.key);
   if (!scans.ok()) return scans.status();
-  int64_t with_text = 0;
-  LL_RETURN_IF_ERROR(db_.query("SELECT count(*) FROM pages WHERE document = ? AND has_text <> 0",
-                               {report_.document.key},
-                               [&](const Row& row) { return with_text = row.integer(0), false; }));
+  bool has_leaves = false;
+  LL_RETURN_IF_ERROR(db_.query("SELECT 1 FROM leaf_text WHERE document = ? LIMIT 1", {report_.document.key},
+                               [&](const Row&) { return has_leaves = true, false; }));
   const std::string remedy =
       recognition_languages().empty() ? std::string("; to have their text, ") + kInstallTesseract : std::string();
   if (!scans->empty())
@@ -233,7 +239,7 @@ Status Import::warn_of_scans() {
                                 std::to_string(scans->size()) + " of " + std::to_string(report_.document.pages) +
                                     " pages are scans without text, the first is page " +
                                     std::to_string(scans->front() + 1) + remedy});
-  else if (with_text == 0)
+  else if (!has_leaves)
     report_.warnings.push_back({"no_text", -1, "No page has text that can be read"});
   return {};
 }

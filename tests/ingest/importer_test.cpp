@@ -8,6 +8,7 @@
 #include <random>
 
 #include "tests/support/check.h"
+#include "tests/support/hanging_pdf.h"
 #include "tests/support/import_rig.h"
 
 using namespace longleaf;
@@ -195,4 +196,41 @@ TEST(text_that_no_reader_sees_is_left_out_and_reported) {
   REQUIRE(warnings.size() == 1);
   CHECK_EQ(warnings[0].code, std::string("hidden_text"));
   CHECK(warnings[0].message.find("Whiteink says") != std::string::npos);
+}
+
+TEST(a_page_that_never_ends_is_skipped_and_named_and_the_rest_is_read) {
+  TemporaryFolder folder;
+  save_hanging_pdf(folder / "hangs.pdf");
+  auto library = Library::open(folder / "lib");
+  REQUIRE_OK(library);
+  auto o = options();
+  o.reader.page_timeout_ms = 3000;
+  const auto report = import_document(**library, folder / "hangs.pdf", o);
+  REQUIRE_OK(report);
+  REQUIRE(report->warnings.size() == 1);
+  CHECK_EQ(report->warnings[0].code, std::string("page_failed"));
+  CHECK_EQ(report->warnings[0].page, 1);
+  CHECK_EQ(whole_text(**library, report->document.key),
+           std::string("The first page is read.\nThe third page is read as well.\n"));
+}
+
+// The reader cannot be started again: that is no fault of the pages, and the next import goes on.
+TEST(pages_are_not_given_up_because_the_reader_is_gone) {
+  TemporaryFolder folder;
+  save_hanging_pdf(folder / "hangs.pdf");
+  const auto once = folder / "once";
+  std::ofstream(once) << "#!/bin/sh\nrm -- \"$0\"\nexec '" << program("longleaf-pdf").string() << "'\n";
+  std::filesystem::permissions(once, std::filesystem::perms::owner_all);
+  auto library = Library::open(folder / "lib");
+  REQUIRE_OK(library);
+  auto o = options();
+  o.reader.page_timeout_ms = 3000;
+  o.reader.worker = once;
+  o.readers = 1;
+  o.range_pages = 1;
+  CHECK(import_document(**library, folder / "hangs.pdf", o).status().code() == Code::NotFound);
+  o.reader.worker = program("longleaf-pdf");
+  const auto report = import_document(**library, folder / "hangs.pdf", o);
+  REQUIRE_OK(report);
+  CHECK(whole_text(**library, report->document.key).find("third page") != std::string::npos);
 }

@@ -59,6 +59,20 @@ TEST(scanned_pages_are_counted_and_the_remedy_is_named) {
   CHECK(manual_report->warnings.empty());
 }
 
+// Libraries stamp what they scan.
+TEST(a_scan_with_a_line_of_text_on_it_is_a_scan) {
+  TemporaryFolder folder;
+  auto library = Library::open(folder / "lib");
+  REQUIRE_OK(library);
+  PageImage grey{40, 40, std::vector<uint8_t>(40 * 40 * 4, 200)};
+  save_scan({grey, grey, grey}, folder / "stamped.pdf", "Downloaded from a library on a day in March");
+  const auto report = import_document(**library, folder / "stamped.pdf", import_options());
+  REQUIRE_OK(report);
+  CHECK_EQ(scanned_pages(**library, report->document.key)->size(), size_t{3});
+  REQUIRE(!report->warnings.empty());
+  CHECK_EQ(report->warnings[0].code, std::string("scanned_pages"));
+}
+
 TEST(scans_are_read_kept_after_a_stop_and_searched) {
   if (!has_tesseract()) return;
   TemporaryFolder folder;

@@ -9,7 +9,9 @@
 
 namespace longleaf::test {
 
-inline void save_scan(const std::vector<PageImage>& pages, const std::filesystem::path& file) {
+//   stamp  one line of text on every page; no brackets
+inline void save_scan(const std::vector<PageImage>& pages, const std::filesystem::path& file,
+                      const std::string& stamp = "") {
   std::string pdf = "%PDF-1.4\n";
   std::vector<size_t> offsets;
   const auto object = [&](const std::string& body) {
@@ -23,8 +25,10 @@ inline void save_scan(const std::vector<PageImage>& pages, const std::filesystem
   for (const PageImage& image : pages) {
     const size_t n = offsets.size();
     object("<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Contents " + std::to_string(n + 2) +
-           " 0 R/Resources<</XObject<</I " + std::to_string(n + 3) + " 0 R>>>>>>");
-    const std::string draw = "595 0 0 842 0 0 cm /I Do";
+           " 0 R/Resources<</XObject<</I " + std::to_string(n + 3) +
+           " 0 R>>/Font<</F<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>>>>>");
+    std::string draw = "q 595 0 0 842 0 0 cm /I Do Q";
+    if (!stamp.empty()) draw += " BT /F 9 Tf 60 20 Td (" + stamp + ") Tj ET";
     object("<</Length " + std::to_string(draw.size()) + ">>stream\n" + draw + "\nendstream");
     std::string grey;
     for (size_t p = 0; p < image.rgb32.size(); p += 4) grey += static_cast<char>(image.rgb32[p + 1]);
