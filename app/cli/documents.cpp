@@ -45,8 +45,16 @@ void printImport(const ImportReport& report) {
 
 // One bad file does not stop the others; the exit status tells.
 int runImport(Context& context, const std::vector<std::string>& paths) {
-  const auto files = documents_in({paths.begin(), paths.end()});
+  LL_TRY(Library * library, context.library());
+  ImportQueue queue(*library);
+  auto files = documents_in({paths.begin(), paths.end()});
+  if (paths.empty()) {
+    LL_TRY(files, queue.files());
+    if (files.empty()) return context.failed(Status(Code::Invalid, "No file waits to be read; name one, or a folder"));
+  }
   if (files.empty()) return context.failed(Status(Code::NotFound, "There is no document in " + paths.front()));
+  // All of them first, so that a crash forgets none.
+  if (const Status added = queue.add(files, false); !added.ok()) return context.failed(added);
   Json documents = Json::array(), failed = Json::array();
   int status = kDone;
   for (const auto& file : files) {
@@ -59,7 +67,10 @@ int runImport(Context& context, const std::vector<std::string>& paths) {
       context.failed(says_which ? report.status() : Status(report.status().code(), file.string() + ": " + reason));
       status = kFailed;
       failed.push_back({{"file", file.string()}, {"reason", reason}});
-      if (report.status().code() == Code::Cancelled) break;
+      if (report.status().code() == Code::Cancelled) {
+        for (const auto& left : files) (void)queue.drop(left);
+        break;
+      }
       continue;
     }
     documents.push_back(importJson(*report));
@@ -103,10 +114,18 @@ int runList(Context& context) {
       std::printf("%s  %5d pages  %s%s\n", shortId(d).c_str(), d.pages, d.title.c_str(),
                   d.state == DocumentState::Ready ? "" : "  (not read to its end)");
   }
-  if (context.json())
-    Context::print({{"documents", all}});
-  else if (documents.empty())
-    std::printf("The library is empty. Add a document with: longleaf-cli import FILE\n");
+  ImportQueue queue(*library);
+  LL_TRY(const auto waiting, queue.waiting());
+  LL_TRY(const auto aside, queue.set_aside());
+  if (context.json()) {
+    Json set_aside = Json::array();
+    for (const auto& file : aside) set_aside.push_back(file.string());
+    return Context::print({{"documents", all}, {"waiting", waiting}, {"set_aside", set_aside}}), kDone;
+  }
+  if (documents.empty()) std::printf("The library is empty. Add a document with: longleaf-cli import FILE\n");
+  if (waiting > 0) std::printf("%d files wait to be read; to go on: longleaf-cli import\n", waiting);
+  for (const auto& file : aside)
+    std::printf("%s was set aside: reading it broke off twice; import it by its name to try once more\n", file.c_str());
   return kDone;
 }
 
@@ -200,8 +219,9 @@ void addDocumentCommands(CLI::App& app, Context& context, Run& run) {
   static int limit = 20;
 
   auto* read = app.add_subcommand("import", "Read documents into the library");
-  read->add_option("FILE", files, "PDF, EPUB, HTML, Markdown and text files, or folders with such files at any depth")
-      ->required();
+  read->add_option("FILE", files,
+                   "PDF, EPUB, HTML, Markdown and text files, or folders with such files at any depth; "
+                   "none: what still waits from a run that broke off");
   read->callback([&] { run = [&] { return runImport(context, files); }; });
 
   app.add_subcommand("list", "Documents in the library")->callback([&] { run = [&] { return runList(context); }; });

@@ -108,13 +108,7 @@ void Application::connectLibrary() {
   connect(&library_, &LibraryController::removed, this, [this](qint64 key, const QString& title, qint64 bytesFreed) {
     window_.showNotice(tr("“%1” was removed; %2 were freed.").arg(title, QLocale().formattedDataSize(bytesFreed)),
                        false);
-    if (key == document()) {
-      document_ = {};
-      library_.saveSetting(kDocumentSetting, {});
-      window_.setDocument({}, {}, {});
-      training_.setDocument(0, {});
-      window_.chat()->setMessages({});
-    }
+    if (key == document()) closeDocument();
     library_.loadDocuments();
   });
   connect(&library_, &LibraryController::settingLoaded, this, [this](const QString& name, const QString& value) {
@@ -252,7 +246,22 @@ void Application::connectTraining() {
           });
 }
 
+void Application::closeDocument() {
+  engine_.stopAnswer();
+  document_ = {};
+  library_.saveSetting(kDocumentSetting, {});
+  window_.setDocument({}, {}, {});
+  training_.setDocument(0, {});
+  window_.chat()->setMessages({});
+}
+
 void Application::showDocuments(const QList<ui::LibraryItem>& documents) {
+  const auto isOpen = [this](const ui::LibraryItem& item) { return item.key == document(); };
+  if (document() != 0 && std::none_of(documents.begin(), documents.end(), isOpen)) {
+    const QString title = QString::fromStdString(document_.row.title);
+    closeDocument();
+    window_.showNotice(tr("“%1” was removed from the library by another program.").arg(title), false);
+  }
   window_.setDocuments(documents, document());
   const auto sample = sampleDocument();
   if (documents.isEmpty() && offerSample_ && !sample.empty()) import_.import(QString::fromStdString(sample.string()));

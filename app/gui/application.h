@@ -32,6 +32,7 @@ class Application final : public QObject {
   void connectImport();
   void connectEngine();
   void connectTraining();
+  void closeDocument();
   void showDocuments(const QList<ui::LibraryItem>& documents);
   void showDocument(const OpenedDocument& document);
   bool interrupts() const;

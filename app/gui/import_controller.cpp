@@ -76,7 +76,22 @@ void ImportController::runRecognition(qint64 document, const QString& languages,
   home([this, document, summary] { emit recognised(document, summary); });
 }
 
-void ImportController::resume() { wake(); }
+void ImportController::resume() {
+  wake();
+  thread_.post([this] { tellSetAside(); });
+}
+
+void ImportController::tellSetAside() {
+  auto library = Library::open(folder_);
+  const auto files =
+      library.ok() ? ImportQueue(**library).set_aside() : Result<std::vector<std::filesystem::path>>(library.status());
+  if (!files.ok()) return log(LogLevel::Warning, files.status().message());
+  for (const auto& file : *files)
+    home([this, path = QString::fromStdString(file.string())] {
+      emit failed(path, tr("%1 was set aside: reading it broke off twice. Drop it here to try once more.")
+                            .arg(QFileInfo(path).fileName()));
+    });
+}
 
 void ImportController::wake() {
   ++pending_;

@@ -49,6 +49,8 @@ class ImportController final : public QObject {
   void idle();
 
  private:
+  // Names the files that broke their import twice; on the thread.
+  void tellSetAside();
   struct Request {
     QString path, password;
   };

@@ -6,9 +6,25 @@
 #include "ingest/library/recognition.h"
 
 namespace longleaf {
+namespace {
+
+constexpr int kLookEveryMs = 2000;
+
+}  // namespace
 
 LibraryController::LibraryController(std::filesystem::path folder, QObject* parent)
-    : QObject(parent), folder_(std::move(folder)) {}
+    : QObject(parent), folder_(std::move(folder)) {
+  connect(&watch_, &QTimer::timeout, this, &LibraryController::lookForChanges);
+  watch_.start(kLookEveryMs);
+}
+
+void LibraryController::lookForChanges() {
+  thread_.post([this] {
+    if (!shown_) return;
+    const auto mark = library_->database().mark();
+    if (mark.ok() && mark->others != shown_->others) home([this] { loadDocuments(); });
+  });
+}
 
 void LibraryController::home(std::function<void()> done) {
   QMetaObject::invokeMethod(this, std::move(done), Qt::QueuedConnection);
@@ -30,6 +46,7 @@ void LibraryController::loadDocuments() {
   thread_.post([this] {
     Library* library = this->library();
     if (library == nullptr) return;
+    if (const auto mark = library->database().mark(); mark.ok()) shown_ = *mark;  // before they are read
     const auto rows = library->documents();
     if (!rows.ok()) return fail(rows.status());
     QList<ui::LibraryItem> items;

@@ -4,8 +4,10 @@
 
 #include <QHash>
 #include <QObject>
+#include <QTimer>
 #include <filesystem>
 #include <memory>
+#include <optional>
 
 #include "app/gui/task_thread.h"
 #include "ingest/library/library.h"
@@ -44,6 +46,8 @@ class LibraryController final : public QObject {
   void failed(const QString& reason);
 
  private:
+  // Loads the documents again if another program, or another thread of this one, changed the library.
+  void lookForChanges();
   // On the thread: the library, opened when first needed. nullptr after telling why not.
   Library* library();
   Result<OpenedDocument> read(Library& library, qint64 key);
@@ -53,7 +57,9 @@ class LibraryController final : public QObject {
   void fail(const Status& status);
 
   std::filesystem::path folder_;
-  std::unique_ptr<Library> library_;  // only the thread touches it
+  std::unique_ptr<Library> library_;     // only the thread touches it
+  std::optional<Database::Mark> shown_;  // when the documents were loaded; as library_
+  QTimer watch_;
   quint64 opening_ = 0;
   TaskThread thread_;  // last: ends before the rest goes
 };

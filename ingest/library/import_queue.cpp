@@ -73,6 +73,14 @@ Result<std::optional<std::filesystem::path>> ImportQueue::next() {
   return file;
 }
 
+Result<std::vector<std::filesystem::path>> ImportQueue::files() {
+  std::vector<std::filesystem::path> files;
+  LL_RETURN_IF_ERROR(db_.query("SELECT path FROM queue WHERE attempts < ? ORDER BY attempts, urgent DESC, place",
+                               {kMostAttempts},
+                               [&](const Row& row) { return files.emplace_back(std::string(row.text(0))), true; }));
+  return files;
+}
+
 Result<int> ImportQueue::waiting() {
   int n = 0;
   LL_RETURN_IF_ERROR(db_.query("SELECT count(*) FROM queue WHERE attempts < ?", {kMostAttempts},

@@ -22,6 +22,8 @@ class ImportQueue {
   // The next one to read; nothing when all that is left was set aside.
   Result<std::optional<std::filesystem::path>> next();
   Result<int> waiting();
+  // All that wait, in the order in which they are read.
+  Result<std::vector<std::filesystem::path>> files();
   Result<std::vector<std::filesystem::path>> set_aside();
 
   // Around each import. A file whose import was begun twice, ended neither time and came no further is set aside:

@@ -73,6 +73,37 @@ class ApplicationTest : public QObject {
     QVERIFY(kept() >= 2);
   }
 
+  void whatAnotherProgramDoesToTheLibraryIsSeen() {
+    application_->start({});
+    drop(pdf_);
+    QTRY_VERIFY_WITH_TIMEOUT(application_->document() != 0, 120000);
+    const qint64 key = application_->document();
+    const int before = window().library()->rowCount();
+    std::ofstream(*folder_ / "other.md") << "# Another document\n\nIt says little.";
+    auto library = Library::open(*folder_ / "lib");
+    QVERIFY(library.ok());
+    ImportOptions options;
+    options.reader.worker = pdfWorkerProgram();
+    QVERIFY(import_document(**library, *folder_ / "other.md", options).ok());
+    QTRY_COMPARE_WITH_TIMEOUT(window().library()->rowCount(), before + 1, 30000);
+    QCOMPARE(application_->document(), key);
+    QVERIFY((*library)->remove(key).ok());
+    QTRY_COMPARE_WITH_TIMEOUT(application_->document(), qint64{0}, 30000);
+    QCOMPARE(window().library()->rowCount(), before);
+  }
+
+  void aFileThatWasSetAsideIsNamedAtTheStart() {
+    {
+      auto library = Library::open(*folder_ / "lib");
+      QVERIFY(library.ok());
+      ImportQueue queue(**library);
+      QVERIFY(queue.add({*folder_ / "bad.pdf"}, false).ok());
+      for (int attempt = 0; attempt < 2; ++attempt) QVERIFY(queue.begin(*folder_ / "bad.pdf").ok());
+    }
+    application_->start({});
+    QTRY_VERIFY_WITH_TIMEOUT(window().notice().contains(QStringLiteral("bad.pdf was set aside")), 30000);
+  }
+
   void whatWaitedWhenTheProgramEndedIsReadAtTheNextStart() {
     std::filesystem::create_directories(*folder_ / "shelf");
     for (int i = 1; i <= 3; ++i)

@@ -7,6 +7,7 @@
 #include <random>
 #include <set>
 
+#include "ingest/library/import_queue.h"
 #include "tests/support/check.h"
 #include "tests/support/cli_rig.h"
 
@@ -42,6 +43,34 @@ TEST(import_list_tree_text_and_search_give_their_json) {
   const Json hits = rig.run("--json search " + id + " litres minute").json()["hits"];
   CHECK_EQ(hits.size(), size_t{10});
   CHECK(rig.run("import " + rig.pdf).out.find("already in your library") != std::string::npos);
+}
+
+TEST(what_a_broken_run_left_is_told_and_read_without_naming_it) {
+  const Rig rig;
+  const auto shelf = rig.folder / "shelf";
+  std::filesystem::create_directories(shelf);
+  for (const char* name : {"one.md", "two.md", "three.md"})
+    std::ofstream(shelf / name) << "# The " << name << " document\n\nIt says little.";
+  {
+    auto library = longleaf::Library::open(rig.folder / "lib");
+    REQUIRE_OK(library);
+    longleaf::ImportQueue queue(**library);
+    REQUIRE_OK(queue.add({shelf / "one.md", shelf / "two.md", shelf / "three.md"}, false));
+    for (int attempt = 0; attempt < 2; ++attempt) REQUIRE_OK(queue.begin(shelf / "two.md"));  // and never ended
+  }
+  const Json before = rig.run("--json list").json();
+  CHECK_EQ(before["waiting"].get<int>(), 2);
+  REQUIRE(before["set_aside"].size() == 1);
+  CHECK(before["set_aside"][0].get<std::string>().find("two.md") != std::string::npos);
+  CHECK(rig.run("list").out.find("two.md was set aside") != std::string::npos);
+  const auto rest = rig.run("--json import");
+  CHECK_EQ(rest.status, 0);
+  CHECK_EQ(rest.json()["documents"].size(), size_t{2});
+  const auto none = rig.run("import");
+  CHECK_EQ(none.status, 2);
+  CHECK(none.err.find("No file waits") != std::string::npos);
+  CHECK_EQ(rig.run("import " + (shelf / "two.md").string()).status, 0);
+  CHECK(rig.run("--json list").json()["set_aside"].empty());
 }
 
 TEST(a_folder_stands_for_the_documents_in_it) {
