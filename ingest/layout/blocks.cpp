@@ -1,11 +1,13 @@
 #include "ingest/layout/blocks.h"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <cmath>
 #include <optional>
 #include <string_view>
 
+#include "ingest/layout/letters.h"
 #include "ingest/layout/line_kinds.h"
 
 namespace longleaf {
@@ -92,23 +94,40 @@ bool opens_block(const Open& open, BlockKind kind, const Line& line, const Setti
          line.place.x0 < open.left + 6 * em && last.place.x0 < open.left + 0.3f * em && open.lines.size() > 1;
 }
 
-bool starts_lower(const std::string& text) {
-  return !text.empty() && std::islower(static_cast<unsigned char>(text[0])) != 0;
+constexpr std::array<std::string_view, 3> kHyphens = {"-", "\u2010", "\u00AD"};
+
+// The hyphen that ends the text; empty: none does.
+std::string_view hyphen_at_end(std::string_view text) {
+  const auto ends = [&](std::string_view hyphen) { return text.ends_with(hyphen); };
+  const auto found = std::find_if(kHyphens.begin(), kHyphens.end(), ends);
+  return found == kHyphens.end() ? std::string_view() : *found;
+}
+
+// First parts that keep their hyphen wherever a line ends: "self-contained", "well-known".
+bool keeps_hyphen(std::string_view word) {
+  static constexpr std::array<std::string_view, 8> kParts = {"self", "well", "half",  "ill",
+                                                             "ex",   "all",  "quasi", "non"};
+  std::string small(word);
+  for (char& c : small) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return std::find(kParts.begin(), kParts.end(), small) != kParts.end();
 }
 
 // Ends the text so far so that the first word of a new line can follow.
 void end_line(Block& block, const std::string& next) {
-  static const std::string kSoftHyphen = "\u00AD";
-  const size_t n = block.text.size();
-  const bool soft = n >= 2 && block.text.compare(n - 2, 2, kSoftHyphen) == 0;
-  const bool hard =
-      n >= 2 && block.text[n - 1] == '-' && std::isalpha(static_cast<unsigned char>(block.text[n - 2])) != 0;
-  if (soft || (hard && starts_lower(next))) {
-    block.text.erase(n - (soft ? 2 : 1));
+  const std::string_view hyphen = hyphen_at_end(block.text);
+  const std::string_view before = std::string_view(block.text).substr(0, block.text.size() - hyphen.size());
+  const bool divides = is_letter(last_character(before)) && is_small_letter(first_character(next));
+  if (hyphen == "\u00AD" || (!hyphen.empty() && divides)) {
+    const std::string_view word = before.substr(std::min(before.size(), size_t{block.words.back().offset}));
+    if (hyphen != "\u00AD" && keeps_hyphen(word)) return;
+    block.text.resize(before.size());
     block.words.back().length = static_cast<uint16_t>(block.text.size() - block.words.back().offset);
-  } else {
-    block.text += block.kind == BlockKind::Code ? '\n' : ' ';
+    return;
   }
+  if (block.kind == BlockKind::Code)
+    block.text += '\n';
+  else if (!is_written_without_spaces(last_character(block.text)) || !is_written_without_spaces(first_character(next)))
+    block.text += ' ';
 }
 
 void append_line(Block& block, const Line& line) {

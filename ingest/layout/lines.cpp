@@ -7,6 +7,7 @@
 #include <map>
 
 #include "ingest/layout/bidi.h"
+#include "ingest/layout/letters.h"
 #include "ingest/layout/reading_order.h"
 
 namespace longleaf {
@@ -120,20 +121,17 @@ std::vector<std::vector<int>> rows_of(const std::vector<int>& column, const std:
   return rows;
 }
 
-// Letters that stand for several, and white that is no space.
+// Ligatures opened, and white that is no space made one. A soft hyphen stays: it may end the line.
 std::string plain(const std::string& text) {
-  static const std::array<std::pair<const char*, const char*>, 8> kReplaced = {{{"\uFB00", "ff"},
-                                                                                {"\uFB01", "fi"},
-                                                                                {"\uFB02", "fl"},
-                                                                                {"\uFB03", "ffi"},
-                                                                                {"\uFB04", "ffl"},
-                                                                                {"\uFB05", "st"},
-                                                                                {"\uFB06", "st"},
-                                                                                {"\u00A0", " "}}};
-  std::string out = text;
-  for (const auto& [from, to] : kReplaced)
-    for (size_t at = out.find(from); at != std::string::npos; at = out.find(from, at))
-      out.replace(at, std::string(from).size(), to);
+  std::string out;
+  for (size_t at = 0; at < text.size();) {
+    const char32_t c = first_character(std::string_view(text).substr(at));
+    size_t end = at + 1;
+    while (end < text.size() && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) ++end;
+    const auto own = std::string_view(text).substr(at, end - at);
+    out += c == 0xAD && end == text.size() ? own : spelled_out(c, own);
+    at = end;
+  }
   return out;
 }
 

@@ -66,6 +66,29 @@ TEST(lines_of_a_paragraph_become_one_block_and_hyphens_are_undone) {
   CHECK_EQ(boxes_of(blocks[0], at, at + 10).size(), size_t{2});
 }
 
+TEST(a_hyphen_goes_only_where_it_divides_a_word) {
+  const auto joined = [](const std::string& first, const std::string& second) {
+    PageText page = empty_page();
+    add_line(page, 0.1f, 0.20f, "A part that is " + first);
+    add_line(page, 0.1f, 0.217f, second + " comes next");
+    const auto blocks = blocks_of(page);
+    return blocks.size() == 1 ? blocks[0].text : "?";
+  };
+  CHECK_EQ(joined("self-", "contained"), std::string("A part that is self-contained comes next"));
+  CHECK_EQ(joined("pré-", "paré"), std::string("A part that is préparé comes next"));
+  CHECK_EQ(joined("main\u2010", "tained"), std::string("A part that is maintained comes next"));
+  CHECK_EQ(joined("main\u00AD", "tained"), std::string("A part that is maintained comes next"));
+  CHECK_EQ(joined("of 1990-", "to"), std::string("A part that is of 1990- to comes next"));
+  CHECK_EQ(joined("a Smith-", "Jones"), std::string("A part that is a Smith- Jones comes next"));
+}
+
+TEST(lines_of_scripts_without_spaces_are_joined_without_one) {
+  PageText page = empty_page();
+  add_line(page, 0.1f, 0.20f, "日本語の文章はここで");
+  add_line(page, 0.1f, 0.217f, "次の行に続きます。");
+  CHECK(texts_of(blocks_of(page)) == std::vector<std::string>{"日本語の文章はここで次の行に続きます。"});
+}
+
 TEST(a_gap_a_larger_font_and_a_list_mark_open_blocks) {
   PageText page = empty_page();
   add_line(page, 0.1f, 0.10f, "A heading", {18, true});

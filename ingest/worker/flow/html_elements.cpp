@@ -21,6 +21,7 @@ constexpr std::array kElements = {
     Element{"script", Role::Skip},      Element{"style", Role::Skip},    Element{"template", Role::Skip},
     Element{"noscript", Role::Skip},    Element{"head", Role::Skip},     Element{"svg", Role::Skip},
     Element{"iframe", Role::Skip},      Element{"object", Role::Skip},   Element{"select", Role::Skip},
+    Element{"rt", Role::Skip},          Element{"rp", Role::Skip},  // how the characters beside are read
     Element{"p", Role::Block},          Element{"div", Role::Block},     Element{"section", Role::Block},
     Element{"article", Role::Block},    Element{"aside", Role::Block},   Element{"main", Role::Block},
     Element{"nav", Role::Block},        Element{"header", Role::Block},  Element{"footer", Role::Block},

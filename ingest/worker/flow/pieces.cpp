@@ -2,6 +2,8 @@
 
 #include <string_view>
 
+#include "ingest/layout/letters.h"
+
 namespace longleaf::worker {
 
 float width_of(char32_t c, bool fixed_pitch) {
@@ -24,11 +26,6 @@ float width_of(char32_t c, bool fixed_pitch) {
 namespace {
 
 constexpr size_t kLongestPiece = 1000;  // bytes: marks without width could pile up for ever
-
-bool breaks_anywhere(char32_t c) {  // scripts written without spaces
-  return (c >= 0x2E80 && c <= 0xA4CF) || (c >= 0xF900 && c <= 0xFAFF) || (c >= 0xFF00 && c <= 0xFF60) ||
-         (c >= 0xE00 && c <= 0xEFF);
-}
 
 bool is_right_to_left(char32_t c) { return (c >= 0x590 && c <= 0x8FF) || (c >= 0xFB1D && c <= 0xFEFC); }
 
@@ -64,16 +61,17 @@ std::vector<Piece> pieces_of(const std::vector<FlowRun>& runs, float most_em) {
         if (!pieces.empty() && c != '\r') pieces.back().space_after = true;
         continue;
       }
-      if (c < 0x20) continue;
+      const auto shown = spelled_out(c, std::string_view(run.text).substr(begin, at - begin));
+      if (c < 0x20 || shown.empty()) continue;
       const float em = width_of(c, run.fixed_pitch) * (run.bold && !run.fixed_pitch ? 1.06f : 1.0f);
-      if (!open || breaks_anywhere(c) || pieces.back().em + em > most_em ||
+      if (!open || is_written_without_spaces(c) || pieces.back().em + em > most_em ||
           pieces.back().text.size() >= kLongestPiece) {
         const bool begins_line = pieces.empty() || pieces.back().break_after;
         pieces.push_back({{}, &run, 0, false, false, begins_line ? spaces : 0});
       }
-      pieces.back().text.append(run.text, begin, at - begin);
+      pieces.back().text += shown;
       pieces.back().em += em;
-      open = !breaks_anywhere(c);
+      open = !is_written_without_spaces(c);
     }
   }
   return pieces;

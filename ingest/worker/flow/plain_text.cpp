@@ -153,8 +153,27 @@ Status read_plain_text(std::string_view bytes, Flow& flow) {
   return {};
 }
 
+// Settings in front of a Markdown text, between lines of dashes; its title is taken from there.
+std::string_view without_front_matter(std::string_view text, Flow& flow) {
+  if (!text.starts_with("---\n") && !text.starts_with("---\r\n")) return text;
+  const size_t end = text.find("\n---", 3);
+  if (end == std::string_view::npos) return text;
+  for (size_t at = text.find('\n') + 1; at < end;) {
+    const size_t line_end = std::min(text.find('\n', at), end);
+    std::string_view line = text.substr(at, line_end - at);
+    at = line_end + 1;
+    if (!line.starts_with("title:")) continue;
+    flow.title = simplified(line.substr(6));
+    if (flow.title.size() > 1 && (flow.title[0] == '"' || flow.title[0] == '\'') && flow.title.back() == flow.title[0])
+      flow.title = flow.title.substr(1, flow.title.size() - 2);
+  }
+  const size_t rest = text.find('\n', end + 1);
+  return rest == std::string_view::npos ? std::string_view() : text.substr(rest + 1);
+}
+
 Status read_markdown(std::string_view bytes, Flow& flow) {
-  const std::string text = decoded(bytes);
+  const std::string all = decoded(bytes);
+  const std::string_view text = without_front_matter(all, flow);
   std::string html;
   const auto collect = [](const MD_CHAR* part, MD_SIZE size, void* to) {
     static_cast<std::string*>(to)->append(part, size);
