@@ -89,6 +89,10 @@ INSERT INTO leaf_index(leaf_index) VALUES ('rebuild');
 CREATE TABLE node_vectors(
   node INTEGER NOT NULL REFERENCES nodes ON DELETE CASCADE, model INTEGER NOT NULL, vector BLOB NOT NULL,
   PRIMARY KEY(node, model)) WITHOUT ROWID;
+)sql",
+                                                            // Words as they are written beside their stems.
+                                                            R"sql(
+INSERT INTO leaf_index(leaf_index) VALUES ('rebuild');
 )sql"};
 
 }  // namespace longleaf

@@ -14,18 +14,21 @@ std::string quoted(const std::string& word) { return '"' + word + '"'; }
 // "exact phrase" word word beg → "exact phrase" "word" "word" "beg"*
 std::string search_expression(std::string_view words) {
   std::string expression;
+  const auto add = [&](const std::string& term) { expression += (expression.empty() ? "" : " AND ") + term; };
   bool in_phrase = false;
   for (size_t begin = 0; begin <= words.size();) {
     const size_t end = std::min(words.find('"', begin), words.size());
     const auto parts = words_of(words.substr(begin, end - begin));
     if (in_phrase && !parts.empty()) {
-      expression += " \"";
-      for (size_t i = 0; i < parts.size(); ++i) expression += (i > 0 ? " " : "") + parts[i];
-      expression += '"';
+      std::string phrase;
+      for (size_t i = 0; i < parts.size(); ++i) phrase += (i > 0 ? " " : "") + parts[i];
+      add('"' + phrase + '"');
     } else {
-      for (size_t i = 0; i < parts.size(); ++i)
-        expression +=
-            " " + quoted(parts[i]) + (end == words.size() && i + 1 == parts.size() && parts[i].size() > 2 ? "*" : "");
+      for (size_t i = 0; i < parts.size(); ++i) {
+        const std::string word = quoted(parts[i]);
+        const bool typing = end == words.size() && i + 1 == parts.size() && parts[i].size() > 2;
+        add(typing ? "(" + word + " OR " + word + "*)" : word);
+      }
     }
     in_phrase = !in_phrase;
     begin = end + 1;

@@ -3,17 +3,44 @@
 #include <sqlite3.h>
 
 #include <memory>
+#include <string>
+#include <vector>
 
 namespace longleaf {
 namespace {
 
+struct Token {
+  std::string text;
+  int begin, end;
+};
+
+int collect(void* to, int, const char* token, int size, int begin, int end) {
+  static_cast<std::vector<Token>*>(to)->push_back({std::string(token, static_cast<size_t>(size)), begin, end});
+  return SQLITE_OK;
+}
+
 // What splits text in other scripts.
-struct Tokenizer {
+struct Splitter {
   fts5_tokenizer methods{};
   Fts5Tokenizer* instance = nullptr;
-  ~Tokenizer() {
+  ~Splitter() {
     if (instance != nullptr) methods.xDelete(instance);
   }
+
+  int open(fts5_api* api, const char* name, std::vector<const char*> arguments) {
+    void* user = nullptr;
+    const int code = api->xFindTokenizer(api, name, &user, &methods);
+    if (code != SQLITE_OK) return code;
+    return methods.xCreate(user, arguments.data(), static_cast<int>(arguments.size()), &instance);
+  }
+
+  int tokenize(int flags, const char* text, int size, std::vector<Token>& out) const {
+    return methods.xTokenize(instance, &out, flags, text, size, collect);
+  }
+};
+
+struct Tokenizer {
+  Splitter plain, stemming;
 };
 
 using EmitToken = int(void* context, int flags, const char* token, int size, int begin, int end);
@@ -29,23 +56,27 @@ int bare_character(const char* text, int at, int size) {
   return thai_and_its_kin || khmer_and_burmese || kana_and_ideographs || (code >= 0xF900 && code <= 0xFAFF) ? 3 : 0;
 }
 
-struct Shifted {
-  void* context;
-  EmitToken* emit;
-  int by;
-};
-
-int emit_shifted(void* to, int flags, const char* token, int size, int begin, int end) {
-  const auto* shifted = static_cast<const Shifted*>(to);
-  return shifted->emit(shifted->context, flags, token, size, begin + shifted->by, end + shifted->by);
-}
-
 int tokenize(Fts5Tokenizer* self, void* context, int flags, const char* text, int size, EmitToken* emit) {
   const auto* tokenizer = reinterpret_cast<const Tokenizer*>(self);
+  // Each word as its stem and, at the same place, as it is written: the beginning of a word is none of its stem.
   const auto emit_run = [&](int begin, int end) {
-    if (begin == end) return SQLITE_OK;
-    Shifted shifted{context, emit, begin};
-    return tokenizer->methods.xTokenize(tokenizer->instance, &shifted, flags, text + begin, end - begin, emit_shifted);
+    std::vector<Token> words, stems;
+    int code = begin == end ? SQLITE_OK : tokenizer->plain.tokenize(flags, text + begin, end - begin, words);
+    if (code == SQLITE_OK && begin < end) code = tokenizer->stemming.tokenize(flags, text + begin, end - begin, stems);
+    const auto put = [&](const Token& token, int how) {
+      return emit(context, how, token.text.data(), static_cast<int>(token.text.size()), begin + token.begin,
+                  begin + token.end);
+    };
+    for (size_t i = 0; i < words.size() && i < stems.size() && code == SQLITE_OK; ++i) {
+      if ((flags & FTS5_TOKENIZE_PREFIX) != 0) {
+        code = put(words[i], 0);
+        continue;
+      }
+      code = put(stems[i], 0);
+      const bool also = (flags & FTS5_TOKENIZE_QUERY) == 0 && words[i].text != stems[i].text;
+      if (code == SQLITE_OK && also) code = put(words[i], FTS5_TOKEN_COLOCATED);
+    }
+    return code;
   };
   int begin = 0;
   for (int at = 0; at < size;) {
@@ -65,10 +96,8 @@ int tokenize(Fts5Tokenizer* self, void* context, int flags, const char* text, in
 int create(void* api_pointer, const char**, int, Fts5Tokenizer** out) {
   auto* api = static_cast<fts5_api*>(api_pointer);
   auto tokenizer = std::make_unique<Tokenizer>();
-  void* user = nullptr;
-  const char* arguments[] = {"unicode61", "remove_diacritics", "2"};
-  int code = api->xFindTokenizer(api, "porter", &user, &tokenizer->methods);
-  if (code == SQLITE_OK) code = tokenizer->methods.xCreate(user, arguments, 3, &tokenizer->instance);
+  int code = tokenizer->plain.open(api, "unicode61", {"remove_diacritics", "2"});
+  if (code == SQLITE_OK) code = tokenizer->stemming.open(api, "porter", {"unicode61", "remove_diacritics", "2"});
   if (code == SQLITE_OK) *out = reinterpret_cast<Fts5Tokenizer*>(tokenizer.release());
   return code;
 }

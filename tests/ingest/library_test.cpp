@@ -263,13 +263,21 @@ TEST(a_library_of_any_older_version_is_brought_up_to_date) {
                       " (1, 0, 595, 842, 'i', 1, NULL, NULL), (2, 0, 595, 842, '', 1, NULL, x'00')"));
       REQUIRE_OK(
           (*old)->run("INSERT INTO nodes(document, ordinal, kind, level, title, page_first, page_last, tokens)"
-                      " VALUES (1, 0, 0, 0, 'Read', 0, 0, 0)"));
+                      " VALUES (1, 0, 0, 0, 'Read', 0, 0, 0), (1, 1, 1, 1, '', 0, 0, 9)"));
+      REQUIRE_OK(
+          (*old)->run("INSERT INTO blocks(document, page, node, kind, text, words) VALUES"
+                      " (1, 0, 2, 0, 'An old organization', x'')"));
+      REQUIRE_OK(
+          (*old)->run("INSERT INTO leaf_text(key, document, path, body) VALUES"
+                      " (2, 1, '', 'An old organization')"));
     }
     auto library = Library::open(folder / "lib");
     REQUIRE_OK(library);
     CHECK_EQ((*library)->documents()->size(), size_t{2});
     CHECK_EQ((*library)->pages(1)->size(), size_t{1});
     CHECK(!(*library)->pages(1)->empty() && (*library)->pages(1)->at(0).label == "i");
+    CHECK_EQ(search(**library, 1, "organiza", 10)->size(), size_t{1});
+    CHECK_EQ(search(**library, 1, "organizations", 10)->size(), size_t{1});
     CHECK_EQ((*library)->pages(2)->empty(), version < kPagesAsNow);  // in an old encoding: read anew
     CHECK((*library)->check()->problems.empty());
   }

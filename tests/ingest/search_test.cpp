@@ -60,6 +60,18 @@ TEST(search_knows_diacritics_beginnings_phrases_and_scripts_without_spaces) {
   CHECK_EQ(boxes("เชียงใหม่"), size_t{1});
 }
 
+TEST(the_beginning_of_a_word_is_found_beyond_its_stem) {
+  TemporaryFolder folder;
+  std::ofstream(folder / "a.md") << "# Pipes\n\nThe connection of organizations takes time.\n";
+  auto library = Library::open(folder / "lib");
+  REQUIRE_OK(library);
+  const auto report = import_document(**library, folder / "a.md", options());
+  REQUIRE_OK(report);
+  for (const char* typed : {"connectio", "organiza", "connections", "connected", "connect organizat"})
+    CHECK_EQ(search(**library, report->document.key, typed, 10)->size(), size_t{1});
+  CHECK(search(**library, report->document.key, "connectiv", 10)->empty());
+}
+
 TEST(a_question_is_ranked_by_what_it_asks_for_not_by_the_form_of_the_answer) {
   CHECK_EQ(without_instructions("What is the rate? Round your answer to two decimals."),
            std::string("what is the rate"));
