@@ -181,10 +181,23 @@ std::vector<Heading> merged(const std::vector<Block>& blocks, std::vector<Headin
 
 }  // namespace
 
+// An outline most of whose titles are printed nowhere, as names of the files a book was made of, tells places at best:
+// where a heading stands there, it has that one's text.
+void take_printed_titles(std::vector<Heading>& named, const std::vector<Heading>& typed) {
+  const auto is_printed = [](const Heading& h) { return h.is_block; };
+  if (2 * std::count_if(named.begin(), named.end(), is_printed) >= static_cast<long>(named.size())) return;
+  for (Heading& heading : named) {
+    const auto there =
+        std::find_if(typed.begin(), typed.end(), [&](const Heading& t) { return t.block == heading.block; });
+    if (!heading.is_block && there != typed.end()) heading.title = there->title, heading.is_block = true;
+  }
+}
+
 std::vector<Heading> find_headings(const std::vector<Block>& blocks, const std::vector<OutlineEntry>& outline) {
   auto named = headings_from_outline(blocks, outline);
   if (named.empty()) named = headings_from_contents(blocks);
   auto typed = headings_from_type(blocks);
+  take_printed_titles(named, typed);
   return named.empty() ? typed : merged(blocks, std::move(named), typed);
 }
 

@@ -27,8 +27,9 @@ float body_size(const std::vector<Block>& blocks) {
 bool may_be_title(const Block& block) {
   if (block.kind != BlockKind::Paragraph && block.kind != BlockKind::Heading) return false;
   if (block.aside || block.n_lines > kMostLines || block.text.size() > kLongest || block.box.y0 > kLowest) return false;
-  // A name of one word is a logo or a kind of paper.
-  const bool several = block.text.find(' ') != std::string::npos || static_cast<unsigned char>(block.text[0]) >= 0xE3;
+  // A name of one word is a logo or a kind of paper, unless the file says that it is a heading.
+  const bool several = block.kind == BlockKind::Heading || block.text.find(' ') != std::string::npos ||
+                       static_cast<unsigned char>(block.text[0]) >= 0xE3;
   return several && block.text.find("http") == std::string::npos && block.text.find("www.") == std::string::npos;
 }
 
@@ -49,7 +50,8 @@ std::optional<PrintedTitle> printed_title(const std::vector<Block>& blocks) {
   while (title.end < n && title.end - best < kMostBlocks && at(title.end).page == at(best).page &&
          looks_like(at(title.end), at(best)) && may_be_title(at(title.end)))
     title.text += (title.text.empty() ? "" : " ") + at(title.end++).text;
-  if (title.text.size() < kShortest || title.text.size() > kLongest) return std::nullopt;
+  const size_t shortest = at(best).kind == BlockKind::Heading ? 1 : kShortest;
+  if (title.text.size() < shortest || title.text.size() > kLongest) return std::nullopt;
   // A file that begins with its contents or in the middle of a book does not say what it is.
   if (names_contents(title.text) || numbering_of(title.text).kind == NumberKind::Named) return std::nullopt;
   return title;

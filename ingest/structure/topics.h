@@ -11,7 +11,7 @@
 namespace longleaf {
 
 struct TopicLimits {
-  int longest_run_tokens = 8192;  // without a heading; more is cut
+  int longest_run_tokens = 4096;  // without a heading; more is cut
   int part_tokens = 2048;         // of the parts at the bottom
   int most_parts = 8;             // of one section
 };

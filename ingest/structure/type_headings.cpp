@@ -249,6 +249,28 @@ void drop_types(const std::vector<Block>& blocks, std::vector<Candidate>& candid
   });
 }
 
+// Chapters open with their number in one line and their title in the next: "CHAPTER 1", "Loomings". Returns the titles
+// of the candidates; those that went into the one before are removed.
+std::vector<std::string> join_openings(const std::vector<Block>& blocks, std::vector<Candidate>& candidates) {
+  std::vector<Candidate> kept;
+  std::vector<std::string> titles;
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    const Candidate& c = candidates[i];
+    const Block& block = blocks[static_cast<size_t>(c.block)];
+    kept.push_back(c);
+    titles.push_back(block.text);
+    if (c.number.kind != NumberKind::Named || c.number.length < block.text.size() || i + 1 == candidates.size())
+      continue;
+    const Candidate& next = candidates[i + 1];
+    const Block& title = blocks[static_cast<size_t>(next.block)];
+    if (next.block != c.block + 1 || next.number.kind != NumberKind::None || title.page != block.page) continue;
+    titles.back() += " " + title.text;
+    ++i;
+  }
+  candidates = std::move(kept);
+  return titles;
+}
+
 // Outer kinds of numbers first.
 int order_of(const Numbering& number) {
   switch (number.kind) {
@@ -325,14 +347,15 @@ std::vector<Heading> headings_from_type(const std::vector<Block>& blocks) {
   drop_types(blocks, candidates);
   // So many headings: the document has no body to stand out from.
   if (static_cast<float>(candidates.size()) > kMostBlocks * static_cast<float>(blocks.size())) return {};
+  const auto titles = join_openings(blocks, candidates);
   const Ranks ranks(candidates);
   std::vector<Heading> headings;
   std::vector<std::pair<int, int>> open;
-  for (const Candidate& c : candidates) {
-    const auto rank = ranks.rank(c);
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    const auto rank = ranks.rank(candidates[i]);
     while (!open.empty() && open.back() >= rank) open.pop_back();
     open.push_back(rank);
-    headings.push_back({c.block, static_cast<int>(open.size()), blocks[static_cast<size_t>(c.block)].text, true});
+    headings.push_back({candidates[i].block, static_cast<int>(open.size()), titles[i], true});
   }
   return headings;
 }

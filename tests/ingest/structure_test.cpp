@@ -232,6 +232,9 @@ TEST(the_title_of_a_document_is_its_largest_text_of_several_words_on_the_first_p
   CHECK(title->first == 1 && title->end == 3);
   CHECK(!printed_title({block(0, "Only slightly larger", 12), block(0, kBody)}).has_value());
   CHECK(!printed_title({}).has_value());
+  auto told = block(0, "Valves", 20);
+  told.kind = BlockKind::Heading;  // by the file
+  CHECK_EQ(printed_title({told, block(0, "Getting started now", 16), block(0, kBody)})->text, std::string("Valves"));
   for (const char* none : {"Table of Contents", "Chapter 3 The Pump"})
     CHECK(!printed_title({block(0, none, 30), block(0, kBody)}).has_value());
 }
@@ -253,6 +256,51 @@ TEST(an_entry_that_is_not_printed_stays_between_its_neighbours) {
   CHECK_EQ(headings[5].title, std::string("Interlude"));
   CHECK(headings[5].block >= 12 && headings[5].block <= 15);
   CHECK_EQ(headings[10].block, 27);
+}
+
+TEST(a_chapter_opens_with_its_number_and_its_title) {
+  std::vector<Block> blocks;
+  for (int c = 1; c <= 3; ++c) {
+    blocks.push_back(block(c, "CHAPTER " + std::to_string(c), 12, true));
+    blocks.push_back(block(c, c == 1 ? "Loomings" : c == 2 ? "The Carpet-Bag" : "The Spouter-Inn", 18, true));
+    for (int p = 0; p < 4; ++p) blocks.push_back(block(c, kBody));
+  }
+  const auto tree = make_sections(blocks, {}, "Whale", limits());
+  CHECK(section_titles(tree) ==
+        (std::vector<std::string>{"1CHAPTER 1 Loomings", "1CHAPTER 2 The Carpet-Bag", "1CHAPTER 3 The Spouter-Inn"}));
+}
+
+TEST(an_outline_of_file_names_takes_the_titles_that_are_printed) {
+  auto blocks = ten_chapters();
+  for (size_t i = 0; i < 10; ++i) blocks[3 * i].size_pt = 16;
+  std::vector<OutlineEntry> outline;
+  for (int i = 0; i < 10; ++i)
+    outline.push_back({0, "body_rev" + std::string(1, static_cast<char>('a' + i)) + ".doc",
+                       blocks[static_cast<size_t>(3 * i)].page, 0});
+  const auto headings = find_headings(blocks, outline);
+  REQUIRE(headings.size() == 10);
+  for (size_t i = 0; i < 10; ++i) CHECK_EQ(headings[i].title, blocks[3 * i].text);
+  // Where most titles are printed, one that is not keeps its name.
+  for (size_t i = 1; i < 10; ++i) outline[i].title = blocks[3 * i].text;
+  CHECK_EQ(find_headings(blocks, outline)[0].title, std::string("body_reva.doc"));
+}
+
+TEST(an_outline_of_one_level_is_carried_on_by_type) {
+  std::vector<Block> blocks;
+  std::vector<OutlineEntry> outline;
+  for (int c = 0; c < 4; ++c) {
+    const std::string name(1, static_cast<char>('A' + c));
+    blocks.push_back(block(c, "Part " + name + " of it", 18, true));
+    outline.push_back({0, blocks.back().text, c, 0});
+    for (const char* below : {"Parts and tools", "Care and oil"}) {
+      blocks.push_back(block(c, below + (" of " + name), 13, true));
+      for (int p = 0; p < 3; ++p) blocks.push_back(block(c, kBody));
+    }
+  }
+  const auto titles = section_titles(make_sections(blocks, outline, "Manual", limits()));
+  REQUIRE(titles.size() == 12);
+  CHECK_EQ(titles[3], std::string("1Part B of it"));
+  CHECK_EQ(titles[5], std::string("2Care and oil of B"));
 }
 
 TEST(an_outline_that_only_counts_pages_is_none) {
