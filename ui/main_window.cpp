@@ -23,6 +23,7 @@
 #include "ui/library_model.h"
 #include "ui/model_menu.h"
 #include "ui/page_view.h"
+#include "ui/search_panel.h"
 #include "ui/section_model.h"
 #include "ui/training_window.h"
 
@@ -44,6 +45,7 @@ MainWindow::MainWindow(QWidget* parent)
       sections_(new SectionModel(this)),
       libraryView_(new QListView),
       sectionView_(new QTreeView),
+      search_(new SearchPanel(sectionView_)),
       pages_(new PageView),
       chat_(new ChatView),
       figures_(new FiguresBar),
@@ -63,6 +65,8 @@ MainWindow::MainWindow(QWidget* parent)
   const auto go = [this](const QModelIndex& index) { pages_->showPage(index.data(SectionModel::PageRole).toInt()); };
   connect(sectionView_, &QTreeView::clicked, this, go);
   connect(sectionView_, &QTreeView::activated, this, go);
+  connect(search_, &SearchPanel::hitActivated, this,
+          [this](const SearchItem& hit) { pages_->showBoxes(hit.page, hit.boxes); });
   connect(chat_, &ChatView::sourceActivated, this,
           [this](const SourceItem& source) { pages_->showBoxes(source.page, source.boxes); });
   setModelsOpen(false, false);
@@ -85,7 +89,7 @@ void MainWindow::makeLayout() {
 
   auto* left = new QSplitter(Qt::Vertical);
   left->addWidget(libraryView_);
-  left->addWidget(sectionView_);
+  left->addWidget(search_);
   left->setSizes({200, 600});
   auto* across = new QSplitter(Qt::Horizontal);
   across->addWidget(left);
@@ -112,6 +116,7 @@ void MainWindow::makeMenus() {
   QMenu* document = menuBar()->addMenu(tr("&Document"));
   encode_ = document->addAction(tr("&Encode for the open model"), QKeySequence(tr("Ctrl+E")), this,
                                 &MainWindow::encodeRequested);
+  document->addAction(tr("&Find …"), QKeySequence::Find, search_, &SearchPanel::focusLine);
   document->addAction(tr("Recognise &text of scanned pages …"), this, &MainWindow::recogniseRequested);
   document->addAction(tr("&New conversation"), QKeySequence::New, this, &MainWindow::newChatRequested);
   document->addAction(tr("&Remove from library …"), this, &MainWindow::confirmDelete);
@@ -140,6 +145,7 @@ void MainWindow::setDocument(const QString& title, const QList<SectionItem>& sec
   sections_->setSections(sections);
   sectionView_->expandToDepth(0);
   pages_->setPages(pages);
+  search_->again();
   chat_->setAskingEnabled(!pages.isEmpty(),
                           pages.isEmpty() ? tr("Open a document first") : tr("Ask about this document …"));
 }

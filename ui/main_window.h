@@ -21,6 +21,7 @@ class JobBar;
 class LibraryModel;
 class ModelMenu;
 class PageView;
+class SearchPanel;
 class SectionModel;
 class TrainingWindow;
 
@@ -37,6 +38,7 @@ class MainWindow final : public QMainWindow {
   ModelMenu* modelMenu() const { return modelMenu_; }
   TrainingWindow* training() const { return training_; }
   SectionModel* sections() const { return sections_; }
+  SearchPanel* search() const { return search_; }
   LibraryModel* library() const { return library_; }
 
   void setDocuments(const QList<LibraryItem>& documents, qint64 selected);
@@ -82,6 +84,7 @@ class MainWindow final : public QMainWindow {
   SectionModel* sections_;
   QListView* libraryView_;
   QTreeView* sectionView_;
+  SearchPanel* search_;
   PageView* pages_;
   ChatView* chat_;
   FiguresBar* figures_;

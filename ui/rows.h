@@ -42,6 +42,14 @@ struct SourceItem {
   QList<QRectF> boxes;
 };
 
+// A passage that has the words that were looked for.
+struct SearchItem {
+  int page = 0;
+  QString pageLabel;  // as printed, else its number from 1
+  QString snippet;    // hits between ** and **
+  QList<QRectF> boxes;
+};
+
 struct ChatItem {
   QString question;
   QString answer;

@@ -12,6 +12,7 @@
 #include "ui/job_bar.h"
 #include "ui/model_menu.h"
 #include "ui/page_view.h"
+#include "ui/search_panel.h"
 
 namespace longleaf {
 namespace {
@@ -89,6 +90,10 @@ void Application::connectWindow() {
     if (document() != 0) engine_.encode(document());
   });
   connect(window_.pages(), &ui::PageView::imageWanted, &pages_, &PageController::want);
+  connect(window_.search(), &ui::SearchPanel::searched, this, [this](const QString& text) {
+    if (document() == 0) return window_.search()->setHits(text, {});
+    library_.search(document(), text, document_.pages);
+  });
   connect(window_.chat(), &ui::ChatView::questionAsked, this, [this](const QString& question) {
     window_.setRoute({});
     engine_.ask(document(), question, window_.chat()->evidence(), document_.pages);
@@ -104,6 +109,7 @@ void Application::connectWindow() {
 
 void Application::connectLibrary() {
   connect(&library_, &LibraryController::documentsLoaded, this, &Application::showDocuments);
+  connect(&library_, &LibraryController::found, window_.search(), &ui::SearchPanel::setHits);
   connect(&library_, &LibraryController::documentOpened, this, &Application::showDocument);
   connect(&library_, &LibraryController::removed, this, [this](qint64 key, const QString& title, qint64 bytesFreed) {
     window_.showNotice(tr("“%1” was removed; %2 were freed.").arg(title, QLocale().formattedDataSize(bytesFreed)),

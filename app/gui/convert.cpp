@@ -28,15 +28,31 @@ QList<ui::PageItem> toItems(const std::vector<PageRow>& pages) {
   return items;
 }
 
+namespace {
+
+QList<QRectF> toRects(const std::vector<Box>& boxes) {
+  QList<QRectF> rects;
+  for (const Box& b : boxes)
+    rects.append(QRectF(QPointF(static_cast<double>(b.x0), static_cast<double>(b.y0)),
+                        QPointF(static_cast<double>(b.x1), static_cast<double>(b.y1))));
+  return rects;
+}
+
+}  // namespace
+
+ui::SearchItem toItem(const SearchHit& hit, const QList<ui::PageItem>& pages) {
+  const QString printed = pages.value(hit.page).label;
+  return {hit.page, printed.isEmpty() ? QString::number(hit.page + 1) : printed, QString::fromStdString(hit.snippet),
+          toRects(hit.boxes)};
+}
+
 ui::ChatItem toItem(const MessageRow& message, const QList<ui::PageItem>& pages) {
   ui::ChatItem item{QString::fromStdString(message.question), QString::fromStdString(message.answer), {}};
   for (const CitationRow& c : message.citations) {
     ui::SourceItem source{QString::fromStdString(c.sentence), c.supported, c.page, {},
                           QString::fromStdString(c.quote),    {}};
     if (c.page >= 0 && c.page < pages.size()) source.pageLabel = pages[c.page].label;
-    for (const Box& b : c.boxes)
-      source.boxes.append(QRectF(QPointF(static_cast<double>(b.x0), static_cast<double>(b.y0)),
-                                 QPointF(static_cast<double>(b.x1), static_cast<double>(b.y1))));
+    source.boxes = toRects(c.boxes);
     item.sources.append(std::move(source));
   }
   return item;

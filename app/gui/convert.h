@@ -3,6 +3,7 @@
 
 #include "app/asking.h"
 #include "engine/train/training_log.h"
+#include "ingest/library/search.h"
 #include "ui/rows.h"
 
 namespace longleaf {
@@ -11,6 +12,7 @@ ui::LibraryItem toItem(const DocumentRow& document);
 QList<ui::SectionItem> toItems(const std::vector<NodeRow>& nodes);
 QList<ui::PageItem> toItems(const std::vector<PageRow>& pages);
 ui::ChatItem toItem(const MessageRow& message, const QList<ui::PageItem>& pages);
+ui::SearchItem toItem(const SearchHit& hit, const QList<ui::PageItem>& pages);
 QHash<qint64, ui::RouteMark> toMarks(const Route& route);
 ui::TrainingPoint toItem(const train::StepReport& step, const std::optional<train::MemoryScores>& scores);
 // What a training was started with, to be remembered as text; what is no such text gives what one begins with.

@@ -4,11 +4,13 @@
 #include "app/places.h"
 #include "ingest/library/chats.h"
 #include "ingest/library/recognition.h"
+#include "ingest/library/search.h"
 
 namespace longleaf {
 namespace {
 
 constexpr int kLookEveryMs = 2000;
+constexpr int kMostHits = 200;
 
 }  // namespace
 
@@ -101,6 +103,21 @@ void LibraryController::newChat(qint64 key) {
     if (const auto chat = new_chat(*library, key); !chat.ok()) return fail(chat.status());
   });
   openDocument(key);
+}
+
+void LibraryController::search(qint64 key, const QString& text, const QList<ui::PageItem>& pages) {
+  const quint64 request = ++searching_;
+  thread_.post([this, key, text, pages, request] {
+    Library* library = this->library();
+    if (library == nullptr) return;
+    const auto hits = longleaf::search(*library, key, text.toStdString(), kMostHits);
+    if (!hits.ok()) return fail(hits.status());
+    QList<ui::SearchItem> items;
+    for (const SearchHit& hit : *hits) items.append(toItem(hit, pages));
+    home([this, request, text, items] {
+      if (request == searching_) emit found(text, items);
+    });
+  });
 }
 
 void LibraryController::remove(qint64 key) {

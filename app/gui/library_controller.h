@@ -31,6 +31,8 @@ class LibraryController final : public QObject {
   void loadDocuments();
   void openDocument(qint64 key);  // a later call makes an earlier one's answer void
   void newChat(qint64 key);
+  // Answers with found; a later call makes an earlier one's answer void.
+  void search(qint64 key, const QString& text, const QList<ui::PageItem>& pages);
   void remove(qint64 key);
   // Answers with scansCounted.
   void countScans(qint64 key);
@@ -40,6 +42,7 @@ class LibraryController final : public QObject {
  signals:
   void documentsLoaded(const QList<ui::LibraryItem>& documents);
   void documentOpened(const OpenedDocument& document);
+  void found(const QString& text, const QList<ui::SearchItem>& hits);
   void removed(qint64 key, const QString& title, qint64 bytesFreed);
   void scansCounted(qint64 key, int pages, double secondsPerPage);  // 0 s: not known yet
   void settingLoaded(const QString& name, const QString& value);
@@ -60,7 +63,7 @@ class LibraryController final : public QObject {
   std::unique_ptr<Library> library_;     // only the thread touches it
   std::optional<Database::Mark> shown_;  // when the documents were loaded; as library_
   QTimer watch_;
-  quint64 opening_ = 0;
+  quint64 opening_ = 0, searching_ = 0;
   TaskThread thread_;  // last: ends before the rest goes
 };
 

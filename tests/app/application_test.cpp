@@ -4,6 +4,8 @@
 #include <QComboBox>
 #include <QDropEvent>
 #include <QInputDialog>
+#include <QLineEdit>
+#include <QListWidget>
 #include <QMimeData>
 #include <QPlainTextEdit>
 #include <QSignalSpy>
@@ -26,6 +28,7 @@
 #include "ui/library_model.h"
 #include "ui/model_menu.h"
 #include "ui/page_view.h"
+#include "ui/search_panel.h"
 #include "ui/section_model.h"
 
 using namespace longleaf;
@@ -71,6 +74,19 @@ class ApplicationTest : public QObject {
     QCOMPARE(window().pages()->highlightedPage(), 7);
     QCOMPARE(window().pages()->currentPage(), 7);
     QVERIFY(kept() >= 2);
+  }
+
+  void aPassageIsFoundByItsWordsAndShown() {
+    application_->start({});
+    drop(pdf_);
+    QTRY_VERIFY_WITH_TIMEOUT(application_->document() != 0, 120000);
+    auto* line = window().search()->findChild<QLineEdit*>();
+    QTest::keyClicks(line, QStringLiteral("\"pump number 7\" deliv"));
+    auto* list = window().search()->findChild<QListWidget*>();
+    QTRY_COMPARE_WITH_TIMEOUT(list->count(), 1, 30000);
+    QVERIFY2(list->item(0)->text().startsWith(QStringLiteral("8 ")), qPrintable(list->item(0)->text()));
+    QTest::keyClick(line, Qt::Key_Return);
+    QCOMPARE(window().pages()->highlightedPage(), 7);
   }
 
   void whatAnotherProgramDoesToTheLibraryIsSeen() {

@@ -1,5 +1,7 @@
 #include <QDropEvent>
 #include <QLabel>
+#include <QLineEdit>
+#include <QListWidget>
 #include <QMimeData>
 #include <QSignalSpy>
 #include <QTest>
@@ -8,6 +10,8 @@
 #include "ui/figures_bar.h"
 #include "ui/job_bar.h"
 #include "ui/main_window.h"
+#include "ui/page_view.h"
+#include "ui/search_panel.h"
 
 using namespace longleaf::ui;
 
@@ -44,13 +48,45 @@ class MainWindowTest : public QObject {
     QVERIFY(!enter.isAccepted());
   }
 
+  void whatIsLookedForIsFoundByKeys() {
+    MainWindow window;
+    window.show();
+    QVERIFY(QTest::qWaitForWindowExposed(&window));
+    window.setDocument(QStringLiteral("Book"), {}, {{{600, 800}, {}}, {{600, 800}, {}}});
+    QSignalSpy searched(window.search(), &SearchPanel::searched);
+    window.search()->focusLine();
+    auto* line = window.search()->findChild<QLineEdit*>();
+    QTRY_VERIFY(line->hasFocus());
+    QTest::keyClicks(line, QStringLiteral("pump"));
+    QVERIFY(searched.wait());
+    QCOMPARE(searched.count(), 1);  // not for every letter
+    const SearchItem hit{1, QStringLiteral("2"), QStringLiteral("the **pump** <runs>"), {QRectF(0.1, 0.2, 0.3, 0.1)}};
+    window.search()->setHits(QStringLiteral("pum"), {hit, hit});  // late: of what was typed before
+    auto* list = window.search()->findChild<QListWidget*>();
+    QCOMPARE(list->count(), 0);
+    window.search()->setHits(QStringLiteral("pump"), {hit});
+    QCOMPARE(list->count(), 1);
+    QVERIFY(list->isVisible());
+    QCOMPARE(list->item(0)->text(), QStringLiteral("2 the pump <runs>"));
+    QVERIFY(list->item(0)->data(Qt::UserRole).toString().contains(QStringLiteral("<b>pump</b> &lt;runs&gt;")));
+    QTest::keyClick(line, Qt::Key_Down);
+    QCOMPARE(window.pages()->highlightedPage(), 1);
+    QTest::keyClick(list, Qt::Key_Escape);
+    QVERIFY(line->text().isEmpty() && !list->isVisible());
+    QTest::keyClicks(line, QStringLiteral("unicorn"));
+    QVERIFY(searched.wait());
+    window.search()->setHits(QStringLiteral("unicorn"), {});
+    QCOMPARE(list->item(0)->text(), QStringLiteral("Nothing found"));
+  }
+
   void figuresAreShownAsTheyCome() {
     FiguresBar bar;
     QVERIFY(bar.text().contains(QStringLiteral("No model")));
     bar.setFigures({QStringLiteral("CPU"), QStringLiteral("Tiny"), 300u << 20, 8ull << 30, 1ull << 30, 123.4, 456, 7.89,
                     QStringLiteral("exact"), QStringLiteral("No driver")});
     QCOMPARE(bar.findChildren<QLabel*>().constFirst()->toolTip(), QStringLiteral("No driver"));
-    for (const char* part : {"Tiny · CPU", "300 MiB of 8.0 GiB (others 1.0 GiB)", "123 ms", "456 tok/s", "7.9 tok/s", "exact"})
+    for (const char* part :
+         {"Tiny · CPU", "300 MiB of 8.0 GiB (others 1.0 GiB)", "123 ms", "456 tok/s", "7.9 tok/s", "exact"})
       QVERIFY2(bar.text().contains(QString::fromUtf8(part)), qPrintable(bar.text()));
   }
 
