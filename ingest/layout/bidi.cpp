@@ -71,6 +71,11 @@ std::string turned(const std::string& text) {
 
 }  // namespace
 
+bool is_right_to_left(const Word& word) {
+  const bool ascii = std::all_of(word.text.begin(), word.text.end(), [](unsigned char c) { return c < 0x80; });
+  return !ascii && direction_of(word) == Direction::Right;
+}
+
 bool is_right_to_left(const std::vector<Word>& line) {
   size_t right = 0, left = 0;
   for (const Word& word : line)

@@ -79,13 +79,14 @@ class Runs {
     }
     if (best < 0) {
       best = static_cast<int>(runs.size());
-      runs.push_back({p.box, 0, 0, 0, 0});
+      runs.push_back({p.box, 0, 0, 0, 0, 0});
       members.emplace_back();
     }
     auto& run = runs[static_cast<size_t>(best)];
     run.box = united(run.box, p.box);
     run.size_pt = std::max(run.size_pt, p.word->size_pt);
     ++run.n_words;
+    run.n_right_to_left += is_right_to_left(*p.word) ? 1 : 0;
     for (unsigned char c : p.word->text) {
       run.n_digits += std::isdigit(c) != 0 ? 1 : 0;
       run.n_letters += std::isalpha(c) != 0 || c >= 0x80 ? 1 : 0;

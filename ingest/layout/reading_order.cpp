@@ -105,8 +105,9 @@ class Cutter {
       Band left, right;
       for (; i < end; ++i)
         for (int run : bands[i]) (is_left(run, *gutter) ? left : right).push_back(run);
-      cut(std::move(left), depth + 1);
-      cut(std::move(right), depth + 1);
+      const bool mirrored = reads_right_to_left(left) && reads_right_to_left(right);
+      cut(std::move(mirrored ? right : left), depth + 1);
+      cut(std::move(mirrored ? left : right), depth + 1);
     }
     emit(single);
   }
@@ -129,6 +130,14 @@ class Cutter {
 
  private:
   const Box& box(int run) const { return runs_[static_cast<size_t>(run)].box; }
+  bool reads_right_to_left(const Band& band) const {
+    int words = 0, right_to_left = 0;
+    for (const int run : band) {
+      words += runs_[static_cast<size_t>(run)].n_words;
+      right_to_left += runs_[static_cast<size_t>(run)].n_right_to_left;
+    }
+    return 2 * right_to_left > words;
+  }
   bool is_left(int run, Interval gutter) const { return box(run).x1 <= (gutter.begin + gutter.end) / 2; }
 
   // Rows, or rows of several columns that interlock: no horizontal line passes through a band.

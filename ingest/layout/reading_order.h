@@ -13,6 +13,7 @@ struct Run {
   float size_pt = 0;
   int n_words = 0;
   int n_letters = 0, n_digits = 0;
+  int n_right_to_left = 0;  // words
 };
 
 // Columns in reading order; in each the indices of its runs, top to bottom and then left to right.

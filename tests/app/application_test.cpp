@@ -89,6 +89,39 @@ class ApplicationTest : public QObject {
     QCOMPARE(window().pages()->highlightedPage(), 7);
   }
 
+  void anImportIsPausedAndGoesOnAndOneThatWasCancelledIsKept() {
+    const QString large = QString::fromStdString((*folder_ / "large.pdf").string());
+    manual({.pages = 1500, .outline = true, .salt = 7}).save(large.toStdString());
+    application_->start({});
+    drop(large);
+    auto library = Library::open(*folder_ / "lib");
+    QVERIFY(library.ok());
+    const auto pages = [&] {
+      int64_t n = 0;
+      const Status counted = (*library)->database().query(
+          "SELECT count(*) FROM pages p JOIN documents d ON d.key = p.document WHERE d.path LIKE '%large.pdf'", {},
+          [&](const Row& row) { return n = row.integer(0), false; });
+      return counted.ok() ? n : -1;
+    };
+    QTRY_VERIFY_WITH_TIMEOUT(pages() > 0, 120000);
+    emit window().job()->pauseToggled(true);
+    int64_t before = -1;
+    QTRY_VERIFY_WITH_TIMEOUT(std::exchange(before, pages()) == pages() && (QTest::qWait(300), before == pages()),
+                             60000);
+    QVERIFY(before < 1500);
+    QTest::qWait(500);
+    QCOMPARE(pages(), before);
+    emit window().job()->pauseToggled(false);
+    QTRY_VERIFY_WITH_TIMEOUT(pages() > before, 60000);
+    emit window().job()->cancelRequested();
+    QTRY_VERIFY_WITH_TIMEOUT(window().job()->isHidden(), 60000);
+    const int64_t kept = pages();
+    QVERIFY(kept >= before && kept < 1500);
+    QCOMPARE(*ImportQueue(**library).waiting(), 0);
+    drop(large);
+    QTRY_COMPARE_WITH_TIMEOUT(pages(), int64_t{1500}, 120000);
+  }
+
   void whatAnotherProgramDoesToTheLibraryIsSeen() {
     application_->start({});
     drop(pdf_);

@@ -196,6 +196,16 @@ TEST(right_to_left_lines_come_in_the_order_they_are_read) {
   CHECK_EQ(blocks[0].text, std::string("\u05E9\u05DC\u05D5\u05DD 12 \u05E2\u05D5\u05DC\u05DD"));
 }
 
+TEST(columns_of_right_to_left_text_begin_at_the_right) {
+  PageText page = empty_page();
+  const std::string line = "\u05D0\u05D1\u05D2 \u05D3\u05D4\u05D5 \u05D6\u05D7\u05D8\u05D9 \u05DA\u05DB\u05DC\u05DD";
+  for (int i = 0; i < 5; ++i)
+    for (const float x : {0.1f, 0.5f}) add_line(page, x, 0.2f + 0.017f * static_cast<float>(i), line);
+  const auto blocks = blocks_of(page);
+  REQUIRE(blocks.size() == 2);
+  CHECK(blocks[0].box.x0 > 0.4f && blocks[1].box.x1 < 0.5f);
+}
+
 TEST(a_stamp_in_the_margin_stands_aside_and_a_turned_page_is_read_as_any_other) {
   PageText page = empty_page();
   add_paragraph(page, 0.1f, 0.2f, 4, "body text");

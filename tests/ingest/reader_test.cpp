@@ -5,6 +5,7 @@
 #include "tests/support/check.h"
 #include "tests/support/manual.h"
 #include "tests/support/programs.h"
+#include "tests/support/raw_pdf.h"
 #include "tests/support/temporary_folder.h"
 
 using namespace longleaf;
@@ -47,6 +48,25 @@ TEST(words_come_with_boxes_fonts_and_an_outline_with_targets) {
   REQUIRE(outline->size() == 6);
   CHECK_EQ(outline->at(3).page, 3);
   CHECK_EQ(outline->at(3).level, 1);
+}
+
+TEST(an_outline_that_goes_round_in_circles_ends) {
+  for (const char* links : {"/Next 5 0 R", "/First 5 0 R/Last 5 0 R", "/First 4 0 R/Last 4 0 R/Next 4 0 R"}) {
+    TemporaryFolder folder;
+    RawPdf pdf;
+    pdf.object("<</Type/Catalog/Pages 2 0 R/Outlines 4 0 R>>");
+    pdf.object("<</Type/Pages/Count 1/Kids[3 0 R]>>");
+    pdf.object("<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]>>");
+    pdf.object("<</Type/Outlines/First 5 0 R/Last 5 0 R/Count 1>>");
+    pdf.object(std::string("<</Title(Round and round)/Parent 4 0 R/Dest[3 0 R/Fit]") + links + ">>");
+    pdf.save(folder / "loop.pdf");
+    auto reader = DocumentReader::open(folder / "loop.pdf", options());
+    REQUIRE_OK(reader);
+    const auto outline = (*reader)->outline();
+    CHECK(outline.ok() || outline.status().code() == Code::Io);
+    CHECK(!outline.ok() || (!outline->empty() && outline->size() < 1000));
+    CHECK((*reader)->page(0).ok());
+  }
 }
 
 TEST(a_page_is_drawn_at_the_width_asked_for) {
