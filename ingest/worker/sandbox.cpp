@@ -175,8 +175,8 @@ bool restrict_calls() {
   refuse_opening(O_TRUNC, O_TRUNC);
   // What a process may do to itself, it must not do to others: abort() signals, the C library asks for limits.
   const auto self = static_cast<scmp_datum_t>(getpid());
-  rule(seccomp_rule_add(filter, refuse, SCMP_SYS(tgkill), 1, SCMP_A0(SCMP_CMP_NE, self)));
-  rule(seccomp_rule_add(filter, refuse, SCMP_SYS(prlimit64), 1, SCMP_A0(SCMP_CMP_NE, 0)));
+  rule(seccomp_rule_add(filter, refuse, SCMP_SYS(tgkill), 1, SCMP_A0(SCMP_CMP_NE, self, 0)));
+  rule(seccomp_rule_add(filter, refuse, SCMP_SYS(prlimit64), 1, SCMP_A0(SCMP_CMP_NE, 0, 0)));
   ok = ok && seccomp_load(filter) == 0;
   seccomp_release(filter);
   return ok;

@@ -19,7 +19,6 @@ constexpr float kBodySize = 11, kCodeSize = 9.5f;
 constexpr std::array<float, 7> kHeadingSizes = {kBodySize, 20, 16, 14, 12.5f, 11.5f, 11};
 constexpr float kLeading = 1.35f, kParagraphGap = 7, kItemGap = 3, kRowGap = 4;
 constexpr float kIndent = 18;
-constexpr size_t kLongestPiece = 1000;               // bytes: marks without width could pile up for ever
 constexpr float kCellGap = 16, kShortestRow = 0.5f;  // a row is set smaller, down to this share, before it is wrapped
 
 std::string text_of(const FlowBlock& block) {
