@@ -4,6 +4,7 @@
 #include <array>
 #include <cctype>
 #include <cmath>
+#include <initializer_list>
 #include <optional>
 #include <string_view>
 
@@ -103,20 +104,29 @@ std::string_view hyphen_at_end(std::string_view text) {
   return found == kHyphens.end() ? std::string_view() : *found;
 }
 
-// First parts that keep their hyphen wherever a line ends: "self-contained", "well-known".
-bool keeps_hyphen(std::string_view word) {
-  static constexpr std::array<std::string_view, 8> kParts = {"self", "well", "half",  "ill",
-                                                             "ex",   "all",  "quasi", "non"};
+bool is_one_of(std::string_view word, std::initializer_list<std::string_view> words) {
   std::string small(word);
   for (char& c : small) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return std::find(kParts.begin(), kParts.end(), small) != kParts.end();
+  return std::find(words.begin(), words.end(), small) != words.end();
+}
+
+// First parts that keep their hyphen wherever a line ends: "self-contained", "well-known".
+bool keeps_hyphen(std::string_view word) {
+  while (!word.empty() && std::isalpha(static_cast<unsigned char>(word[0])) == 0) word.remove_prefix(1);
+  return is_one_of(word, {"self", "well", "half", "quasi", "non"});
+}
+
+// "Vor- und Nachteile", "pre- and postwar": the hyphen stands for a word that follows.
+bool joins_words(std::string_view word) {
+  return is_one_of(word, {"und", "oder", "bzw.", "and", "or", "en", "of", "et", "ou"});
 }
 
 // Ends the text so far so that the first word of a new line can follow.
 void end_line(Block& block, const std::string& next) {
   const std::string_view hyphen = hyphen_at_end(block.text);
   const std::string_view before = std::string_view(block.text).substr(0, block.text.size() - hyphen.size());
-  const bool divides = is_letter(last_character(before)) && is_small_letter(first_character(next));
+  const bool divides =
+      is_letter(last_character(before)) && is_small_letter(first_character(next)) && !joins_words(next);
   if (hyphen == "\u00AD" || (!hyphen.empty() && divides)) {
     const std::string_view word = before.substr(std::min(before.size(), size_t{block.words.back().offset}));
     if (hyphen != "\u00AD" && keeps_hyphen(word)) return;

@@ -32,6 +32,17 @@ bool is_letter(char32_t c) {
   return category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_LO;
 }
 
+bool has_letter_or_digit(std::string_view text) {
+  for (size_t at = 0; at < text.size();) {
+    const char32_t c = character_at(text, at);
+    const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
+    if (is_letter(c) || (category >= UTF8PROC_CATEGORY_ND && category <= UTF8PROC_CATEGORY_NO)) return true;
+    do ++at;
+    while (at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80);
+  }
+  return false;
+}
+
 bool is_written_without_spaces(char32_t c) {
   return (c >= 0x2E80 && c <= 0xA4CF) || (c >= 0xF900 && c <= 0xFAFF) || (c >= 0xFF00 && c <= 0xFF60) ||
          (c >= 0xE00 && c <= 0xEFF) || (c >= 0x20000 && c <= 0x3FFFF);

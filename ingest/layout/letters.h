@@ -11,6 +11,7 @@ char32_t first_character(std::string_view text);
 char32_t last_character(std::string_view text);
 
 bool is_letter(char32_t c);
+bool has_letter_or_digit(std::string_view text);
 bool is_small_letter(char32_t c);
 // Chinese, Japanese, Thai and their kin: lines of these are joined without a space.
 bool is_written_without_spaces(char32_t c);

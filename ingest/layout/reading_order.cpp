@@ -32,7 +32,8 @@ struct Interval {
 struct Side {
   int lines = 0, words = 0, letters = 0, digits = 0;
   float width_em = 0, em = 0, top = kFar, bottom = -kFar;
-  std::vector<float> baselines;  // top to bottom
+  std::vector<float> baselines;      // top to bottom
+  std::vector<Interval> paragraphs;  // lines that follow each other closely, top to bottom
 
   void add(const Run& run) {
     ++lines;
@@ -41,6 +42,11 @@ struct Side {
     em += std::max(4.0f, run.size_pt);
     top = std::min(top, run.box.y0), bottom = std::max(bottom, run.box.y1);
     baselines.push_back(run.box.y1);
+    const float step = (kTightLeading - 1) * std::max(4.0f, run.size_pt);
+    if (paragraphs.empty() || run.box.y0 - paragraphs.back().end > step)
+      paragraphs.push_back({run.box.y0, run.box.y1});
+    else
+      paragraphs.back().end = std::max(paragraphs.back().end, run.box.y1);
   }
   float mean(float sum) const { return sum / static_cast<float>(lines); }
   bool is_prose() const { return mean(width_em) >= kProseEm && mean(static_cast<float>(words)) >= kProseWords; }
@@ -74,10 +80,21 @@ bool are_aligned(const Side& a, const Side& b) {
   return static_cast<float>(shared) > kMostAligned * static_cast<float>(fewer.lines);
 }
 
+// Whether each paragraph of one side stands beside one of the other: rows of a table whose cells have several lines.
+bool are_rows(const Side& a, const Side& b) {
+  if (a.paragraphs.size() != b.paragraphs.size() || a.paragraphs.size() < 2) return false;
+  for (size_t i = 0; i < a.paragraphs.size(); ++i) {
+    const Interval x = a.paragraphs[i], y = b.paragraphs[i];
+    if (std::min(x.end, y.end) - std::max(x.begin, y.begin) < 0.5f * std::min(x.width(), y.width())) return false;
+  }
+  return true;
+}
+
 bool are_columns(const Side& a, const Side& b) {
   if (std::min(a.lines, b.lines) < kFewestLines) return false;
   if (a.is_prose() && b.is_prose()) return true;
-  if (std::min(a.mean(a.width_em), b.mean(b.width_em)) >= kApartEm && is_tight(a) && is_tight(b) && !are_aligned(a, b))
+  if (std::min(a.mean(a.width_em), b.mean(b.width_em)) >= kApartEm && is_tight(a) && is_tight(b) &&
+      !are_aligned(a, b) && !are_rows(a, b))
     return true;
   const float width_a = a.mean(a.width_em), width_b = b.mean(b.width_em);
   return a.is_list() && b.is_list() && std::max(width_a, width_b) < kLikeWidths * std::min(width_a, width_b);

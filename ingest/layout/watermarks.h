@@ -1,4 +1,5 @@
-// Finds watermarks: large words that lie across most pages at one place. Not thread-safe: one thread owns it.
+// Finds watermarks: large words that lie across the text of most pages at one place. Not thread-safe: one thread owns
+// it.
 #pragma once
 
 #include <unordered_map>
@@ -14,7 +15,11 @@ class Watermarks {
   void remove_from(PageText& page) const;
 
  private:
-  std::unordered_map<size_t, int> pages_of_;  // by the word's text, size and place
+  struct Seen {
+    int pages = 0;
+    int across = 0;  // of these, pages whose text it lies over
+  };
+  std::unordered_map<size_t, Seen> seen_;  // by the word's text, size and place
   int pages_ = 0;
 };
 

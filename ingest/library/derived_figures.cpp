@@ -16,7 +16,7 @@ struct Ratio {
 
 constexpr std::array kRatios = {
     Ratio{"current ratio; working capital", "total current assets; total current liabilities"},
-    Ratio{"quick ratio; acid test; acid ratio",
+    Ratio{"quick ratio; acid test ratio",
           "cash and equivalents; short-term investments; accounts receivable; total current liabilities"},
     Ratio{"cash ratio", "cash and equivalents; short-term investments; total current liabilities"},
     Ratio{"inventory turnover; days in inventory; days of inventory; inventory days", "cost of sales; inventories"},
@@ -30,7 +30,7 @@ constexpr std::array kRatios = {
     Ratio{"operating margin; operating profit margin", "operating income; revenues"},
     Ratio{"profit margin; net margin", "net income; revenues"},
     Ratio{"return on asset; return on total assets; roa", "net income; total assets"},
-    Ratio{"return on equity; return on average equity; roe", "net income; total shareholders equity"},
+    Ratio{"return on equity; return on average equity", "net income; total shareholders equity"},
     Ratio{"return on capital employed; roce", "operating income; total assets; total current liabilities"},
     Ratio{"return on invested capital; roic; invested capital",
           "operating income; income tax expense; long-term debt; total shareholders equity"},
@@ -41,7 +41,7 @@ constexpr std::array kRatios = {
     Ratio{"effective tax", "income tax expense; income before income taxes"},
     Ratio{"ebitda", "operating income; depreciation and amortization"},
     Ratio{"free cash flow", "cash provided by operating activities; additions to property and equipment"},
-    Ratio{"earnings per share; eps", "net income; weighted average shares outstanding"},
+    Ratio{"earnings per share", "net income; weighted average shares outstanding"},
     Ratio{"book value per share", "total shareholders equity; shares outstanding"},
     Ratio{"payout ratio; dividend payout", "dividends declared; net income"},
 };

@@ -168,13 +168,22 @@ Result<LexicalIndex> LexicalIndex::build(Library& library, int64_t document) {
   return index;
 }
 
+std::vector<std::string> LexicalIndex::known_figures(std::string_view question) const {
+  auto figures = figures_behind(question);
+  std::erase_if(figures, [&](const std::string& figure) {
+    const auto stems = stems_of(figure);
+    return !std::all_of(stems.begin(), stems.end(), [&](const std::string& stem) { return ids_.count(stem) != 0; });
+  });
+  return figures;
+}
+
 std::vector<int> LexicalIndex::known_words(std::string_view question) const {
   std::vector<std::string> words;
   for (const auto& word : content_words(without_instructions(question))) {
     words.push_back(stem(word));
     add_number_inside(word, words);
   }
-  for (const auto& figure : figures_behind(question))
+  for (const auto& figure : known_figures(question))
     for (auto& word : stems_of(figure)) words.push_back(std::move(word));
   std::vector<int> ids;
   for (const auto& word : words)
@@ -185,7 +194,7 @@ std::vector<int> LexicalIndex::known_words(std::string_view question) const {
 
 std::set<std::pair<int, int>> LexicalIndex::known_pairs(std::string_view question) const {
   std::set<std::pair<int, int>> pairs;
-  auto texts = figures_behind(question);
+  auto texts = known_figures(question);
   texts.push_back(without_instructions(question));
   for (const auto& text : texts) {
     const auto stems = stems_of(text);

@@ -43,6 +43,8 @@ class LexicalIndex {
   };
   // Stems of the content words of `text`, in order. `seen` remembers words as they are written.
   std::vector<int> add_words(std::string_view text, std::unordered_map<std::string, int>& seen);
+  // Figures behind the question (derived_figures.h) all of whose words the document has.
+  std::vector<std::string> known_figures(std::string_view question) const;
   // Of the question and of the figures behind it (derived_figures.h), those that the document has.
   std::vector<int> known_words(std::string_view question) const;
   std::set<std::pair<int, int>> known_pairs(std::string_view question) const;

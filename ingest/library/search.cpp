@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/base/words.h"
+#include "ingest/layout/letters.h"
 
 namespace longleaf {
 namespace {
@@ -11,14 +12,21 @@ constexpr double kTitleWeight = 2.0, kBodyWeight = 1.0;
 
 std::string quoted(const std::string& word) { return '"' + word + '"'; }
 
-// "exact phrase" word word beg → "exact phrase" "word" "word" "beg"*
+// Words without marks that stand alone, as "§" and "€": the index has none of these.
+std::vector<std::string> indexed_words(std::string_view text) {
+  auto words = words_of(text);
+  std::erase_if(words, [](const std::string& word) { return !has_letter_or_digit(word); });
+  return words;
+}
+
+// "exact phrase" word beg → "exact phrase" AND "word" AND ("beg" OR "beg"*)
 std::string search_expression(std::string_view words) {
   std::string expression;
   const auto add = [&](const std::string& term) { expression += (expression.empty() ? "" : " AND ") + term; };
   bool in_phrase = false;
   for (size_t begin = 0; begin <= words.size();) {
     const size_t end = std::min(words.find('"', begin), words.size());
-    const auto parts = words_of(words.substr(begin, end - begin));
+    const auto parts = indexed_words(words.substr(begin, end - begin));
     if (in_phrase && !parts.empty()) {
       std::string phrase;
       for (size_t i = 0; i < parts.size(); ++i) phrase += (i > 0 ? " " : "") + parts[i];

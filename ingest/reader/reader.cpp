@@ -62,10 +62,17 @@ Status DocumentReader::start() {
   posix_spawn_file_actions_adddup2(&actions, peer, STDIN_FILENO);
   posix_spawn_file_actions_adddup2(&actions, peer, STDOUT_FILENO);
   posix_spawn_file_actions_adddup2(&actions, document, kDocumentDescriptor);
+  // No terminal of ours: neither to write to nor to belong to.
+  posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
   std::string program = options_.worker.string();
   char* arguments[] = {program.data(), nullptr};
-  const int error =
-      document < 0 || peer < 0 ? EMFILE : posix_spawn(&pid_, program.c_str(), &actions, nullptr, arguments, environ);
+  const int error = document < 0 || peer < 0
+                        ? EMFILE
+                        : posix_spawn(&pid_, program.c_str(), &actions, &attributes, arguments, environ);
+  posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
   close(ends[1]);
   if (document >= 0) close(document);

@@ -179,8 +179,6 @@ std::vector<Heading> merged(const std::vector<Block>& blocks, std::vector<Headin
   return named;
 }
 
-}  // namespace
-
 // An outline most of whose titles are printed nowhere, as names of the files a book was made of, tells places at best:
 // where a heading stands there, it has that one's text.
 void take_printed_titles(std::vector<Heading>& named, const std::vector<Heading>& typed) {
@@ -192,6 +190,8 @@ void take_printed_titles(std::vector<Heading>& named, const std::vector<Heading>
     if (!heading.is_block && there != typed.end()) heading.title = there->title, heading.is_block = true;
   }
 }
+
+}  // namespace
 
 std::vector<Heading> find_headings(const std::vector<Block>& blocks, const std::vector<OutlineEntry>& outline) {
   auto named = headings_from_outline(blocks, outline);

@@ -252,20 +252,28 @@ void drop_types(const std::vector<Block>& blocks, std::vector<Candidate>& candid
 // Chapters open with their number in one line and their title in the next: "CHAPTER 1", "Loomings". Returns the titles
 // of the candidates; those that went into the one before are removed.
 std::vector<std::string> join_openings(const std::vector<Block>& blocks, std::vector<Candidate>& candidates) {
+  const auto opens = [&](size_t i) {
+    if (i + 1 >= candidates.size()) return false;
+    const Candidate &c = candidates[i], &next = candidates[i + 1];
+    const Block& block = blocks[static_cast<size_t>(c.block)];
+    return c.number.kind == NumberKind::Named && c.number.length >= block.text.size() && next.block == c.block + 1 &&
+           next.number.kind == NumberKind::None && blocks[static_cast<size_t>(next.block)].page == block.page;
+  };
+  // Titles of chapters have a type of their own: of a type that stands elsewhere too, it is the first section.
+  std::map<TypeKey, std::pair<size_t, size_t>> uses;  // as titles, and all
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    if (candidates[i].number.kind == NumberKind::None) ++uses[candidates[i].type].second;
+    if (opens(i)) ++uses[candidates[i + 1].type].first;
+  }
   std::vector<Candidate> kept;
   std::vector<std::string> titles;
   for (size_t i = 0; i < candidates.size(); ++i) {
-    const Candidate& c = candidates[i];
-    const Block& block = blocks[static_cast<size_t>(c.block)];
-    kept.push_back(c);
-    titles.push_back(block.text);
-    if (c.number.kind != NumberKind::Named || c.number.length < block.text.size() || i + 1 == candidates.size())
-      continue;
-    const Candidate& next = candidates[i + 1];
-    const Block& title = blocks[static_cast<size_t>(next.block)];
-    if (next.block != c.block + 1 || next.number.kind != NumberKind::None || title.page != block.page) continue;
-    titles.back() += " " + title.text;
-    ++i;
+    kept.push_back(candidates[i]);
+    titles.push_back(blocks[static_cast<size_t>(candidates[i].block)].text);
+    if (!opens(i)) continue;
+    const auto [as_title, all] = uses[candidates[i + 1].type];
+    if (2 * as_title <= all) continue;
+    titles.back() += " " + blocks[static_cast<size_t>(candidates[++i].block)].text;
   }
   candidates = std::move(kept);
   return titles;

@@ -41,6 +41,7 @@ constexpr std::array kRefused = {SCMP_SYS(socket),
                                  SCMP_SYS(tkill),
                                  SCMP_SYS(rt_sigqueueinfo),
                                  SCMP_SYS(rt_tgsigqueueinfo),
+                                 SCMP_SYS(ioctl),  // could type into a terminal, and change a file's flags
                                  SCMP_SYS(setpriority),
                                  SCMP_SYS(ioprio_set),
                                  SCMP_SYS(sched_setaffinity),
@@ -56,6 +57,7 @@ constexpr std::array kRefused = {SCMP_SYS(socket),
                                  SCMP_SYS(shmctl),
                                  SCMP_SYS(semget),
                                  SCMP_SYS(semop),
+                                 SCMP_SYS(semtimedop),
                                  SCMP_SYS(semctl),
                                  SCMP_SYS(msgget),
                                  SCMP_SYS(msgsnd),
@@ -127,6 +129,9 @@ constexpr std::array kRefused = {SCMP_SYS(socket),
                                  SCMP_SYS(io_uring_enter),
                                  SCMP_SYS(io_uring_register)};
 
+// fchmodat2, setxattrat, removexattrat: newer than the names that libseccomp knows.
+constexpr std::array kUnnamed = {452, 463, 466};
+
 // The headers of this C library have no wrappers for these.
 int landlock(long call, auto... arguments) { return static_cast<int>(syscall(call, arguments...)); }
 
@@ -159,6 +164,11 @@ bool restrict_calls() {
   bool ok = true;
   const auto rule = [&](int code) { ok &= code == 0; };
   for (const int call : kRefused) rule(seccomp_rule_add(filter, refuse, call, 0));
+  for (const int call : kUnnamed) rule(seccomp_rule_add(filter, unknown, call, 0));
+  // Signals to whoever is named the owner of a pipe.
+  for (const int command : {F_SETOWN, F_SETOWN_EX, F_SETSIG, F_SETLEASE, F_NOTIFY})
+    rule(seccomp_rule_add(filter, refuse, SCMP_SYS(fcntl), 1,
+                          SCMP_A1(SCMP_CMP_MASKED_EQ, 0xFFFFFFFF, static_cast<scmp_datum_t>(command))));
   // Threads are fine, processes are not; clone3 hides its flags, so the C library is sent to clone.
   rule(seccomp_rule_add(filter, unknown, SCMP_SYS(clone3), 0));
   rule(seccomp_rule_add(filter, refuse, SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0)));

@@ -181,8 +181,11 @@ TEST(settings_in_front_of_markdown_are_no_text) {
   CHECK_EQ(flow.title, std::string("The tides"));
   CHECK(blocks_of(flow) == (std::vector<std::string>{"heading: Top", "paragraph: Text."}));
   Flow ruled;
-  CHECK(read_markdown("---\n\nText below a rule.\n", ruled).ok());
-  CHECK(blocks_of(ruled) == std::vector<std::string>{"paragraph: Text below a rule."});
+  CHECK(read_markdown("---\n\nText below a rule.\n\n---\n\nMore: of it.\n", ruled).ok());
+  CHECK(blocks_of(ruled) == (std::vector<std::string>{"paragraph: Text below a rule.", "paragraph: More: of it."}));
+  Flow table;
+  CHECK(read_markdown("---\nkind: x\n\n| A | B |\n|---|---|\n| 1 | 2 |\n", table).ok());
+  CHECK(blocks_of(table).back() == "table_row: 1 | 2");
 }
 
 TEST(a_book_is_read_in_the_order_of_its_spine_and_named_by_its_contents) {

@@ -75,6 +75,9 @@ TEST(a_hyphen_goes_only_where_it_divides_a_word) {
     return blocks.size() == 1 ? blocks[0].text : "?";
   };
   CHECK_EQ(joined("self-", "contained"), std::string("A part that is self-contained comes next"));
+  CHECK_EQ(joined("(self-", "contained"), std::string("A part that is (self-contained comes next"));
+  CHECK_EQ(joined("ex-", "ample"), std::string("A part that is example comes next"));
+  CHECK_EQ(joined("Vor-", "und"), std::string("A part that is Vor- und comes next"));
   CHECK_EQ(joined("pré-", "paré"), std::string("A part that is préparé comes next"));
   CHECK_EQ(joined("main\u2010", "tained"), std::string("A part that is maintained comes next"));
   CHECK_EQ(joined("main\u00AD", "tained"), std::string("A part that is maintained comes next"));
@@ -145,6 +148,24 @@ TEST(rows_whose_cells_stand_a_little_apart_in_height_stay_rows) {
   const auto texts = texts_of(blocks_of(page));
   REQUIRE(texts.size() == 6);
   CHECK_EQ(texts[3], std::string("the name of a row | the value of it"));
+}
+
+TEST(cells_of_several_lines_stay_beside_their_names) {
+  PageText page = empty_page();
+  for (int row = 0; row < 4; ++row) {
+    const float y = 0.2f + 0.07f * static_cast<float>(row);
+    for (int i = 0; i < 2; ++i) add_line(page, 0.1f, y + 0.0085f + 0.017f * static_cast<float>(i), "the name of a row");
+    for (int i = 0; i < 3; ++i) add_line(page, 0.4f, y + 0.017f * static_cast<float>(i), "what this row says");
+  }
+  const auto texts = texts_of(blocks_of(page));
+  const auto first_name = std::find_if(texts.begin(), texts.end(),
+                                       [](const std::string& t) { return t.find("name") != std::string::npos; });
+  const auto last_name = std::find_if(texts.rbegin(), texts.rend(),
+                                      [](const std::string& t) { return t.find("name") != std::string::npos; });
+  REQUIRE(first_name != texts.end());
+  // Between the first name and the last stands what belongs to the rows in between.
+  CHECK(std::any_of(first_name, last_name.base(),
+                    [](const std::string& t) { return t.find("what this row") != std::string::npos; }));
 }
 
 TEST(a_table_is_read_row_by_row_with_its_cells) {
@@ -265,13 +286,15 @@ TEST(a_watermark_across_the_pages_goes_and_what_a_form_repeats_stays) {
     PageText page = empty_page(p);
     add_paragraph(page, 0.1f, 0.3f, 6, "Text of page " + std::string(1, static_cast<char>('A' + p)));
     add_line(page, 0.1f, 0.6f, "Name of the applicant:");
-    add_line(page, 0.2f, 0.45f, "CONFIDENTIAL", {48});
+    add_line(page, 0.2f, 0.35f, "CONFIDENTIAL", {48});
+    add_line(page, 0.1f, 0.15f, "Safety rules", {32});  // as every slide of a talk has
     add_line(page, 0.2f, 0.8f, p == 3 ? "Large once" : "", {48});
     pages.push_back(page);
   }
   std::string all;
   for (const auto& text : texts_of(lay_out(pages))) all += text + "\n";
   CHECK(all.find("CONFIDENTIAL") == std::string::npos);
+  CHECK(all.find("Safety rules") != std::string::npos);
   CHECK(all.find("Name of the applicant:") != std::string::npos && all.find("Large once") != std::string::npos);
   pages.resize(3);
   all.clear();

@@ -1,6 +1,7 @@
 // What code that took over the PDF reader could still do. Each attempt runs in a process of its own, as the reader.
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/msg.h>
 #include <sys/resource.h>
 #include <sys/shm.h>
@@ -61,6 +62,14 @@ TEST(no_other_process_can_be_touched) {
   CHECK_EQ(inside([] { return prlimit(getppid(), RLIMIT_NOFILE, nullptr, nullptr) == 0; }), EPERM);
   CHECK_EQ(inside([] { return shmget(IPC_PRIVATE, 4096, 0600) >= 0; }), EPERM);
   CHECK_EQ(inside([] { return msgget(IPC_PRIVATE, 0600) >= 0; }), EPERM);
+  CHECK_EQ(inside([] { return syscall(SYS_semtimedop, 0, nullptr, 0, nullptr) == 0; }), EPERM);
+  int ends[2];
+  REQUIRE(pipe(ends) == 0);
+  CHECK_EQ(inside([&] { return fcntl(ends[0], F_SETOWN, getppid()) == 0; }), EPERM);
+  CHECK_EQ(inside([&] { return fcntl(ends[0], F_SETSIG, SIGKILL) == 0; }), EPERM);
+  const char typed = '#';
+  CHECK_EQ(inside([&] { return ioctl(ends[0], TIOCSTI, &typed) == 0; }), EPERM);
+  close(ends[0]), close(ends[1]);
   rlimit own{};
   CHECK_EQ(inside([&] { return getrlimit(RLIMIT_NOFILE, &own) == 0; }), 0);
 }
@@ -72,6 +81,7 @@ TEST(the_document_itself_cannot_be_changed) {
   CHECK_EQ(inside([&] { return fsetxattr(document, "user.x", "1", 1, 0) == 0; }), EPERM);
   CHECK_EQ(inside([&] { return futimens(document, nullptr) == 0; }), EPERM);
   CHECK_EQ(inside([&] { return fchmod(document, 0) == 0; }), EPERM);
+  CHECK_EQ(inside([&] { return syscall(452, AT_FDCWD, path.c_str(), 0777, 0) == 0; }), ENOSYS);  // fchmodat2
   CHECK_EQ(inside([&] { return open(path.c_str(), O_RDONLY | O_TRUNC) >= 0; }), EPERM);
   CHECK_EQ(inside([&] {
              char byte = 0;

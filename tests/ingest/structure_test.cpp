@@ -270,6 +270,21 @@ TEST(a_chapter_opens_with_its_number_and_its_title) {
         (std::vector<std::string>{"1CHAPTER 1 Loomings", "1CHAPTER 2 The Carpet-Bag", "1CHAPTER 3 The Spouter-Inn"}));
 }
 
+TEST(the_first_section_of_a_numbered_unit_is_no_title_of_it) {
+  std::vector<Block> blocks;
+  for (int u = 1; u <= 3; ++u) {
+    blocks.push_back(block(u, "Unit " + std::to_string(u), 16, true));
+    for (const char* name : {"Grammar", "Vocabulary", "Reading"}) {
+      blocks.push_back(block(u, name, 13, true));
+      for (int p = 0; p < 3; ++p) blocks.push_back(block(u, kBody));
+    }
+  }
+  const auto titles = section_titles(make_sections(blocks, {}, "Course", limits()));
+  REQUIRE(titles.size() == 12);
+  CHECK_EQ(titles[4], std::string("1Unit 2"));
+  CHECK_EQ(titles[5], std::string("2Grammar"));
+}
+
 TEST(an_outline_of_file_names_takes_the_titles_that_are_printed) {
   auto blocks = ten_chapters();
   for (size_t i = 0; i < 10; ++i) blocks[3 * i].size_pt = 16;

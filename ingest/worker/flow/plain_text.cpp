@@ -153,22 +153,29 @@ Status read_plain_text(std::string_view bytes, Flow& flow) {
   return {};
 }
 
-// Settings in front of a Markdown text, between lines of dashes; its title is taken from there.
+// Settings in front of a Markdown text (YAML), between a line of three dashes and one of three dashes or dots; their
+// title is taken. A rule that opens a text is told from them by what stands in the line below it.
 std::string_view without_front_matter(std::string_view text, Flow& flow) {
-  if (!text.starts_with("---\n") && !text.starts_with("---\r\n")) return text;
-  const size_t end = text.find("\n---", 3);
-  if (end == std::string_view::npos) return text;
-  for (size_t at = text.find('\n') + 1; at < end;) {
-    const size_t line_end = std::min(text.find('\n', at), end);
-    std::string_view line = text.substr(at, line_end - at);
-    at = line_end + 1;
-    if (!line.starts_with("title:")) continue;
-    flow.title = simplified(line.substr(6));
-    if (flow.title.size() > 1 && (flow.title[0] == '"' || flow.title[0] == '\'') && flow.title.back() == flow.title[0])
-      flow.title = flow.title.substr(1, flow.title.size() - 2);
+  const auto line_from = [&](size_t at) { return text.substr(at, std::min(text.find('\n', at), text.size()) - at); };
+  if (line_from(0) != "---") return text;
+  const std::string_view first = line_from(std::min<size_t>(4, text.size()));
+  const size_t colon = first.find(':');
+  const bool is_setting =
+      colon != std::string_view::npos && colon > 0 && first.substr(0, colon).find(' ') == std::string_view::npos;
+  if (!is_setting && !first.starts_with("#")) return text;
+  std::string title;
+  for (size_t at = 4; at < text.size();) {
+    const std::string_view line = line_from(at);
+    at = std::min(at + line.size() + 1, text.size());
+    if (line == "---" || line == "...") {
+      flow.title = std::move(title);
+      return text.substr(at);
+    }
+    if (line.starts_with("title:")) title = simplified(line.substr(6));
+    if (title.size() > 1 && (title[0] == '"' || title[0] == '\'') && title.back() == title[0])
+      title = title.substr(1, title.size() - 2);
   }
-  const size_t rest = text.find('\n', end + 1);
-  return rest == std::string_view::npos ? std::string_view() : text.substr(rest + 1);
+  return text;  // never closed
 }
 
 Status read_markdown(std::string_view bytes, Flow& flow) {
