@@ -11,6 +11,7 @@ namespace longleaf::ui {
 
 struct LibraryItem {
   qint64 key = 0;
+  QString id;  // of the file's bytes: a key may come to mean another document
   QString title;
   int pages = 0;
   int leaves = 0;

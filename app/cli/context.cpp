@@ -133,6 +133,7 @@ Result<DocumentRow> Context::document(const std::string& name) {
 Result<ImportReport> Context::import(const std::filesystem::path& file, bool named) {
   LL_ASSIGN_OR_RETURN(Library * library, this->library());
   ImportQueue queue(*library);
+  LL_ASSIGN_OR_RETURN(const bool waited, queue.has(file));
   LL_RETURN_IF_ERROR(queue.add({file}, named));
   LL_RETURN_IF_ERROR(queue.begin(file));
   ImportOptions options;
@@ -142,7 +143,8 @@ Result<ImportReport> Context::import(const std::filesystem::path& file, bool nam
     progress("Reading " + p.title + ": page " + std::to_string(p.pages_done) + " of " + std::to_string(p.pages));
   };
   auto report = import_document(*library, file, options);
-  LL_RETURN_IF_ERROR(report.status().code() == Code::Cancelled ? queue.drop(file) : queue.end(file, report.status()));
+  const bool forget = report.status().code() == Code::Cancelled && !waited;
+  LL_RETURN_IF_ERROR(forget ? queue.drop(file) : queue.end(file, report.status()));
   if (report.ok())
     log(LogLevel::Info, "imported " + report->document.id + " in " + std::to_string(report->seconds) + " s");
   if (!report.ok() && report.status().code() == Code::Locked && !is_of_library(report.status()))

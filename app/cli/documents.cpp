@@ -5,6 +5,7 @@
 
 #include "app/cli/context.h"
 #include "app/places.h"
+#include "engine/base/log.h"
 #include "ingest/library/import_queue.h"
 #include "ingest/library/search.h"
 #include "ingest/reader/recognition.h"
@@ -43,13 +44,24 @@ void printImport(const ImportReport& report) {
   }
 }
 
+// A person who stops an import wants nothing more of it; what waited before goes on waiting.
+void dropNew(ImportQueue& queue, const std::vector<std::filesystem::path>& files,
+             const std::vector<std::filesystem::path>& waited) {
+  for (const auto& file : files) {
+    std::error_code error;
+    const auto path = std::filesystem::weakly_canonical(file, error);
+    if (std::find(waited.begin(), waited.end(), path) != waited.end()) continue;
+    if (const Status dropped = queue.drop(file); !dropped.ok()) log(LogLevel::Warning, dropped.message());
+  }
+}
+
 // One bad file does not stop the others; the exit status tells.
 int runImport(Context& context, const std::vector<std::string>& paths) {
   LL_TRY(Library * library, context.library());
   ImportQueue queue(*library);
-  auto files = documents_in({paths.begin(), paths.end()});
+  LL_TRY(const auto waited, queue.files());
+  const auto files = paths.empty() ? waited : documents_in({paths.begin(), paths.end()});
   if (paths.empty()) {
-    LL_TRY(files, queue.files());
     if (files.empty()) return context.failed(Status(Code::Invalid, "No file waits to be read; name one, or a folder"));
   }
   if (files.empty()) return context.failed(Status(Code::NotFound, "There is no document in " + paths.front()));
@@ -67,10 +79,8 @@ int runImport(Context& context, const std::vector<std::string>& paths) {
       context.failed(says_which ? report.status() : Status(report.status().code(), file.string() + ": " + reason));
       status = kFailed;
       failed.push_back({{"file", file.string()}, {"reason", reason}});
-      if (report.status().code() == Code::Cancelled) {
-        for (const auto& left : files) (void)queue.drop(left);
-        break;
-      }
+      if (report.status().code() == Code::Cancelled) dropNew(queue, files, waited);
+      if (report.status().code() == Code::Cancelled || report.status().code() == Code::Unavailable) break;
       continue;
     }
     documents.push_back(importJson(*report));
@@ -123,7 +133,7 @@ int runList(Context& context) {
     return Context::print({{"documents", all}, {"waiting", waiting}, {"set_aside", set_aside}}), kDone;
   }
   if (documents.empty()) std::printf("The library is empty. Add a document with: longleaf-cli import FILE\n");
-  if (waiting > 0) std::printf("%d files wait to be read; to go on: longleaf-cli import\n", waiting);
+  if (waiting > 0) std::printf("Waiting to be read: %d; to go on: longleaf-cli import\n", waiting);
   for (const auto& file : aside)
     std::printf("%s was set aside: reading it broke off twice; import it by its name to try once more\n", file.c_str());
   return kDone;

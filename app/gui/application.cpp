@@ -261,13 +261,24 @@ void Application::closeDocument() {
   window_.chat()->setMessages({});
 }
 
-void Application::showDocuments(const QList<ui::LibraryItem>& documents) {
-  const auto isOpen = [this](const ui::LibraryItem& item) { return item.key == document(); };
-  if (document() != 0 && std::none_of(documents.begin(), documents.end(), isOpen)) {
-    const QString title = QString::fromStdString(document_.row.title);
+// The open document, after another program changed the library: closed where it is gone, shown anew where it was read
+// on.
+void Application::followDocument(const QList<ui::LibraryItem>& documents) {
+  const DocumentRow& row = document_.row;
+  const auto there = std::find_if(documents.begin(), documents.end(), [&](const ui::LibraryItem& item) {
+    return item.key == row.key && item.id.toStdString() == row.id;
+  });
+  if (there == documents.end()) {
+    const QString title = QString::fromStdString(row.title);
     closeDocument();
     window_.showNotice(tr("“%1” was removed from the library by another program.").arg(title), false);
+  } else if (there->ready != (row.state == DocumentState::Ready) || there->leaves != row.leaves) {
+    library_.openDocument(row.key);
   }
+}
+
+void Application::showDocuments(const QList<ui::LibraryItem>& documents) {
+  if (document() != 0) followDocument(documents);
   window_.setDocuments(documents, document());
   const auto sample = sampleDocument();
   if (documents.isEmpty() && offerSample_ && !sample.empty()) import_.import(QString::fromStdString(sample.string()));

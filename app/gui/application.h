@@ -33,6 +33,7 @@ class Application final : public QObject {
   void connectEngine();
   void connectTraining();
   void closeDocument();
+  void followDocument(const QList<ui::LibraryItem>& documents);
   void showDocuments(const QList<ui::LibraryItem>& documents);
   void showDocument(const OpenedDocument& document);
   bool interrupts() const;

@@ -77,20 +77,26 @@ void ImportController::runRecognition(qint64 document, const QString& languages,
 }
 
 void ImportController::resume() {
-  wake();
   thread_.post([this] { tellSetAside(); });
+  wake();
 }
 
 void ImportController::tellSetAside() {
   auto library = Library::open(folder_);
-  const auto files =
-      library.ok() ? ImportQueue(**library).set_aside() : Result<std::vector<std::filesystem::path>>(library.status());
+  if (!library.ok()) return;  // drain tells why
+  ImportQueue queue(**library);
+  const auto files = queue.set_aside();
   if (!files.ok()) return log(LogLevel::Warning, files.status().message());
-  for (const auto& file : *files)
+  for (const auto& file : *files) {
+    if (std::error_code error; !std::filesystem::exists(file, error)) {
+      if (const Status dropped = queue.drop(file); !dropped.ok()) log(LogLevel::Warning, dropped.message());
+      continue;
+    }
     home([this, path = QString::fromStdString(file.string())] {
       emit failed(path, tr("%1 was set aside: reading it broke off twice. Drop it here to try once more.")
                             .arg(QFileInfo(path).fileName()));
     });
+  }
 }
 
 void ImportController::wake() {
@@ -180,7 +186,8 @@ bool ImportController::run(Library& library, ImportQueue& queue, const QString& 
     return ended.ok();
   }
   tellFailure(file, result.status());
-  return ended.ok() && !is_of_library(result.status());  // on a full disk the next file fares no better
+  // On a full disk, or without a reader, the next file fares no better.
+  return ended.ok() && !is_of_library(result.status()) && result.status().code() != Code::Unavailable;
 }
 
 void ImportController::report(const QString& what, const ImportProgress& p, Clock::time_point start, int firstPage) {

@@ -111,9 +111,9 @@ void LibraryController::search(qint64 key, const QString& text, const QList<ui::
     Library* library = this->library();
     if (library == nullptr) return;
     const auto hits = longleaf::search(*library, key, text.toStdString(), kMostHits);
-    if (!hits.ok()) return fail(hits.status());
+    if (!hits.ok() && hits.status().code() != Code::Invalid) return fail(hits.status());  // the latter: no word yet
     QList<ui::SearchItem> items;
-    for (const SearchHit& hit : *hits) items.append(toItem(hit, pages));
+    for (size_t i = 0; hits.ok() && i < hits->size(); ++i) items.append(toItem((*hits)[i], pages));
     home([this, request, text, items] {
       if (request == searching_) emit found(text, items);
     });

@@ -22,6 +22,7 @@ enum class Code {
   Cancelled,    // the caller asked to stop
   Timeout,      // a time limit passed
   DeviceLost,   // the compute device is gone; the engine must be made anew
+  Unavailable,  // a part of the program itself is missing or cannot be started; nothing is wrong with what was asked
 };
 
 class [[nodiscard]] Status {

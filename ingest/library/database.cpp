@@ -172,7 +172,7 @@ Status Database::transaction(const std::function<Status()>& body) {
 Status Database::backup(const std::filesystem::path& to) {
   // Under another name until it is whole: a copy that was cut off must not pass for one.
   std::filesystem::path part = to;
-  part += ".part";
+  part += ".longleaf-part";
   std::error_code error;
   std::filesystem::remove(part, error);
   sqlite3* target = nullptr;

@@ -73,6 +73,14 @@ Result<std::optional<std::filesystem::path>> ImportQueue::next() {
   return file;
 }
 
+Result<bool> ImportQueue::has(const std::filesystem::path& file) {
+  const std::string key = key_of(file);
+  bool found = false;
+  LL_RETURN_IF_ERROR(db_.query("SELECT 1 FROM queue WHERE path = ?", {std::string_view(key)},
+                               [&](const Row&) { return found = true, false; }));
+  return found;
+}
+
 Result<std::vector<std::filesystem::path>> ImportQueue::files() {
   std::vector<std::filesystem::path> files;
   LL_RETURN_IF_ERROR(db_.query("SELECT path FROM queue WHERE attempts < ? ORDER BY attempts, urgent DESC, place",
@@ -120,8 +128,8 @@ Status ImportQueue::end(const std::filesystem::path& file, const Status& outcome
   const std::string key = key_of(file);
   const bool broke_off = outcome.code() == Code::Io || outcome.code() == Code::Timeout;
   if (broke_off) return {};
-  // Stopped, or nothing the file can help: a full disk, a busy library.
-  if (outcome.code() == Code::Cancelled || is_of_library(outcome))
+  // Stopped, or nothing the file can help: a full disk, a busy library, a reader that is missing.
+  if (outcome.code() == Code::Cancelled || outcome.code() == Code::Unavailable || is_of_library(outcome))
     return db_.run("UPDATE queue SET attempts = 0 WHERE path = ?", {std::string_view(key)});
   return drop(file);
 }

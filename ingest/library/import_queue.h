@@ -22,6 +22,7 @@ class ImportQueue {
   // The next one to read; nothing when all that is left was set aside.
   Result<std::optional<std::filesystem::path>> next();
   Result<int> waiting();
+  Result<bool> has(const std::filesystem::path& file);
   // All that wait, in the order in which they are read.
   Result<std::vector<std::filesystem::path>> files();
   Result<std::vector<std::filesystem::path>> set_aside();

@@ -172,7 +172,7 @@ Status Import::store_range(const std::vector<int>& numbers, const std::vector<Re
   return db_.transaction([&]() -> Status {
     for (size_t i = 0; i < numbers.size(); ++i) {
       // That there is no reader is no fault of the page.
-      if (pages[i].status().code() == Code::NotFound) return pages[i].status();
+      if (pages[i].status().code() == Code::Unavailable) return pages[i].status();
       LL_RETURN_IF_ERROR(store_page(numbers[i], pages[i]));
     }
     return {};
@@ -237,7 +237,7 @@ Status Import::warn_of_scans() {
   if (!scans->empty())
     report_.warnings.push_back({"scanned_pages", scans->front(),
                                 std::to_string(scans->size()) + " of " + std::to_string(report_.document.pages) +
-                                    " pages are scans without text, the first is page " +
+                                    " pages are scans with no text, or no more than a line, the first is page " +
                                     std::to_string(scans->front() + 1) + remedy});
   else if (!has_leaves)
     report_.warnings.push_back({"no_text", -1, "No page has text that can be read"});

@@ -12,6 +12,9 @@
 namespace longleaf {
 namespace {
 
+constexpr const char *kLibraryFile = "library.sqlite", *kLogFile = "library.sqlite-wal";
+constexpr uint64_t kWrittenAnew = uint64_t{1} << 30;  // bytes: larger libraries are not, when something is removed
+
 constexpr size_t kShortestPrefix = 4;
 
 struct PackedWord {
@@ -88,7 +91,7 @@ Result<std::unique_ptr<Library>> Library::open(const std::filesystem::path& fold
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) return Status(Code::Io, "The data folder " + folder.string() + " cannot be made: " + error.message());
-  auto database = Database::open(folder / "library.sqlite", kLibraryMigrations);
+  auto database = Database::open(folder / kLibraryFile, kLibraryMigrations);
   if (!database.ok()) return database.status();
   std::unique_ptr<Library> library(new Library);
   library->folder_ = folder;
@@ -199,16 +202,31 @@ Result<std::string> Library::title_path(int64_t node) {
   return path;
 }
 
-Result<uint64_t> Library::size_bytes() {
+// Of the library's files on disk.
+uint64_t Library::size_bytes() const {
   uint64_t bytes = 0;
-  LL_RETURN_IF_ERROR(
-      database_->query("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size", {},
-                       [&](const Row& row) { return bytes = static_cast<uint64_t>(row.integer(0)), false; }));
+  for (const char* name : {kLibraryFile, kLogFile}) {
+    std::error_code error;
+    const auto size = std::filesystem::file_size(folder_ / name, error);
+    bytes += error ? 0 : size;
+  }
   return bytes;
 }
 
+// A small library is written anew, since pages keep bytes of rows that were moved within them (10 ms per MB, in which
+// nobody else can write); of a large one free pages are given back. Neither has to succeed: what was removed is gone.
+void Library::give_space_back() {
+  const char* pragma = size_bytes() < kWrittenAnew ? "VACUUM" : "PRAGMA incremental_vacuum";
+  if (const Status done = database_->run(pragma); !done.ok()) log(LogLevel::Warning, done.message());
+  bool is_busy = false;
+  const Status done = database_->query("PRAGMA wal_checkpoint(TRUNCATE)", {},
+                                       [&](const Row& row) { return is_busy = row.integer(0) != 0, false; });
+  if (!done.ok()) log(LogLevel::Warning, done.message());
+  if (is_busy) log(LogLevel::Warning, "The library is being read; the space of what was removed is given back later");
+}
+
 Result<uint64_t> Library::remove(int64_t document) {
-  const auto before = size_bytes();
+  const uint64_t before = size_bytes();
   LL_RETURN_IF_ERROR(database_->transaction([&]() -> Status {
     // Explicitly, because cascades would not fire the triggers that keep the index. It forgets words only where it is
     // written anew: a merge that ends early leaves some.
@@ -216,17 +234,9 @@ Result<uint64_t> Library::remove(int64_t document) {
     LL_RETURN_IF_ERROR(database_->run("INSERT INTO leaf_index(leaf_index) VALUES ('optimize')"));
     return database_->run("DELETE FROM documents WHERE key = ?", {document});
   }));
-  // The document is gone; that its space is given back later is no failure. The file is written anew, since pages keep
-  // bytes of rows that were moved within them (5 ms per MB); where that cannot be, free pages are given back.
-  if (const Status whole = database_->run("VACUUM"); !whole.ok()) {
-    log(LogLevel::Warning, whole.message());
-    if (const Status done = database_->run("PRAGMA incremental_vacuum"); !done.ok())
-      log(LogLevel::Warning, done.message());
-  }
-  if (const Status done = database_->run("PRAGMA wal_checkpoint(TRUNCATE)"); !done.ok())
-    log(LogLevel::Warning, done.message());
-  const auto after = size_bytes();
-  return before.ok() && after.ok() && *before > *after ? *before - *after : 0;
+  give_space_back();
+  const uint64_t after = size_bytes();
+  return before > after ? before - after : 0;
 }
 
 Result<CheckReport> Library::check(bool mend) {

@@ -94,7 +94,8 @@ class Library {
 
  private:
   Library() = default;
-  Result<uint64_t> size_bytes();
+  uint64_t size_bytes() const;
+  void give_space_back();
   Status check_file(CheckReport& report, bool mend);
   Status check_index(CheckReport& report, bool mend);
   Status check_documents(CheckReport& report, bool mend);

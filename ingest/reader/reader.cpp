@@ -54,7 +54,8 @@ DocumentReader::~DocumentReader() {
 Status DocumentReader::start() {
   signal(SIGPIPE, SIG_IGN);
   int ends[2];
-  if (!make_pair(ends)) return Status(Code::Io, "The reader cannot be started: no more open files are allowed");
+  if (!make_pair(ends))
+    return Status(Code::Unavailable, "The reader cannot be started: no more open files are allowed");
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   // Through high numbers first: one of ours may already be 0, 1 or 3.
@@ -80,7 +81,7 @@ Status DocumentReader::start() {
   if (error != 0) {
     pid_ = 0;
     close(ends[0]);
-    return Status(Code::NotFound,
+    return Status(Code::Unavailable,
                   "The reader " + program + " cannot be started: " + std::strerror(error) + "; install Longleaf again");
   }
   to_worker_ = from_worker_ = ends[0];
@@ -89,7 +90,7 @@ Status DocumentReader::start() {
                                                                 : Result<std::vector<uint32_t>>(Status(Code::Io, ""));
   if (!version.ok() || (*version)[0] != worker::kProtocolVersion) {
     stop();
-    return Status(Code::Io, "The reader does not belong to this version of Longleaf; install Longleaf again");
+    return Status(Code::Unavailable, "The reader does not belong to this version of Longleaf; install Longleaf again");
   }
   const auto opened = exchange(Kind::Open, worker::encode(worker::OpenRequest{options_.password, name_}), Kind::Opened,
                                options_.open_timeout_ms);

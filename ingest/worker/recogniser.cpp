@@ -11,6 +11,7 @@
 namespace longleaf::worker {
 namespace {
 
+constexpr float kMoreText = 1.2f;        // than the file has, in bytes, that recognition must bring
 constexpr float kLeastConfidence = 30;   // percent; below, words are mostly stains and pictures
 constexpr int kTextLine = 2, kWord = 3;  // Tesseract's PageIteratorLevel
 
@@ -80,6 +81,12 @@ void collect(void* iterator, const PageImage& image, PageText& page) {
   } while (api.next(iterator, kWord) != 0);
 }
 
+size_t bytes_seen(const PageText& page) {
+  size_t bytes = 0;
+  for (const Word& word : page.words) bytes += word.hidden ? 0 : word.text.size();
+  return bytes;
+}
+
 }  // namespace
 
 Recogniser::~Recogniser() {
@@ -116,12 +123,16 @@ Status Recogniser::read(const PageImage& image, const std::string& languages, Pa
                      std::max(70, static_cast<int>(std::lround(static_cast<float>(image.width) / page.width_pt * 72))));
   if (api.recognize(engine_, nullptr) != 0)
     return Status(Code::Corrupt, "Tesseract could not read page " + std::to_string(page.index + 1));
-  page.words.clear();
-  page.blocks.clear();
-  void* iterator = api.iterator(engine_);
-  if (iterator == nullptr) return {};  // nothing there
-  collect(iterator, image, page);
-  api.delete_iterator(iterator);
+  PageText recognised = page;
+  recognised.words.clear();
+  recognised.blocks.clear();
+  if (void* iterator = api.iterator(engine_); iterator != nullptr) {  // else nothing is there
+    collect(iterator, image, recognised);
+    api.delete_iterator(iterator);
+  }
+  // What the file itself has is exact: it gives way only to more than that.
+  if (static_cast<float>(bytes_seen(recognised)) > kMoreText * static_cast<float>(bytes_seen(page)))
+    page = std::move(recognised);
   return {};
 }
 

@@ -146,6 +146,7 @@ class ApplicationTest : public QObject {
       auto library = Library::open(*folder_ / "lib");
       QVERIFY(library.ok());
       ImportQueue queue(**library);
+      std::ofstream(*folder_ / "bad.pdf") << "%PDF-1.4";
       QVERIFY(queue.add({*folder_ / "bad.pdf"}, false).ok());
       for (int attempt = 0; attempt < 2; ++attempt) QVERIFY(queue.begin(*folder_ / "bad.pdf").ok());
     }
@@ -194,7 +195,7 @@ class ApplicationTest : public QObject {
     save_scan(images, *folder_ / "scan.pdf");
     application_->start({QString::fromStdString((*folder_ / "scan.pdf").string())});
     QTRY_VERIFY_WITH_TIMEOUT(application_->document() != 0, 120000);
-    QVERIFY2(window().notice().contains(QStringLiteral("scans without text")), qPrintable(window().notice()));
+    QVERIFY2(window().notice().contains(QStringLiteral("pages are scans")), qPrintable(window().notice()));
     emit window().recogniseRequested();
     QTRY_VERIFY_WITH_TIMEOUT(window().findChild<QInputDialog*>() != nullptr, 5000);
     window().findChild<QInputDialog*>()->accept();

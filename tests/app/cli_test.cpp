@@ -18,6 +18,20 @@ namespace {
 
 std::string quoted(const std::string& text) { return "'" + text + "'"; }
 
+// Presses Ctrl-C after a while. Returns what waitpid tells.
+int stop_after(const std::string& command, useconds_t microseconds) {
+  const pid_t child = fork();
+  if (child == 0) {
+    execl("/bin/sh", "sh", "-c", ("exec " + command).c_str(), nullptr);
+    _exit(127);
+  }
+  usleep(microseconds);
+  kill(child, SIGINT);
+  int status = 0;
+  waitpid(child, &status, 0);
+  return status;
+}
+
 }  // namespace
 
 TEST(import_list_tree_text_and_search_give_their_json) {
@@ -160,20 +174,31 @@ TEST(killing_an_encode_loses_at_most_the_leaf_in_hand) {
   CHECK_EQ(rig.run("--model " + rig.model + question + " --evidence leaf_kv").status, 0);
 }
 
+TEST(what_waited_goes_on_waiting_when_its_import_is_stopped) {
+  const Rig rig;
+  std::vector<std::filesystem::path> files;
+  for (int i = 1; i <= 3; ++i) {
+    files.push_back(rig.folder / ("large" + std::to_string(i) + ".pdf"));
+    manual({.pages = 1500, .outline = true, .salt = i}).save(files.back().string());
+  }
+  {
+    auto library = longleaf::Library::open(rig.folder / "lib");
+    REQUIRE_OK(library);
+    REQUIRE_OK(longleaf::ImportQueue(**library).add(files, false));
+  }
+  stop_after(rig.command("import >/dev/null 2>&1"), 300000);
+  const Json after = rig.run("--json list").json();
+  int ready = 0;
+  for (const Json& document : after["documents"]) ready += document["ready"].get<bool>() ? 1 : 0;
+  CHECK_EQ(after["waiting"].get<int>() + ready, 3);
+}
+
 TEST(ctrl_c_stops_cleanly_and_keeps_what_was_done) {
   const Rig rig(200);
   CHECK_EQ(rig.run("import " + rig.pdf).status, 0);
-  const pid_t child = fork();
-  if (child == 0) {
-    const std::string line = "exec " + rig.command("--model " + rig.model + " encode " + rig.pdf + " >/dev/null 2>" +
-                                                   (rig.folder / "err").string());
-    execl("/bin/sh", "sh", "-c", line.c_str(), nullptr);
-    _exit(127);
-  }
-  usleep(300000);
-  kill(child, SIGINT);
-  int status = 0;
-  waitpid(child, &status, 0);
+  const int status = stop_after(
+      rig.command("--model " + rig.model + " encode " + rig.pdf + " >/dev/null 2>" + (rig.folder / "err").string()),
+      300000);
   CHECK(WIFEXITED(status));  // 1 when it was stopped, 0 when it had finished by then
   CHECK(WEXITSTATUS(status) == 0 || slurp(rig.folder / "err").find("Stopped") != std::string::npos);
 }

@@ -42,6 +42,24 @@ TEST(a_file_that_broke_its_import_twice_is_set_aside_until_it_is_named) {
   CHECK(queue.set_aside()->empty() && queue.next()->value() == "/books/bad.pdf");  // no fault of the file's
 }
 
+TEST(what_no_file_can_help_leaves_the_queue_as_it_is) {
+  TemporaryFolder folder;
+  auto library = Library::open(folder / "lib");
+  REQUIRE_OK(library);
+  ImportQueue queue(**library);
+  REQUIRE_OK(queue.add({folder / "a.pdf"}, false));
+  for (const Code code : {Code::Cancelled, Code::Unavailable})
+    for (int attempt = 0; attempt < 3; ++attempt) {
+      REQUIRE_OK(queue.begin(folder / "a.pdf"));
+      REQUIRE_OK(queue.end(folder / "a.pdf", Status(code, "no reader")));
+    }
+  CHECK_EQ(*queue.waiting(), 1);
+  CHECK(*queue.has(folder / "a.pdf") && !*queue.has(folder / "b.pdf"));
+  REQUIRE_OK(queue.begin(folder / "a.pdf"));
+  REQUIRE_OK(queue.end(folder / "a.pdf", Status(Code::NotFound, "no file")));
+  CHECK_EQ(*queue.waiting(), 0);
+}
+
 TEST(an_import_that_gets_further_each_time_is_never_set_aside) {
   TemporaryFolder folder;
   const auto path = save(folder, {.pages = 60, .outline = true, .salt = 9});

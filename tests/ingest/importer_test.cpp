@@ -228,7 +228,7 @@ TEST(pages_are_not_given_up_because_the_reader_is_gone) {
   o.reader.worker = once;
   o.readers = 1;
   o.range_pages = 1;
-  CHECK(import_document(**library, folder / "hangs.pdf", o).status().code() == Code::NotFound);
+  CHECK(import_document(**library, folder / "hangs.pdf", o).status().code() == Code::Unavailable);
   o.reader.worker = program("longleaf-pdf");
   const auto report = import_document(**library, folder / "hangs.pdf", o);
   REQUIRE_OK(report);

@@ -74,6 +74,27 @@ TEST(words_of_a_removed_document_are_in_no_byte_of_the_library) {
   CHECK((*library)->check()->problems.empty());
 }
 
+TEST(removing_beside_a_reader_says_what_was_freed_and_what_was_not) {
+  TemporaryFolder folder;
+  auto library = Library::open(folder / "lib"), other = Library::open(folder / "lib");
+  REQUIRE_OK(library);
+  REQUIRE_OK(other);
+  const auto report = import_document(**library, save(folder, {.pages = 200, .outline = true, .salt = 1}), options());
+  REQUIRE_OK(report);
+  Result<uint64_t> freed(uint64_t{0});
+  CHECK((*other)
+            ->database()
+            .query("SELECT text FROM blocks", {},
+                   [&](const Row&) {  // in the middle of reading
+                     freed = (*library)->remove(report->document.key);
+                     return false;
+                   })
+            .ok());
+  REQUIRE_OK(freed);
+  CHECK_EQ(*freed, uint64_t{0});
+  CHECK((*library)->documents()->empty());
+}
+
 TEST(vectors_of_leaves_belong_to_a_model_and_go_with_their_document) {
   TemporaryFolder folder;
   auto library = Library::open(folder / "lib");
@@ -222,7 +243,7 @@ TEST(a_backup_made_while_another_writes_is_whole) {
   std::filesystem::create_directories(folder / "restored");
   for (int i = 0; i < 5; ++i) {
     REQUIRE_OK((*library)->backup(folder / "restored" / "library.sqlite"));
-    CHECK(!std::filesystem::exists(folder / "restored" / "library.sqlite.part"));
+    CHECK(!std::filesystem::exists(folder / "restored" / "library.sqlite.longleaf-part"));
     auto restored = Library::open(folder / "restored");
     REQUIRE_OK(restored);
     CHECK((*restored)->check()->problems.empty());

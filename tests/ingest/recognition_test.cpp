@@ -73,6 +73,27 @@ TEST(a_scan_with_a_line_of_text_on_it_is_a_scan) {
   CHECK_EQ(report->warnings[0].code, std::string("scanned_pages"));
 }
 
+// A picture behind a slide's words: recognition brings no more than the file says better.
+TEST(words_of_the_file_do_not_give_way_to_a_guess_of_them) {
+  if (recognition_languages().empty()) return std::puts("  Tesseract is not installed"), void();
+  TemporaryFolder folder;
+  auto library = Library::open(folder / "lib");
+  REQUIRE_OK(library);
+  PageImage white{40, 40, std::vector<uint8_t>(40 * 40 * 4, 255)};
+  save_scan({white}, folder / "slide.pdf", "The pump is on the left");
+  const auto report = import_document(**library, folder / "slide.pdf", import_options());
+  REQUIRE_OK(report);
+  RecogniseOptions options;
+  options.reader = import_options().reader;
+  REQUIRE_OK(recognise_scans(**library, report->document, options));
+  const auto blocks = (*library)->page_blocks(report->document.key, 0, 0);
+  REQUIRE_OK(blocks);
+  REQUIRE(blocks->size() == 1);
+  CHECK_EQ(blocks->at(0).block.text, std::string("The pump is on the left"));
+  CHECK(std::abs(blocks->at(0).block.words[0].box.x0 - 60.0f / 595) < 0.002f);  // the file's own place
+  CHECK(scanned_pages(**library, report->document.key)->empty());
+}
+
 TEST(scans_are_read_kept_after_a_stop_and_searched) {
   if (!has_tesseract()) return;
   TemporaryFolder folder;
