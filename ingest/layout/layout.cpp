@@ -11,6 +11,7 @@ void Layout::learn(int number, const PageText& page) {
   watermarks_.learn(page);
   const auto lines = read_lines(page);
   heads_.learn(number, lines);
+  numbers_.learn(lines);
   counts_.learn(lines);
 }
 

@@ -24,7 +24,7 @@ struct ReaderOptions {
 class DocumentReader {
  public:
   // Opens `file` and asks the worker to read it.
-  // Returns NotFound, Corrupt, Locked (needs a password, or another one), Timeout, Io.
+  // Returns NotFound, Corrupt, Locked (needs a password, or another one), Timeout, Io, Unavailable (no worker).
   static Result<std::unique_ptr<DocumentReader>> open(const std::filesystem::path& file, ReaderOptions options);
   ~DocumentReader();
   DocumentReader(const DocumentReader&) = delete;

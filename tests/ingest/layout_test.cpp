@@ -126,6 +126,26 @@ TEST(columns_are_read_one_after_the_other_whatever_order_the_file_has) {
   for (size_t i = 0; i < heads.size(); ++i) CHECK_EQ(texts[i].substr(0, heads[i].size()), heads[i]);
 }
 
+TEST(pages_are_called_by_the_numbers_they_bear) {
+  const auto labels_of = [](const std::vector<std::string>& numbers) {
+    Layout layout;
+    for (size_t p = 0; p < numbers.size(); ++p) {
+      PageText page = empty_page(static_cast<int>(p));
+      add_paragraph(page, 0.1f, 0.3f, 4, "Text in the year 1987");
+      if (!numbers[p].empty()) add_line(page, 0.5f, 0.95f, numbers[p]);
+      layout.learn(static_cast<int>(p), page);
+    }
+    return layout.page_labels();
+  };
+  // A cover, front matter, and a chapter that opens without a number.
+  CHECK(labels_of({"", "ii", "iii", "iv", "1", "2", "", "4", "5", "- 6 -"}) ==
+        (std::vector<std::string>{"[1]", "ii", "iii", "iv", "1", "2", "3", "4", "5", "6"}));
+  CHECK(labels_of({"1", "2", "3", "4"}).empty());                                 // counting says as much
+  CHECK(labels_of({"7", "8", "9", "7", "8", "9"}).empty());                       // two pages would be called alike
+  CHECK(labels_of({"1987", "1987", "1987", "1987"}).empty());                     // a year
+  CHECK(labels_of({"5", "", "", "", "", "", "", "", "", "", "", "40"}).empty());  // too few
+}
+
 // Narrow, so that nothing but its lines' own heights tells it from cells of a table.
 TEST(a_note_beside_the_text_is_read_by_itself) {
   PageText page = empty_page();
