@@ -21,11 +21,23 @@ Block slice(const Block& block, size_t begin, size_t end) {
   return part;
 }
 
-// Where a block that is too long may be cut: sentence ends, else spaces, else (text without any) characters.
-std::vector<size_t> cut_points(const std::string& text, const LeafLimits& limits) {
+std::vector<Range> lines_of(const std::string& text) {
+  std::vector<Range> lines;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size() - 1) + 1;
+    lines.push_back({begin, end});
+    begin = end;
+  }
+  return lines;
+}
+
+// Where a block that is too long may be cut: sentence ends, of code line ends, else spaces, else (text without any)
+// characters.
+std::vector<size_t> cut_points(const Block& block, const LeafLimits& limits) {
+  const std::string& text = block.text;
   std::vector<size_t> points;
   size_t begin = 0;
-  for (const Range& sentence : sentences(text)) {
+  for (const Range& sentence : block.kind == BlockKind::Code ? lines_of(text) : sentences(text)) {
     if (limits.count(std::string_view(text).substr(sentence.begin, sentence.end - sentence.begin)) <=
         limits.target_tokens) {
       points.push_back(sentence.end);
@@ -52,7 +64,7 @@ std::vector<size_t> beginnings_of_parts(const Block& block, const LeafLimits& li
   std::vector<size_t> beginnings = {0};
   if (limits.count(block.text) <= limits.target_tokens) return beginnings;
   size_t end = 0;
-  for (size_t point : cut_points(block.text, limits)) {
+  for (size_t point : cut_points(block, limits)) {
     const size_t begin = beginnings.back();
     const auto text = std::string_view(block.text).substr(begin, point - begin);
     if (end > begin && limits.count(text) > limits.target_tokens) beginnings.push_back(end);

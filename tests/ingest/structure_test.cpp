@@ -359,6 +359,22 @@ TEST(leaves_stay_in_their_section_and_under_the_limit_and_lose_nothing) {
   CHECK(section_titles(tree).size() == 2);
 }
 
+TEST(a_long_listing_is_cut_between_its_lines) {
+  std::string code;
+  for (int i = 0; i < 60; ++i) code += (i > 0 ? "\n" : "") + std::string("  call(value, ") + std::to_string(i) + ");";
+  auto listing = block(0, code);
+  listing.kind = BlockKind::Code;
+  const auto tree = make_sections({listing}, {}, "Program", limits(64));
+  REQUIRE(tree.blocks.size() > 3);
+  std::string all;
+  for (size_t i = 0; i < tree.blocks.size(); ++i) {
+    CHECK_EQ(tree.blocks[i].text.substr(0, 6), std::string("  call"));
+    CHECK_EQ(tree.blocks[i].text.back(), i + 1 == tree.blocks.size() ? ';' : '\n');
+    all += tree.blocks[i].text;
+  }
+  CHECK_EQ(all, code);
+}
+
 TEST(an_empty_document_is_one_empty_section) {
   const auto tree = make_sections({}, {}, "Nothing", limits());
   REQUIRE(tree.nodes.size() == 1);
