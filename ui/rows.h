@@ -11,11 +11,11 @@ namespace longleaf::ui {
 
 struct LibraryItem {
   qint64 key = 0;
-  QString id;  // of the file's bytes: a key may come to mean another document
   QString title;
   int pages = 0;
   int leaves = 0;
   bool ready = false;
+  QString id;  // of the file's bytes: a key may come to mean another document
 };
 
 struct SectionItem {

@@ -46,11 +46,11 @@ void printImport(const ImportReport& report) {
 
 // A person who stops an import wants nothing more of it; what waited before goes on waiting.
 void dropNew(ImportQueue& queue, const std::vector<std::filesystem::path>& files,
-             const std::vector<std::filesystem::path>& waited) {
+             const std::vector<std::filesystem::path>& known) {
   for (const auto& file : files) {
     std::error_code error;
     const auto path = std::filesystem::weakly_canonical(file, error);
-    if (std::find(waited.begin(), waited.end(), path) != waited.end()) continue;
+    if (std::find(known.begin(), known.end(), path) != known.end()) continue;
     if (const Status dropped = queue.drop(file); !dropped.ok()) log(LogLevel::Warning, dropped.message());
   }
 }
@@ -60,6 +60,8 @@ int runImport(Context& context, const std::vector<std::string>& paths) {
   LL_TRY(Library * library, context.library());
   ImportQueue queue(*library);
   LL_TRY(const auto waited, queue.files());
+  LL_TRY(auto known, queue.set_aside());
+  known.insert(known.end(), waited.begin(), waited.end());
   const auto files = paths.empty() ? waited : documents_in({paths.begin(), paths.end()});
   if (paths.empty()) {
     if (files.empty()) return context.failed(Status(Code::Invalid, "No file waits to be read; name one, or a folder"));
@@ -79,7 +81,7 @@ int runImport(Context& context, const std::vector<std::string>& paths) {
       context.failed(says_which ? report.status() : Status(report.status().code(), file.string() + ": " + reason));
       status = kFailed;
       failed.push_back({{"file", file.string()}, {"reason", reason}});
-      if (report.status().code() == Code::Cancelled) dropNew(queue, files, waited);
+      if (report.status().code() == Code::Cancelled) dropNew(queue, files, known);
       if (report.status().code() == Code::Cancelled || report.status().code() == Code::Unavailable) break;
       continue;
     }

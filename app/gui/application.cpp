@@ -272,6 +272,8 @@ void Application::followDocument(const QList<ui::LibraryItem>& documents) {
     const QString title = QString::fromStdString(row.title);
     closeDocument();
     window_.showNotice(tr("“%1” was removed from the library by another program.").arg(title), false);
+  } else if (library_.isOpening()) {
+    return;  // the list is loaded again behind it
   } else if (there->ready != (row.state == DocumentState::Ready) || there->leaves != row.leaves) {
     library_.openDocument(row.key);
   }

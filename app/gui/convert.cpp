@@ -7,8 +7,8 @@
 namespace longleaf {
 
 ui::LibraryItem toItem(const DocumentRow& d) {
-  return {d.key,    QString::fromStdString(d.id),   QString::fromStdString(d.title), d.pages,
-          d.leaves, d.state == DocumentState::Ready};
+  return {d.key,    QString::fromStdString(d.title), d.pages,
+          d.leaves, d.state == DocumentState::Ready, QString::fromStdString(d.id)};
 }
 
 QList<ui::SectionItem> toItems(const std::vector<NodeRow>& nodes) {

@@ -89,8 +89,12 @@ void LibraryController::openDocument(qint64 key) {
     Library* library = this->library();
     if (library == nullptr) return;
     auto opened = read(*library, key);
-    if (!opened.ok()) return fail(opened.status());
+    if (!opened.ok()) {
+      home([this, request] { opened_ = std::max(opened_, request); });
+      return fail(opened.status());
+    }
     home([this, request, document = std::move(*opened)] {
+      opened_ = std::max(opened_, request);
       if (request == opening_) emit documentOpened(document);
     });
   });

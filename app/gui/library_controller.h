@@ -30,6 +30,7 @@ class LibraryController final : public QObject {
 
   void loadDocuments();
   void openDocument(qint64 key);  // a later call makes an earlier one's answer void
+  bool isOpening() const { return opening_ != opened_; }
   void newChat(qint64 key);
   // Answers with found; a later call makes an earlier one's answer void.
   void search(qint64 key, const QString& text, const QList<ui::PageItem>& pages);
@@ -63,7 +64,7 @@ class LibraryController final : public QObject {
   std::unique_ptr<Library> library_;     // only the thread touches it
   std::optional<Database::Mark> shown_;  // when the documents were loaded; as library_
   QTimer watch_;
-  quint64 opening_ = 0, searching_ = 0;
+  quint64 opening_ = 0, opened_ = 0, searching_ = 0;
   TaskThread thread_;  // last: ends before the rest goes
 };
 

@@ -116,10 +116,8 @@ bool keeps_hyphen(std::string_view word) {
   return is_one_of(word, {"self", "well", "half", "quasi", "non"});
 }
 
-// "Vor- und Nachteile", "pre- and postwar": the hyphen stands for a word that follows.
-bool joins_words(std::string_view word) {
-  return is_one_of(word, {"und", "oder", "bzw.", "and", "or", "en", "of", "et", "ou"});
-}
+// "Vor- und Nachteile": the hyphen stands for a word that follows.
+bool joins_words(std::string_view word) { return is_one_of(word, {"und", "oder", "bzw."}); }
 
 // Ends the text so far so that the first word of a new line can follow.
 void end_line(Block& block, const std::string& next) {

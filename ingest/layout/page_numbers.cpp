@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <iterator>
 #include <optional>
 #include <set>
 #include <string_view>
@@ -36,9 +37,10 @@ std::optional<int> number_of_roman(const std::string& text) {
 }  // namespace
 
 void PageNumbers::read(const std::string& word, int page, std::vector<Counting>& out) {
-  std::string bare;  // without dashes and brackets around it
-  for (unsigned char c : word)
-    if (std::isalnum(c) != 0 || c >= 0x80) bare += static_cast<char>(std::tolower(c));
+  // Without dashes and brackets around it; "3-12" is no number.
+  const auto is_part = [](unsigned char c) { return std::isalnum(c) != 0 || c >= 0x80; };
+  const auto begin = std::find_if(word.begin(), word.end(), is_part);
+  const std::string bare(begin, std::find_if(word.rbegin(), std::make_reverse_iterator(begin), is_part).base());
   if (bare.empty()) return;
   const bool digits = std::all_of(bare.begin(), bare.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
   if (digits && bare.size() <= kMostDigits) out.push_back({false, std::stoi(bare) - page});

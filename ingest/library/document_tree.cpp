@@ -102,12 +102,8 @@ Status each_page(Database& db, int64_t document, std::stop_token stop,
   return status;
 }
 
-// Names pages as they are numbered in print, where the file only counts them.
+// Names pages as they are numbered in print.
 Status store_labels(Database& db, int64_t document, const std::vector<std::string>& labels) {
-  bool is_named = labels.empty();
-  LL_RETURN_IF_ERROR(db.query("SELECT 1 FROM pages WHERE document = ? AND label <> '' AND label <> number + 1 LIMIT 1",
-                              {document}, [&](const Row&) { return is_named = true, false; }));
-  if (is_named) return {};
   return db.transaction([&]() -> Status {
     for (size_t page = 0; page < labels.size(); ++page)
       LL_RETURN_IF_ERROR(db.run("UPDATE pages SET label = ? WHERE document = ? AND number = ?",
@@ -119,11 +115,13 @@ Status store_labels(Database& db, int64_t document, const std::vector<std::strin
 // The document's blocks without their words, which wait.
 Result<std::vector<Block>> lay_out_pages(Database& db, int64_t document, WaitingWords& waiting, std::stop_token stop) {
   Layout layout;
+  bool is_named = false;  // by the file, which otherwise only counts its pages
   LL_RETURN_IF_ERROR(each_page(db, document, stop, [&](int number, const PageText& page) {
+    is_named |= !page.label.empty() && page.label != std::to_string(number + 1);
     layout.learn(number, page);
     return Status();
   }));
-  LL_RETURN_IF_ERROR(store_labels(db, document, layout.page_labels()));
+  if (!is_named) LL_RETURN_IF_ERROR(store_labels(db, document, layout.page_labels()));
   std::vector<Block> blocks;
   LL_RETURN_IF_ERROR(each_page(db, document, stop, [&](int number, PageText page) -> Status {
     for (Block& block : layout.blocks_of(number, std::move(page))) {

@@ -71,7 +71,9 @@ class Recognition {
         return reader.recognise(number, options_.languages);
       });
       for (size_t i = 0; i < pages.size(); ++i) {
-        if (pages[i].status().code() == Code::NotFound) return pages[i].status();  // no Tesseract, no language
+        const Code code = pages[i].status().code();
+        if (code == Code::NotFound || code == Code::Unavailable)
+          return pages[i].status();  // no Tesseract, language, reader
         if (pages[i].status().code() == Code::Cancelled) continue;
         LL_RETURN_IF_ERROR(keep(numbers[i], pages[i]));
       }

@@ -1,10 +1,14 @@
 #include "ingest/worker/worker.h"
 
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <memory>
 #include <new>
+#include <thread>
 
 #include "ingest/reader/protocol.h"
 #include "ingest/worker/document.h"
@@ -103,12 +107,21 @@ std::string_view map_document(int fd) {
   return {static_cast<const char*>(memory), static_cast<size_t>(info.st_size)};
 }
 
+// A page that never ends must not outlive the program that wanted it.
+void end_with_the_program(int in) {
+  pollfd other{in, 0, 0};
+  while (poll(&other, 1, -1) < 0 && errno == EINTR) {
+  }
+  _exit(0);
+}
+
 }  // namespace
 
 int run_worker(int document, int in, int out) {
   limit_this_process();
   // A kernel without seccomp would leave a parser of untrusted files unguarded: better none.
   if (!enter_sandbox().calls) return 1;
+  std::thread(end_with_the_program, in).detach();  // as restricted as this one
   struct stat info {};
   const bool too_large = fstat(document, &info) == 0 && info.st_size > INT32_MAX;
   Worker worker(map_document(document), too_large);

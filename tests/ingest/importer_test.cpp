@@ -234,3 +234,31 @@ TEST(pages_are_not_given_up_because_the_reader_is_gone) {
   REQUIRE_OK(report);
   CHECK(whole_text(**library, report->document.key).find("third page") != std::string::npos);
 }
+
+TEST(a_reader_ends_with_the_program_that_started_it) {
+  TemporaryFolder folder;
+  save_hanging_pdf(folder / "hangs.pdf");
+  int ends[2];
+  REQUIRE(pipe(ends) == 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    auto reader = DocumentReader::open(folder / "hangs.pdf", options().reader);
+    const int pid = reader.ok() ? (*reader)->worker_pid() : 0;
+    if (write(ends[1], &pid, sizeof pid) == sizeof pid && reader.ok()) (void)(*reader)->page(1);
+    _exit(0);
+  }
+  int reader = 0;
+  REQUIRE(read(ends[0], &reader, sizeof reader) == sizeof reader && reader > 0);
+  close(ends[0]), close(ends[1]);
+  usleep(300000);  // the page is being read
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
+  const auto runs = [&] {
+    std::ifstream stat("/proc/" + std::to_string(reader) + "/stat");
+    std::string line;
+    return std::getline(stat, line) && line.find(") Z") == std::string::npos;
+  };
+  for (int i = 0; i < 200 && runs(); ++i) usleep(50000);
+  CHECK(!runs());
+  kill(reader, SIGKILL);
+}

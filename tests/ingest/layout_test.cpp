@@ -77,6 +77,7 @@ TEST(a_hyphen_goes_only_where_it_divides_a_word) {
   CHECK_EQ(joined("self-", "contained"), std::string("A part that is self-contained comes next"));
   CHECK_EQ(joined("(self-", "contained"), std::string("A part that is (self-contained comes next"));
   CHECK_EQ(joined("ex-", "ample"), std::string("A part that is example comes next"));
+  CHECK_EQ(joined("auth-", "or"), std::string("A part that is author comes next"));
   CHECK_EQ(joined("Vor-", "und"), std::string("A part that is Vor- und comes next"));
   CHECK_EQ(joined("pré-", "paré"), std::string("A part that is préparé comes next"));
   CHECK_EQ(joined("main\u2010", "tained"), std::string("A part that is maintained comes next"));
@@ -142,6 +143,7 @@ TEST(pages_are_called_by_the_numbers_they_bear) {
         (std::vector<std::string>{"[1]", "ii", "iii", "iv", "1", "2", "3", "4", "5", "6"}));
   CHECK(labels_of({"1", "2", "3", "4"}).empty());                                 // counting says as much
   CHECK(labels_of({"7", "8", "9", "7", "8", "9"}).empty());                       // two pages would be called alike
+  CHECK(labels_of({"3-12", "3-13", "3-14", "3-15"}).empty());                     // of a chapter
   CHECK(labels_of({"1987", "1987", "1987", "1987"}).empty());                     // a year
   CHECK(labels_of({"5", "", "", "", "", "", "", "", "", "", "", "40"}).empty());  // too few
 }

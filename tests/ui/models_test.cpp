@@ -52,7 +52,7 @@ class ModelsTest : public QObject {
   void theLibraryIsAList() {
     LibraryModel model;
     QAbstractItemModelTester tester(&model, QAbstractItemModelTester::FailureReportingMode::QtTest);
-    model.setDocuments({{7, QStringLiteral("A"), 3, 2, true}, {9, QStringLiteral("B"), 1, 1, false}});
+    model.setDocuments({{7, QStringLiteral("A"), 3, 2, true, {}}, {9, QStringLiteral("B"), 1, 1, false, {}}});
     QCOMPARE(model.rowCount(), 2);
     QCOMPARE(model.indexOf(9).data().toString(), QStringLiteral("B"));
     QVERIFY(!model.indexOf(8).isValid());
