@@ -1,6 +1,7 @@
 #include "ingest/layout/bidi.h"
 
 #include <algorithm>
+#include <cctype>
 #include <string_view>
 
 namespace longleaf {
@@ -47,6 +48,10 @@ std::vector<Letter> letters_of(std::string_view text) {
 }
 
 Direction direction_of(const Word& word) {
+  const auto is_ascii = [](unsigned char c) { return c < 0x80; };
+  const auto is_latin = [](unsigned char c) { return std::isalpha(c) != 0; };
+  if (std::all_of(word.text.begin(), word.text.end(), is_ascii))
+    return std::any_of(word.text.begin(), word.text.end(), is_latin) ? Direction::Left : Direction::Neutral;
   bool left = false;
   for (const Letter& letter : letters_of(word.text)) {
     if (letter.direction == Direction::Right) return Direction::Right;
@@ -71,12 +76,11 @@ std::string turned(const std::string& text) {
 
 }  // namespace
 
-bool is_right_to_left(const Word& word) {
-  const bool ascii = std::all_of(word.text.begin(), word.text.end(), [](unsigned char c) { return c < 0x80; });
-  return !ascii && direction_of(word) == Direction::Right;
-}
+bool is_right_to_left(const Word& word) { return direction_of(word) == Direction::Right; }
 
 bool is_right_to_left(const std::vector<Word>& line) {
+  const auto is_turned = [](const Word& word) { return is_right_to_left(word); };
+  if (std::none_of(line.begin(), line.end(), is_turned)) return false;
   size_t right = 0, left = 0;
   for (const Word& word : line)
     for (const Letter& letter : letters_of(word.text)) {

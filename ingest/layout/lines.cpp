@@ -124,6 +124,7 @@ std::vector<std::vector<int>> rows_of(const std::vector<int>& column, const std:
 
 // Ligatures opened, and white that is no space made one. A soft hyphen stays: it may end the line.
 std::string plain(const std::string& text) {
+  if (std::all_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x80; })) return text;
   std::string out;
   for (size_t at = 0; at < text.size();) {
     const char32_t c = first_character(std::string_view(text).substr(at));

@@ -28,7 +28,7 @@ std::string roman(int number) {
 }
 
 std::optional<int> number_of_roman(const std::string& text) {
-  if (text.size() > kMostRoman) return std::nullopt;
+  if (text.size() > kMostRoman || text.find_first_not_of("ivxlc") != std::string::npos) return std::nullopt;
   for (int number = 1; number < 200; ++number)
     if (roman(number) == text) return number;
   return std::nullopt;
