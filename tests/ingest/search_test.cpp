@@ -62,7 +62,7 @@ TEST(search_knows_diacritics_beginnings_phrases_and_scripts_without_spaces) {
 
 TEST(the_beginning_of_a_word_is_found_beyond_its_stem) {
   TemporaryFolder folder;
-  std::ofstream(folder / "a.md") << "# Pipes\n\nThe connection of organizations takes time.\n";
+  std::ofstream(folder / "a.md") << "# Pipes\n\nThe connection of organizations takes time, as § 433 says.\n";
   auto library = Library::open(folder / "lib");
   REQUIRE_OK(library);
   const auto report = import_document(**library, folder / "a.md", options());
@@ -70,6 +70,8 @@ TEST(the_beginning_of_a_word_is_found_beyond_its_stem) {
   for (const char* typed : {"connectio", "organiza", "connections", "connected", "connect organizat"})
     CHECK_EQ(search(**library, report->document.key, typed, 10)->size(), size_t{1});
   CHECK(search(**library, report->document.key, "connectiv", 10)->empty());
+  for (const char* marks : {"§ 433", "\"as § 433\"", "connection → time"})  // the index has no marks
+    CHECK_EQ(search(**library, report->document.key, marks, 10)->size(), size_t{1});
 }
 
 TEST(a_question_is_ranked_by_what_it_asks_for_not_by_the_form_of_the_answer) {
