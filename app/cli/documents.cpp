@@ -63,9 +63,8 @@ int runImport(Context& context, const std::vector<std::string>& paths) {
   LL_TRY(auto known, queue.set_aside());
   known.insert(known.end(), waited.begin(), waited.end());
   const auto files = paths.empty() ? waited : documents_in({paths.begin(), paths.end()});
-  if (paths.empty()) {
-    if (files.empty()) return context.failed(Status(Code::Invalid, "No file waits to be read; name one, or a folder"));
-  }
+  if (paths.empty() && files.empty())
+    return context.failed(Status(Code::Invalid, "No file waits to be read; name one, or a folder"));
   if (files.empty()) return context.failed(Status(Code::NotFound, "There is no document in " + paths.front()));
   // All of them first, so that a crash forgets none.
   if (const Status added = queue.add(files, false); !added.ok()) return context.failed(added);

@@ -216,14 +216,15 @@ uint64_t Library::size_bytes() const {
 // A small library is written anew, since pages keep bytes of rows that were moved within them (10 ms per MB, in which
 // nobody else can write); of a large one free pages are given back. Neither has to succeed: what was removed is gone.
 void Library::give_space_back() {
-  const auto try_to = [&](const char* sql, bool& is_busy) {
-    const Status done = database_->query(sql, {}, [&](const Row& row) { return is_busy = row.integer(0) != 0, false; });
+  const auto tried = [](const Status& done) {
     if (!done.ok()) log(LogLevel::Warning, done.message());
     return done.ok();
   };
-  bool ignored = false, is_busy = false;
-  if (size_bytes() >= kWrittenAnew || !try_to("VACUUM", ignored)) try_to("PRAGMA incremental_vacuum", ignored);
-  try_to("PRAGMA wal_checkpoint(TRUNCATE)", is_busy);
+  if (size_bytes() >= kWrittenAnew || !tried(database_->run("VACUUM")))
+    (void)tried(database_->run("PRAGMA incremental_vacuum"));
+  bool is_busy = false;
+  (void)tried(database_->query("PRAGMA wal_checkpoint(TRUNCATE)", {},
+                               [&](const Row& row) { return is_busy = row.integer(0) != 0, false; }));
   if (is_busy) log(LogLevel::Warning, "The library is being read; the space of what was removed is given back later");
 }
 
