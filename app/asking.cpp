@@ -272,6 +272,7 @@ Status Asking::generate(const DocumentRow& document, const std::string& question
   request.evidence_tokens = options.evidence_tokens;
   request.repair_tokens = options.repair_tokens;
   request.gate = options.gate;
+  request.form = options.form;
   request.asked = start;
   bool routed = false;
   const auto on_text = [&](std::string_view text) {
@@ -287,6 +288,7 @@ Status Asking::generate(const DocumentRow& document, const std::string& question
                                                            on_progress, std::move(stop)));
   asked.answer = std::move(result.text);
   asked.stopped = result.stopped;
+  asked.whole = result.whole;
   asked.stats = result.stats;
   asked.evidence = result.stats.evidence;
   takeRoute(*input, result, asked);

@@ -32,6 +32,7 @@ struct AskOptions {
   MemoryRouting memory_routing = MemoryRouting::WithWords;
   std::vector<int64_t> leaves;  // that ToLeaves means
   std::optional<Gate> gate;
+  std::shared_ptr<const Form> form;
   std::vector<Turn> history;
 };
 
@@ -39,6 +40,7 @@ struct Asked {
   std::string answer;
   bool found = true;  // false: nothing in the document answers; `answer` says so
   bool stopped = false;
+  bool whole = true;  // see AnswerResult
   Evidence evidence = Evidence::Quote;
   std::vector<CitationRow> citations;  // one per sentence of the answer, in order
   Route route;                         // kept: what was evidence, and its ancestors

@@ -17,9 +17,10 @@ using Json = nlohmann::ordered_json;
 
 constexpr const char* kAskForQuestion =
     "Write one question that this passage answers and that names what it is about. Write the question only.";
-constexpr int kQuestionTokens = 48, kAnswerTokens = 96;
-constexpr size_t kFewestWords = 8;                              // of a leaf
-constexpr size_t kShortestQuestion = 3, kLongestQuestion = 40;  // words
+constexpr const char* kAskForAnswer = " Answer in the words of the passage, and with no more of them than it takes.";
+constexpr const char* kQuestionForm = R"([^\s?"*]{1,30}( [^\s?"*]{1,30}){2,39}(\?|؟)|[^\s?"*]{6,200}(\?|？))";
+constexpr int kQuestionTokens = 96, kAnswerTokens = 96;
+constexpr size_t kFewestWords = 8;  // of a leaf
 
 size_t words_in(const std::string& text) {
   std::istringstream words(text);
@@ -28,24 +29,16 @@ size_t words_in(const std::string& text) {
   return n;
 }
 
-// The first line that says something, without the spaces and quotes around it.
-std::string first_line(const std::string& text) {
-  constexpr const char* kAround = " \t\r\n\"'*";
-  const size_t begin = text.find_first_not_of(kAround);
-  if (begin == std::string::npos) return {};
-  const std::string line = text.substr(begin, text.find('\n', begin) - begin);
-  return line.substr(0, line.find_last_not_of(kAround) + 1);
-}
-
 std::vector<std::string> sentences_of(const std::string& text) {
   std::vector<std::string> all;
   for (const Range& range : sentences(text)) all.push_back(text.substr(range.begin, range.end - range.begin));
   return all;
 }
 
+// Whole, not cut off, and about this leaf.
 bool is_question(const std::string& text, const SentenceIndex& leaf) {
-  const size_t n = words_in(text);
-  return text.ends_with('?') && n >= kShortestQuestion && n <= kLongestQuestion && !leaf.answers_to(text, {}).empty();
+  const bool is_whole = text.ends_with("?") || text.ends_with("؟") || text.ends_with("？");
+  return is_whole && !leaf.answers_to(text, {}).empty();
 }
 
 // Every sentence of it, so that nothing is made up.
@@ -59,7 +52,7 @@ bool is_carried(const std::string& answer, const SentenceIndex& leaf) {
 
 AskAboutLeaf leaf_asker(Engine& engine, std::stop_token stop) {
   return [&engine, stop](const DocumentInput& document, int64_t leaf, const std::string& request,
-                         int most_tokens) -> Result<std::string> {
+                         std::shared_ptr<const Form> form, int most_tokens) -> Result<std::string> {
     // The leaf alone: the engine need not read a whole book for one passage of it.
     DocumentInput passage{document.id, document.key, document.title, {}};
     for (const DocumentNode& node : document.nodes)
@@ -68,6 +61,7 @@ AskAboutLeaf leaf_asker(Engine& engine, std::stop_token stop) {
     asked.question = request;
     asked.leaves = {leaf};
     asked.evidence = Evidence::Exact;
+    asked.form = std::move(form);
     asked.max_tokens = most_tokens;
     const auto unheard = [](std::string_view) {};
     LL_ASSIGN_OR_RETURN(const AnswerResult result, engine.answer(passage, {}, asked, unheard, nullptr, stop));
@@ -83,6 +77,7 @@ QuestionWriter::QuestionWriter(const std::vector<DocumentInput>& documents, AskA
       const DocumentNode& node = documents[d].nodes[n];
       if (node.is_leaf && words_in(node.text) >= kFewestWords) order_.push_back({d, n});
     }
+  question_form_ = *Form::matching(kQuestionForm);
   std::mt19937_64 random(1);  // from all over the documents, where not every leaf comes to its turn
   for (size_t i = order_.size(); i > 1; --i) std::swap(order_[i - 1], order_[random() % i]);
 }
@@ -100,11 +95,10 @@ Result<std::optional<WrittenQuestion>> QuestionWriter::next() {
   const DocumentNode& node = document.nodes[place.node];
   const SentenceIndex leaf(sentences_of(node.text));
   WrittenQuestion written{place.document, node.key, {}, {}};
-  LL_ASSIGN_OR_RETURN(const std::string said, ask_(document, node.key, kAskForQuestion, kQuestionTokens));
-  written.question = first_line(said);
+  LL_ASSIGN_OR_RETURN(written.question, ask_(document, node.key, kAskForQuestion, question_form_, kQuestionTokens));
   if (is_question(written.question, leaf) && known_.count(written.question) == 0) {
-    LL_ASSIGN_OR_RETURN(const std::string answer, ask_(document, node.key, written.question, kAnswerTokens));
-    written.answer = first_line(answer);
+    LL_ASSIGN_OR_RETURN(written.answer, ask_(document, node.key, written.question + kAskForAnswer,
+                                             Form::quoting(node.text), kAnswerTokens));
   }
   ++done_;
   if (!is_carried(written.answer, leaf)) return std::optional<WrittenQuestion>();

@@ -22,9 +22,10 @@ struct WrittenQuestion {
   std::string question, answer;
 };
 
-// What a model says to a request about one leaf, which is all that it is shown; Cancelled when stopped.
-using AskAboutLeaf = std::function<Result<std::string>(const DocumentInput& document, int64_t leaf,
-                                                       const std::string& request, int most_tokens)>;
+// What a model says, in a form, to a request about one leaf, which is all that it is shown; Cancelled when stopped.
+using AskAboutLeaf =
+    std::function<Result<std::string>(const DocumentInput& document, int64_t leaf, const std::string& request,
+                                      std::shared_ptr<const Form> form, int most_tokens)>;
 AskAboutLeaf leaf_asker(Engine& engine, std::stop_token stop);
 
 class QuestionWriter {
@@ -39,8 +40,9 @@ class QuestionWriter {
   void skip_to(int64_t leaf);
   // A question that was written already, and is not to be written again.
   void know(const std::string& question) { known_.insert(question); }
-  // Asks about the next leaf. A question counts where it is one, is new, shares a word with its leaf, and has an answer
-  // whose every sentence the leaf carries. REQUIRES: leaves_done() < leaves().
+  // Asks about the next leaf, for one line that ends with a question mark and for an answer in the leaf's own words. A
+  // question counts where it is whole, is new, shares a word with its leaf, and has an answer whose every sentence the
+  // leaf carries. REQUIRES: leaves_done() < leaves().
   Result<std::optional<WrittenQuestion>> next();
 
  private:
@@ -52,6 +54,7 @@ class QuestionWriter {
   AskAboutLeaf ask_;
   std::vector<Place> order_;
   size_t done_ = 0;
+  std::shared_ptr<const Form> question_form_;
   std::set<std::string> known_;
 };
 

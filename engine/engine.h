@@ -17,6 +17,7 @@
 #include "engine/answer/evidence.h"
 #include "engine/generate/chat_template.h"
 #include "engine/generate/draft.h"
+#include "engine/generate/form.h"
 #include "engine/generate/sampler.h"
 #include "engine/memory/encoder.h"
 #include "engine/memory/node_vectors.h"
@@ -92,13 +93,14 @@ struct AnswerRequest {
   Evidence evidence = Evidence::Auto;
   SamplerOptions sampler;
   int max_tokens = 256;
-  int evidence_tokens = 3072;  // at most; less where the model's trained length is shorter; at least one leaf
-  std::optional<Gate> gate;    // take the draft model's word where it is likely enough; needs one
+  int evidence_tokens = 3072;        // at most; less where the model's trained length is shorter; at least one leaf
+  std::optional<Gate> gate;          // take the draft model's word where it is likely enough; needs one
+  std::shared_ptr<const Form> form;  // that the answer must have; nullptr: any
   // Through learned memories; children 0: as many as the adapter was trained with.
   DescentOptions descent{.children = 0};
   MemoryRouting memory_routing = MemoryRouting::WithWords;
-  // Leaf key → how much of the question its words tell, by BM25 and what refines it: an estimate of the log odds that it
-  // answers (Robertson and Zaragoza 2009, section 3), as the memories' scores are one. Absent: 0.
+  // Leaf key → how much of the question its words tell, by BM25 and what refines it: an estimate of the log odds that
+  // it answers (Robertson and Zaragoza 2009, section 3), as the memories' scores are one. Absent: 0.
   std::unordered_map<int64_t, double> words;
   int repair_tokens = 0;  // at the head of every later run of leaves, computed again in its new surroundings
   std::chrono::steady_clock::time_point asked = std::chrono::steady_clock::now();
@@ -135,6 +137,7 @@ struct AnswerResult {
   std::vector<int64_t> leaves;       // those that were evidence, or whose memories were, in reading order
   std::vector<ReachedNode> reached;  // with learned memories: parents before children
   bool stopped = false;              // by the caller: `text` is what there was
+  bool whole = true;                 // false: there was an end before the text had the form that was asked for
   AnswerStats stats;
 };
 

@@ -3,6 +3,7 @@
 
 #include "engine/compute_device.h"
 #include "engine/engine.h"
+#include "engine/generate/token_mask.h"
 #include "engine/memory/learned_memory.h"
 
 namespace longleaf {
@@ -14,7 +15,8 @@ struct Engine::Parts {
   std::unique_ptr<Transformer> transformer;
   std::unique_ptr<LearnedMemory> learned;  // nullptr: no adapter was asked for
   std::unique_ptr<KvStore> store;
-  std::unique_ptr<Draft> draft;  // nullptr: none was asked for
+  std::unique_ptr<Draft> draft;                     // nullptr: none was asked for
+  std::unique_ptr<const TokenSpellings> spellings;  // from the first answer on that has a form
 };
 
 struct Engine::OpenDocument {

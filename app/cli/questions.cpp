@@ -9,7 +9,7 @@ namespace {
 
 struct AskArguments {
   std::string document, question, evidence = "auto", method = "flat";
-  std::string decode = "exact";
+  std::string decode = "exact", form;
   double hand_over = Gate().hand_over, roll_back = Gate().roll_back;
   int max_tokens = 256, k = 10, evidence_tokens = 3072, repair = 0, top_k = 0, rerank = 0;
   float temperature = 0, top_p = 1, min_p = 0;
@@ -165,6 +165,7 @@ void printSources(const Asked& asked, const std::vector<PageRow>& pages) {
   }
   for (const auto& c : asked.citations)
     if (!c.supported) std::printf("  not found in the document: “%s”\n", c.sentence.c_str());
+  if (!asked.whole) std::printf("\nThe answer ended before it had the form; give --max-tokens more, or ask for less\n");
 }
 
 void printStats(const Asked& asked, const std::string& device) {
@@ -203,6 +204,11 @@ int runAsk(Context& context, const AskArguments& args) {
   if (args.decode == "bild") options.gate = Gate{args.hand_over, args.roll_back};
   if (options.gate && !context.hasDraft())
     return context.failed(Status(Code::Invalid, "--decode bild needs a draft model; add --draft FILE"));
+  if (!args.form.empty()) {
+    if (engine == nullptr)
+      return context.failed(Status(Code::Invalid, "--form is for a model that writes; add --model FILE"));
+    LL_TRY(options.form, Form::matching(args.form));
+  }
   AskCallbacks callbacks;
   if (!context.json())
     callbacks.on_text = [](std::string_view text) {
@@ -218,6 +224,7 @@ int runAsk(Context& context, const AskArguments& args) {
            routeJson(*library, document, asked.route, static_cast<size_t>(args.k), asked.route_ms / 1000));
     Context::print({{"answer", asked.answer},
                     {"found", asked.found},
+                    {"whole", asked.whole},
                     {"evidence", name_of(asked.evidence)},
                     {"citations", citationsJson(asked, pages)},
                     {"route", route},
@@ -260,6 +267,8 @@ void addAskOptions(CLI::App& ask, AskArguments& args) {
   ask.add_option("--roll-back", args.roll_back, "bild: surprise (-ln p) above which the model rewrites a word")
       ->check(CLI::Range(0.0, 100.0))
       ->capture_default_str();
+  ask.add_option("--form", args.form,
+                 "A regular expression that the whole answer has to match, such as \"yes|no\" or \"[0-9]+ litres\"");
   addDescentOptions(ask, args.descent);
   ask.add_option("--repair", args.repair, "Tokens at the head of each later run of leaves to compute again")
       ->check(CLI::Range(0, 1000000));

@@ -296,6 +296,12 @@ Status Answering::prefill_leaf_kv(const std::vector<TokenId>& question) {
   return read_prompt({}, question);
 }
 
+std::optional<TokenMask> Answering::form_mask() const {
+  if (request_.form == nullptr) return std::nullopt;
+  if (parts_.spellings == nullptr) parts_.spellings = std::make_unique<const TokenSpellings>(*parts_.tokenizer);
+  return std::optional<TokenMask>(std::in_place, *request_.form, *parts_.tokenizer, *parts_.spellings);
+}
+
 Status Answering::generate(const std::function<void(std::string_view)>& on_text,
                            const std::function<void(const AnswerResult&)>& on_progress) {
   Utf8Stream stream;
@@ -316,10 +322,14 @@ Status Answering::generate(const std::function<void(std::string_view)>& on_text,
   Lookahead ahead(*parts_.transformer, *parts_.store, *strategy_, known_tokens());
   // The draft model has no such memory.
   if (parts_.draft != nullptr && !remembers()) ahead.use_draft(*parts_.draft, request_.gate);
+  std::optional<TokenMask> mask = form_mask();
   std::span<const float> logits = logits_;
   for (int i = 0; i < request_.max_tokens; ++i) {
     const bool is_new = static_cast<size_t>(i) >= chosen_before;
     if (is_new) {
+      if (mask) {
+        LL_ASSIGN_OR_RETURN(logits, mask->masked(logits));
+      }
       const auto chosen = ahead.choose(so_far_.sampler, logits, stop_);
       if (chosen.status().code() == Code::Cancelled) {
         result_.stopped = true;
@@ -330,7 +340,7 @@ Status Answering::generate(const std::function<void(std::string_view)>& on_text,
     }
     const TokenId next = so_far_.tokens[static_cast<size_t>(i)];
     if (i == 0) stats.ttft_ms = is_new ? ms_since(request_.asked) : so_far_.result.stats.ttft_ms;
-    if (parts_.tokenizer->ends_answer(next)) break;
+    if (mask ? !mask->take(next) : parts_.tokenizer->ends_answer(next)) break;
     result_.text += stream.push(parts_.tokenizer->decode(next));
     ++stats.decode_tokens;
     const size_t cut = stop_at.empty() || said == 0 ? std::string::npos : result_.text.find(stop_at);
@@ -343,7 +353,8 @@ Status Answering::generate(const std::function<void(std::string_view)>& on_text,
       so_far_.result = result_;
       if (on_progress) on_progress(result_);
     }
-    if (cut != std::string::npos || i + 1 == request_.max_tokens) break;
+    const bool is_whole = cut != std::string::npos || (mask && mask->is_complete());
+    if (is_whole || i + 1 == request_.max_tokens) break;
     if (static_cast<size_t>(i) + 1 <= chosen_before) continue;  // read with the question
     const auto behind = ahead.next(next, stop_);
     if (behind.status().code() == Code::Cancelled) {
@@ -353,6 +364,7 @@ Status Answering::generate(const std::function<void(std::string_view)>& on_text,
     LL_RETURN_IF_ERROR(behind.status());
     logits = *behind;
   }
+  result_.whole = !mask || mask->accepts();
   stats.guessed_tokens = ahead.guessed();
   stats.accepted_tokens = ahead.accepted();
   result_.text += stream.finish();

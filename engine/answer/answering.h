@@ -71,6 +71,7 @@ class Answering {
   Status load_alone(size_t entry);
   size_t bytes_to_load(size_t entry) const;
   Status repair(const std::vector<Placed>& placed);
+  std::optional<TokenMask> form_mask() const;
   Status generate(const std::function<void(std::string_view)>& on_text,
                   const std::function<void(const AnswerResult&)>& on_progress);
   bool prefix_and_leaves_there() const;

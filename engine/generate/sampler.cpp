@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace longleaf {
 namespace {
@@ -18,7 +19,8 @@ TokenId most_likely(std::span<const float> logits) {
 std::vector<Sampler::Candidate> Sampler::candidates(std::span<const float> logits) const {
   std::vector<Candidate> all;
   for (size_t i = 0; i < logits.size(); ++i)
-    if (!std::isnan(logits[i])) all.push_back({static_cast<TokenId>(i), double{logits[i]}});
+    if (logits[i] > -std::numeric_limits<float>::infinity())
+      all.push_back({static_cast<TokenId>(i), double{logits[i]}});
   const auto better = [](const Candidate& a, const Candidate& b) {
     return a.probability != b.probability ? a.probability > b.probability : a.id < b.id;
   };

@@ -23,7 +23,7 @@ class Sampler {
   explicit Sampler(const SamplerOptions& options) : options_(options), random_(options.seed) {}
 
   // Filters apply in the order top-k, top-p, min-p, on probabilities at the given temperature. Ties go to the lower
-  // id. NaN logits are never picked. REQUIRES: logits is not empty.
+  // id. Logits that are NaN or minus infinity are never picked. REQUIRES: logits is not empty.
   TokenId pick(std::span<const float> logits);
 
   // Tokens that survive the filters with their probabilities (summing to 1), most likely first.

@@ -6,6 +6,7 @@
 #include "app/questions_file.h"
 #include "engine/base/files.h"
 #include "tests/support/check.h"
+#include "tests/support/forms.h"
 #include "tests/support/import_rig.h"
 
 using namespace longleaf;
@@ -13,6 +14,7 @@ using namespace longleaf;
 namespace {
 
 constexpr const char* kPump = "The feed pump of line four delivers 149 litres per minute at full speed.";
+constexpr const char* kAnswer = "149 litres per minute";
 constexpr const char* kQuestion = "How many litres does the feed pump deliver?";
 
 // Two documents of one leaf each, and one that says next to nothing.
@@ -29,10 +31,12 @@ struct Script {
   std::map<int64_t, std::pair<std::string, std::string>> says;
   int asked = 0;
   AskAboutLeaf ask() {
-    return [this](const DocumentInput&, int64_t leaf, const std::string& request, int) -> Result<std::string> {
+    return [this](const DocumentInput&, int64_t leaf, const std::string& request, std::shared_ptr<const Form> form,
+                  int) -> Result<std::string> {
       ++asked;
       const auto& [question, answer] = says[leaf];
-      return request.find("Write one question") != std::string::npos ? question : answer;
+      const std::string& said = request.find("Write one question") != std::string::npos ? question : answer;
+      return test::fits(*form, said) ? said : std::string();  // what a model cannot say is cut off
     };
   }
 };
@@ -58,9 +62,7 @@ size_t count_for(const std::string& question, const std::string& answer) {
 
 TEST(a_question_counts_with_an_answer_that_its_passage_carries) {
   const auto texts = documents();
-  Script script{
-      {{11, {"\n \"How many litres does the feed pump deliver?\"\nBecause", "It delivers 149 litres per minute."}},
-       {21, {"When does the valve close?", "The valve closes within 30 seconds."}}}};
+  Script script{{{11, {kQuestion, kAnswer}}, {21, {"When does the valve close?", "within 30 seconds of an alarm"}}}};
   QuestionWriter writer(texts, script.ask());
   CHECK_EQ(writer.leaves(), size_t{2});
   const auto all = all_of(writer);
@@ -68,28 +70,31 @@ TEST(a_question_counts_with_an_answer_that_its_passage_carries) {
   for (const WrittenQuestion& written : all) {
     CHECK_EQ(written.leaf, written.document == 0 ? 11 : 21);
     if (written.document == 0) CHECK(written.question == kQuestion);
-    if (written.document == 0) CHECK(written.answer == "It delivers 149 litres per minute.");
+    if (written.document == 0) CHECK(written.answer == kAnswer);
   }
 }
 
 TEST(what_is_no_question_or_made_up_does_not_count) {
-  const std::string answer = "It delivers 149 litres per minute.";
+  const std::string answer = kAnswer;
   CHECK_EQ(count_for(kQuestion, answer), size_t{1});
   CHECK_EQ(count_for("", answer), size_t{0});
   CHECK_EQ(count_for("The feed pump delivers litres.", answer), size_t{0});
   CHECK_EQ(count_for("Litres?", answer), size_t{0});
+  CHECK_EQ(count_for("Sure:\nHow many litres does the feed pump deliver?", answer), size_t{0});
+  CHECK_EQ(count_for("\"How many litres does the feed pump deliver?\"", answer), size_t{0});
   CHECK_EQ(count_for("Who was the first emperor of Rome?", answer), size_t{0});
   std::string endless = "Is the pump";
   for (int i = 0; i < 50; ++i) endless += " very";
   CHECK_EQ(count_for(endless + " fast?", answer), size_t{0});
   CHECK_EQ(count_for(kQuestion, ""), size_t{0});
-  CHECK_EQ(count_for(kQuestion, "It delivers 150 litres per minute."), size_t{0});
+  CHECK_EQ(count_for(kQuestion, "150 litres per minute"), size_t{0});
   CHECK_EQ(count_for(kQuestion, answer + " It was built by Romans in Gaul."), size_t{0});
+  CHECK_EQ(count_for(kQuestion, "at"), size_t{0});  // of the passage, and says nothing
 }
 
 TEST(a_question_is_written_once) {
   const auto texts = documents();
-  Script script{{{11, {kQuestion, "It delivers 149 litres per minute."}}}};
+  Script script{{{11, {kQuestion, kAnswer}}}};
   QuestionWriter writer(texts, script.ask());
   writer.know(kQuestion);
   CHECK(all_of(writer).empty());
@@ -98,8 +103,7 @@ TEST(a_question_is_written_once) {
 
 TEST(writing_goes_on_behind_the_leaf_that_was_written_about_last) {
   const auto texts = documents();
-  Script script{{{11, {kQuestion, "It delivers 149 litres per minute."}},
-                 {21, {"When does the valve close?", "The valve closes within 30 seconds."}}}};
+  Script script{{{11, {kQuestion, kAnswer}}, {21, {"When does the valve close?", "within 30 seconds"}}}};
   QuestionWriter first(texts, script.ask());
   const auto written = first.next();
   REQUIRE(written.ok() && written->has_value());
@@ -124,7 +128,7 @@ TEST(a_file_of_questions_is_written_gone_on_with_and_read) {
   const auto file = folder / "q.jsonl";
   int left = 3;  // requests until somebody stops it
   const AskAboutLeaf ask = [&](const DocumentInput& document, int64_t leaf, const std::string& request,
-                               int) -> Result<std::string> {
+                               const std::shared_ptr<const Form>&, int) -> Result<std::string> {
     if (left-- == 0) return Status(Code::Cancelled, "Stopped");
     for (const DocumentNode& node : document.nodes)
       if (node.key == leaf) {
@@ -158,9 +162,8 @@ TEST(a_file_of_questions_is_written_gone_on_with_and_read) {
 
   REQUIRE(write_file(folder / "mine.txt", "my own words\n").ok());
   CHECK(write_questions_file(**library, rows, ask, folder / "mine.txt", 3, nullptr).status().code() == Code::Invalid);
-  const AskAboutLeaf silent = [](const DocumentInput&, int64_t, const std::string&, int) -> Result<std::string> {
-    return std::string("No.");
-  };
+  const AskAboutLeaf silent = [](const DocumentInput&, int64_t, const std::string&, const std::shared_ptr<const Form>&,
+                                 int) -> Result<std::string> { return std::string("No."); };
   const auto none = write_questions_file(**library, rows, silent, folder / "none.jsonl", 3, nullptr);
   CHECK(none.status().code() == Code::Invalid &&
         none.status().message().find("questions of your own") != std::string::npos);
