@@ -30,6 +30,10 @@ class GgufWriter {
     begin_array(key, 5, values.size());
     for (int32_t value : values) put(metadata_, value);
   }
+  void blob(const std::string& key, std::string_view bytes) {
+    begin_array(key, 0, bytes.size());
+    metadata_ += bytes;
+  }
   // shape innermost first; type is ggml's number
   void tensor(const std::string& name, const std::vector<uint64_t>& shape, uint32_t type, const void* bytes, size_t n) {
     put_text(infos_, name);

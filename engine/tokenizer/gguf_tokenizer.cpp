@@ -26,22 +26,49 @@ constexpr const char* kDeepSeekIdeographs = R"([一-龥ࠀ-一가-퟿]+)";
 
 enum class Rules { Gpt2, Digits, Llama3, Qwen2, Tekken, Gpt4o, Falcon, DeepSeek };
 
-struct FamilyRules {
+// What a file that does not say so leaves to its family, too: whether texts begin with the token for a beginning, and
+// whether a word that is a token as it stands is not merged from its parts.
+struct Family {
   std::string_view name;  // tokenizer.ggml.pre
   Rules rules;
+  bool adds_bos = false;
+  bool whole_words = false;
 };
 constexpr std::array kFamilies = {
-    FamilyRules{"gpt-2", Rules::Gpt2},       FamilyRules{"phi-2", Rules::Gpt2},
-    FamilyRules{"olmo", Rules::Gpt2},        FamilyRules{"llama-bpe", Rules::Llama3},
-    FamilyRules{"llama3", Rules::Llama3},    FamilyRules{"llama-v3", Rules::Llama3},
-    FamilyRules{"smaug-bpe", Rules::Llama3}, FamilyRules{"dbrx", Rules::Llama3},
-    FamilyRules{"falcon3", Rules::Llama3},   FamilyRules{"qwen2", Rules::Qwen2},
-    FamilyRules{"stablelm2", Rules::Qwen2},  FamilyRules{"deepseek-r1-qwen", Rules::Qwen2},
-    FamilyRules{"smollm", Rules::Digits},    FamilyRules{"starcoder", Rules::Digits},
-    FamilyRules{"refact", Rules::Digits},    FamilyRules{"command-r", Rules::Digits},
-    FamilyRules{"codeshell", Rules::Digits}, FamilyRules{"tekken", Rules::Tekken},
-    FamilyRules{"gpt-4o", Rules::Gpt4o},     FamilyRules{"llama4", Rules::Gpt4o},
-    FamilyRules{"falcon", Rules::Falcon},    FamilyRules{"deepseek-llm", Rules::DeepSeek},
+    Family{"gpt-2", Rules::Gpt2},
+    Family{"phi-2", Rules::Gpt2},
+    Family{"olmo", Rules::Gpt2},
+    Family{"mellum", Rules::Gpt2},
+    Family{"gigachat", Rules::Gpt2},
+    Family{"a.x-4.0", Rules::Gpt2},
+    Family{"exaone4", Rules::Gpt2},
+    Family{"roberta-bpe", Rules::Gpt2, true},
+    Family{"llama-bpe", Rules::Llama3, true, true},
+    Family{"llama3", Rules::Llama3, true, true},
+    Family{"llama-v3", Rules::Llama3, true, true},
+    Family{"falcon3", Rules::Llama3, true, true},
+    Family{"falcon-h1", Rules::Llama3, true, true},
+    Family{"pixtral", Rules::Llama3, true, true},
+    Family{"midm-2.0", Rules::Llama3, true, true},
+    Family{"lfm2", Rules::Llama3, true, true},
+    Family{"smaug-bpe", Rules::Llama3},
+    Family{"dbrx", Rules::Llama3},
+    Family{"qwen2", Rules::Qwen2},
+    Family{"stablelm2", Rules::Qwen2},
+    Family{"deepseek-r1-qwen", Rules::Qwen2},
+    Family{"megrez", Rules::Qwen2},
+    Family{"kormo", Rules::Qwen2},
+    Family{"smollm", Rules::Digits},
+    Family{"starcoder", Rules::Digits},
+    Family{"refact", Rules::Digits},
+    Family{"command-r", Rules::Digits},
+    Family{"codeshell", Rules::Digits},
+    Family{"tekken", Rules::Tekken, true, true},
+    Family{"gpt-4o", Rules::Gpt4o},
+    Family{"llama4", Rules::Gpt4o},
+    Family{"kanana2", Rules::Gpt4o},
+    Family{"falcon", Rules::Falcon},
+    Family{"deepseek-llm", Rules::DeepSeek},
 };
 
 PreTokenizer isolate(const char* pattern) { return split(Regex::known(pattern), Behaviour::Isolated); }
@@ -122,9 +149,9 @@ class Reader {
     return {};
   }
 
-  // Files mark the beginning of words, vocabularies what goes on with one.
+  // Files mark the beginning of words, vocabularies what goes on with one. The mark alone goes on: no word is empty.
   std::string_view word_piece(std::string_view text) {
-    if (text.starts_with(kMark)) return text.substr(std::string_view(kMark).size());
+    if (text.starts_with(kMark) && text != kMark) return text.substr(std::string_view(kMark).size());
     return text.starts_with('[') && text.ends_with(']') ? text : vocabulary().keep("##" + std::string(text));
   }
 
@@ -167,8 +194,8 @@ class Reader {
     parts_.spelling = TokenizerParts::Spelling::Bytes;
     parts_.pretokenizer = cutting(family->rules);
     if (family->rules == Rules::Qwen2) parts_.normalizer = normal_form(NormalForm::C);
-    llama3_ = family->rules == Rules::Llama3;  // that family looks whole words up before merging
-    parts_.subwords = byte_pairs(vocabulary(), std::move(merges), llama3_, {});
+    adds_bos_ = family->adds_bos;
+    parts_.subwords = byte_pairs(vocabulary(), std::move(merges), family->whole_words, {});
     return {};
   }
 
@@ -216,7 +243,7 @@ class Reader {
     const bool embeds = model == "bert" || model == "t5";
     parts_.bos = token("tokenizer.ggml.bos_token_id");
     if (parts_.bos < 0 && embeds) parts_.bos = token("tokenizer.ggml.cls_token_id");
-    if (parts_.bos >= 0 && file_.flag_or("tokenizer.ggml.add_bos_token", model != "gpt2" || llama3_))
+    if (parts_.bos >= 0 && file_.flag_or("tokenizer.ggml.add_bos_token", model != "gpt2" || adds_bos_))
       parts_.prefix.push_back(parts_.bos);
     TokenId end = model == "bert" ? token("tokenizer.ggml.seperator_token_id") : -1;
     if (end < 0) end = token("tokenizer.ggml.eos_token_id");
@@ -228,7 +255,7 @@ class Reader {
 
   const ModelFile& file_;
   TokenizerParts& parts_;
-  bool llama3_ = false;
+  bool adds_bos_ = false;  // where the file does not say
 };
 
 }  // namespace

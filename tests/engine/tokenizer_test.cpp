@@ -121,6 +121,66 @@ void check_random_strings(const std::string& name, const Tokenizer& tokenizer) {
   CHECK_EQ(wrong, 0);
 }
 
+// A vocabulary of tests/data/tokenizers as a GGUF file; `family` of one in byte pairs.
+std::string gguf_of(const nlohmann::json& json, const std::string& family) {
+  const auto& model = json["model"];
+  const std::string kind = model["type"];
+  GgufWriter gguf;
+  gguf.text("tokenizer.ggml.model", kind == "BPE" ? "gpt2" : kind == "Unigram" ? "t5" : "bert");
+  std::map<int, std::string> texts;
+  std::map<int, int> types;
+  std::vector<float> scores;
+  if (kind == "Unigram") {
+    for (const auto& [text, score] : model["vocab"].get<std::vector<std::pair<std::string, float>>>()) {
+      texts[static_cast<int>(scores.size())] = text;
+      scores.push_back(score);
+    }
+    gguf.floats("tokenizer.ggml.scores", scores);
+    gguf.u32("tokenizer.ggml.unknown_token_id", model["unk_id"]);
+    const std::string map = json["normalizer"]["normalizers"][0]["precompiled_charsmap"];
+    gguf.blob("tokenizer.ggml.precompiled_charsmap", from_base64(map));
+    gguf.flag("tokenizer.ggml.remove_extra_whitespaces", true);
+  } else {
+    for (const auto& [text, id] : model["vocab"].items()) texts[id.get<int>()] = text;
+  }
+  for (const auto& added : json["added_tokens"]) {
+    texts[added["id"].get<int>()] = added["content"];
+    types[added["id"].get<int>()] = added["special"].get<bool>() ? 3 : 4;
+  }
+  std::vector<std::string> tokens;
+  std::vector<int32_t> kinds;
+  for (const auto& [id, text] : texts) {
+    const bool is_word = kind == "WordPiece" && types.count(id) == 0;
+    tokens.push_back(!is_word ? text : text.starts_with("##") ? text.substr(2) : "\u2581" + text);
+    kinds.push_back(types.count(id) > 0 ? types[id] : 1);
+  }
+  gguf.texts("tokenizer.ggml.tokens", tokens);
+  gguf.ints("tokenizer.ggml.token_type", kinds);
+  if (kind != "BPE") return gguf.bytes();
+  std::vector<std::string> merges;
+  for (const auto& merge : model["merges"])
+    merges.push_back(merge.is_string() ? merge.get<std::string>()
+                                       : merge[0].get<std::string>() + " " + merge[1].get<std::string>());
+  gguf.texts("tokenizer.ggml.merges", merges);
+  gguf.text("tokenizer.ggml.pre", family);
+  return gguf.bytes();
+}
+
+// Without what GGUF files have no word for: where added tokens take spaces, and a space in front of a text. Where they
+// say that spaces are squeezed, those at both ends go.
+nlohmann::json plain(nlohmann::json json) {
+  for (auto& added : json["added_tokens"])
+    for (const char* option : {"lstrip", "rstrip", "single_word"}) added[option] = false;
+  if (json["model"]["type"] == "Unigram")
+    json["normalizer"]["normalizers"].push_back(
+        {{"type", "Replace"}, {"pattern", {{"Regex", R"(\A +| +\z)"}}}, {"content", ""}});
+  auto& cut = json["pre_tokenizer"];
+  if (cut.contains("pretokenizers"))
+    for (auto& step : cut["pretokenizers"])
+      if (step["type"] == "ByteLevel") step["add_prefix_space"] = false;
+  return json;
+}
+
 bool have_data() {
   if (std::filesystem::exists(kFolder)) return true;
   std::printf("skipped: there is no folder %s\n", kFolder.c_str());
@@ -169,6 +229,61 @@ TEST(ten_thousand_random_strings_give_the_ids_of_the_tokenizers_library) {
     const std::string json = read_file(kSmall / (std::string(name) + ".json"));
     const auto loaded = json_tokenizer(name, json);
     if (loaded != nullptr) check_random_strings(name, *loaded);
+  }
+}
+
+// The same vocabularies in a GGUF file, which names the rules of its family where tokenizer.json spells them out.
+TEST(ten_thousand_random_strings_give_the_same_ids_from_gguf_files) {
+  const std::pair<const char*, const char*> kVocabularies[] = {
+      {"gpt2", "gpt-2"},    {"llama3", "llama-bpe"}, {"qwen2", "qwen2"}, {"smollm", "smollm"}, {"falcon", "falcon"},
+      {"tekken", "tekken"}, {"unigram", ""},         {"bert", ""},       {"bert_cased", ""}};
+  for (const auto& [name, family] : kVocabularies) {
+    const nlohmann::json json = plain(nlohmann::json::parse(read_file(kSmall / (std::string(name) + ".json"))));
+    const std::string published = json.dump(), bytes = gguf_of(json, family);
+    const auto wanted = json_tokenizer(name, published);
+    const auto loaded =
+        tokenizer(ModelFile::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, name));
+    REQUIRE(wanted != nullptr && loaded != nullptr);
+    int wrong = 0;
+    for (const std::string& text : random_strings()) {
+      if (loaded->encode(text, Tokenizer::Special::AsToken) == wanted->encode(text, Tokenizer::Special::AsToken))
+        continue;
+      if (++wrong <= 3) fail(__FILE__, __LINE__, std::string(name) + ": other ids for “" + text + "”");
+    }
+    CHECK_EQ(wrong, 0);
+  }
+}
+
+// What a file leaves to its family, as llama.cpp has it.
+TEST(families_say_how_texts_begin_and_whether_words_are_looked_up_whole) {
+  struct Family {
+    const char* name;
+    bool begins, whole;
+  };
+  for (const auto& [name, begins, whole] : {Family{"llama-bpe", true, true},
+                                            {"tekken", true, true},
+                                            {"pixtral", true, true},
+                                            {"lfm2", true, true},
+                                            {"smaug-bpe", false, false},
+                                            {"dbrx", false, false},
+                                            {"qwen2", false, false},
+                                            {"gpt-2", false, false},
+                                            {"smollm", false, false},
+                                            {"gpt-4o", false, false},
+                                            {"roberta-bpe", true, false}}) {
+    GgufWriter gguf;
+    gguf.text("tokenizer.ggml.model", "gpt2");
+    gguf.text("tokenizer.ggml.pre", name);
+    gguf.texts("tokenizer.ggml.tokens", {"<s>", "a", "b", "ab"});
+    gguf.texts("tokenizer.ggml.merges", {});
+    gguf.ints("tokenizer.ggml.token_type", {3, 1, 1, 1});
+    gguf.u32("tokenizer.ggml.bos_token_id", 0);
+    const std::string bytes = gguf.bytes();
+    const auto loaded =
+        tokenizer(ModelFile::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, name));
+    REQUIRE(loaded != nullptr);
+    CHECK_EQ(loaded->adds_bos(), begins);
+    CHECK_EQ(loaded->encode("ab").size(), whole ? size_t{1} : size_t{2});
   }
 }
 
