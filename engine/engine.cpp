@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "engine/base/checksum.h"
+#include "engine/model/decoder_tensors.h"
 #include "engine/parts.h"
 #include "kernels/cpu_backend.h"
 #include "kernels/cuda_backend.h"
@@ -78,6 +79,8 @@ Result<ModelFacts> describe_model(const std::filesystem::path& path, bool f32_kv
   LL_ASSIGN_OR_RETURN(const auto file, ModelFile::open(path));
   ModelFacts facts;
   LL_ASSIGN_OR_RETURN(facts.config, read_model_config(*file));
+  LL_RETURN_IF_ERROR(check_decoder_tensors(*file, facts.config));
+  LL_RETURN_IF_ERROR(file->check());
   facts.chat = ChatStyle::of(*file);
   facts.path = path.string();
   facts.kv_bytes_per_token = KvStore::bytes_per_token(facts.config, f32_kv ? kernels::DType::F32 : kernels::DType::F16);

@@ -1,5 +1,6 @@
 // The engine: one model on one device, ready to encode documents and to answer. No Qt, no SQLite, no PDF.
-// A GPU that stops ends the request with DeviceLost; the next request works again.
+// A GPU that stops ends the request with DeviceLost, a model file that cannot be read any more with Io; the next request
+// opens the model again.
 // Not thread-safe: one thread owns it. Long calls block, report through callbacks on that thread, and look at their
 // stop token at least once per layer.
 #pragma once

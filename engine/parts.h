@@ -17,6 +17,8 @@ struct Engine::Parts {
   std::unique_ptr<KvStore> store;
   std::unique_ptr<Draft> draft;                     // nullptr: none was asked for
   std::unique_ptr<const TokenSpellings> spellings;  // from the first answer on that has a form
+
+  bool files_are_whole() const { return file->check().ok() && (draft == nullptr || draft->file().check().ok()); }
 };
 
 struct Engine::OpenDocument {
@@ -47,6 +49,7 @@ auto Engine::guarded(const Request& request) -> decltype(request()) {
   auto result = request();
   if (result.ok()) return result;
   const Code code = result.status().code();
+  if (!parts_->files_are_whole()) closed_ = true;
   if (code == Code::DeviceLost) {
     closed_ = true;
     ++losses_;

@@ -70,6 +70,7 @@ Result<std::unique_ptr<Embedder>> Embedder::load(const std::filesystem::path& pa
   LL_ASSIGN_OR_RETURN(parts.model, EncoderModel::load(*parts.file, embedder->facts_, *parts.backend,
                                                       std::min(kMostTokens, embedder->facts_.context_tokens)));
   embedder->fingerprint_ = parts.model->fingerprint();
+  LL_RETURN_IF_ERROR(parts.file->check());
   return embedder;
 }
 
@@ -89,6 +90,7 @@ Result<std::vector<float>> Embedder::embed(std::string_view text, TextRole role,
     if (!(normalise(vector) > 0)) continue;
     for (size_t i = 0; i < sum.size(); ++i) sum[i] += vector[i] * static_cast<float>(part.size());
   }
+  LL_RETURN_IF_ERROR(parts_->file->check());
   normalise(sum);
   return sum;
 }

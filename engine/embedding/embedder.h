@@ -44,7 +44,7 @@ class Embedder {
   uint64_t fingerprint() const { return fingerprint_; }
 
   // (d_model), of length 1; of length 0 for a text without tokens. A text that is longer than the model reads is read
-  // in parts, and gets their mean. Returns NoMemory, Cancelled.
+  // in parts, and gets their mean. Returns NoMemory, Cancelled, and Io where the model's file is gone.
   Result<std::vector<float>> embed(std::string_view text, TextRole role, std::stop_token stop = {});
 
  private:

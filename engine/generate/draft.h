@@ -31,6 +31,8 @@ class Draft {
   // Cancelled.
   Result<std::vector<TokenId>> write(std::span<const TokenId> text, int most, double least, std::stop_token stop);
 
+  const ModelFile& file() const { return transformer_->model().file(); }
+
  private:
   Draft(std::unique_ptr<Transformer> transformer, kernels::DType kv)
       : transformer_(std::move(transformer)),

@@ -29,6 +29,9 @@ struct Architecture {
   bool experts = false;            // the feed-forward part is a mixture of experts
   // Of every `window_period` layers the last one sees all, the others only the sliding window; 1: no layer sees all.
   int window_period = 1;
+  // Where a file does not say: tokens of the sliding window, and the caps of scores and logits; 0: none.
+  int window = 0;
+  double attention_soft_cap = 0, logit_soft_cap = 0;
   int rope_free_period = 0;    // every n-th layer is not rotated (SmolLM 3)
   double local_rope_base = 0;  // > 0: layers with a window have a base of their own (Gemma 3)
   // Layers from which on scores are scaled by sqrt(d_model / n_heads) instead of sqrt(head_dim): Gemma's largest.

@@ -1,5 +1,6 @@
 #include "engine/model/config.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -36,6 +37,10 @@ class Keys {
   std::string prefix_;
 };
 
+Status cannot_run(const ModelFile& file, const std::string& what) {
+  return Status(Code::Unsupported, "The model " + file.name() + " " + what + ", which this version cannot run");
+}
+
 Status read_shape(const ModelFile& file, const Keys& keys, ModelConfig& c) {
   c.n_layers = keys.count("block_count", 0, kMaxLayers);
   c.d_model = keys.count("embedding_length", 0, kMaxWidth);
@@ -49,17 +54,20 @@ Status read_shape(const ModelFile& file, const Keys& keys, ModelConfig& c) {
     c.n_experts_used = keys.count("expert_used_count", 0, c.n_experts);
     if (c.n_experts_used == 0) return lacks(file, "the number of its experts");
   } else if (file.integer_or(std::string(keys.architecture()) + ".expert_count", 0) > 0) {
-    return Status(Code::Unsupported, "The model " + file.name() + " is a mixture of experts of the family " +
-                                         std::string(keys.architecture()) + ", which this version cannot run");
+    return cannot_run(file, "is a mixture of experts of the family " + std::string(keys.architecture()));
   }
   c.d_ff = keys.count(c.n_experts > 0 ? "expert_feed_forward_length" : "feed_forward_length", 0, kMaxWidth);
+  if (file.integers(std::string(keys.architecture()) + ".attention.head_count") != nullptr ||
+      file.integers(std::string(keys.architecture()) + ".feed_forward_length") != nullptr)
+    return cannot_run(file, "has layers that differ in size");
   if (c.n_layers == 0 || c.d_model == 0 || c.n_heads == 0 || c.n_kv_heads == 0 || c.d_ff == 0 || c.context_tokens == 0)
     return lacks(file, "its dimensions");
   if (c.n_vocab == 0) return lacks(file, "its vocabulary");
   if (c.n_heads % c.n_kv_heads != 0) return lacks(file, "heads that can be grouped");
   c.head_dim = keys.count("attention.key_length", c.d_model / c.n_heads, kMaxHeadDim);
-  if (c.head_dim == 0 || keys.count("attention.value_length", c.head_dim, kMaxHeadDim) != c.head_dim)
-    return lacks(file, "a usable head size");
+  if (c.head_dim == 0) return lacks(file, "a usable head size");
+  if (keys.count("attention.value_length", c.head_dim, kMaxHeadDim) != c.head_dim)
+    return cannot_run(file, "has keys and values of different lengths");
   if (int64_t{c.n_heads} * c.head_dim > kMaxWidth) return lacks(file, "a usable number of heads");
   return {};
 }
@@ -86,18 +94,42 @@ std::vector<float> frequencies(double base, double factor, const std::vector<flo
   return inv_freq;
 }
 
-// Frequencies with the file's scaling: one factor (linear), or a factor per frequency (Llama 3.1, LongRoPE). A model
-// that was stretched beyond its first training length is run with its factors for long texts.
+// YaRN (Peng et al., arXiv 2309.00071, section 3.2): frequencies that turn often within the first training length stay,
+// those that turn less than once are divided by the factor, those between go from one to the other; and scores are
+// sharpened.
+Status read_yarn(const ModelFile& file, const Keys& keys, double base, double factor, std::vector<float>& inv_freq,
+                 float& magnitude) {
+  const double length = keys.number("rope.scaling.original_context_length", 0);
+  const double fast = keys.number("rope.scaling.yarn_beta_fast", 32.0);
+  const double slow = keys.number("rope.scaling.yarn_beta_slow", 1.0);
+  if (!(length > 0) || !(factor >= 1) || !(fast > slow) || !(slow > 0) || !(base > 1))
+    return lacks(file, "usable rope settings");
+  const auto pairs = static_cast<double>(inv_freq.size());
+  const auto pair_turning = [&](double turns) {
+    return pairs * std::log(length / (turns * 2 * M_PI)) / std::log(base);
+  };
+  const double first = std::max(std::floor(pair_turning(fast)), 0.0);
+  const double last = std::min(std::ceil(pair_turning(slow)), 2 * pairs - 1);
+  for (size_t i = 0; i < inv_freq.size(); ++i) {
+    const double slowed = std::clamp((static_cast<double>(i) - first) / std::max(last - first, 0.001), 0.0, 1.0);
+    inv_freq[i] = static_cast<float>(double{inv_freq[i]} * (slowed / factor + 1 - slowed));
+  }
+  magnitude = static_cast<float>(keys.number("rope.scaling.attn_factor", 1.0) * (0.1 * std::log(factor) + 1));
+  return {};
+}
+
+// Frequencies with the file's scaling: one factor (linear), YaRN, or a factor per frequency (Llama 3.1, LongRoPE). A
+// model that was stretched beyond its first training length is run with its factors for long texts.
 Status read_rope(const ModelFile& file, const Keys& keys, ModelConfig& c) {
   c.rope_dims = keys.count("rope.dimension_count", c.head_dim, c.head_dim);
   if (c.rope_dims == 0 || c.rope_dims % 2 != 0) return lacks(file, "a usable rope dimension");
   const double base = keys.number("rope.freq_base", 10000.0);
   const double local = keys.number("rope.freq_base_swa", c.architecture->local_rope_base);
   const std::string_view scaling = keys.text("rope.scaling.type");
-  if (scaling != "" && scaling != "none" && scaling != "linear" && scaling != "longrope")
-    return Status(Code::Unsupported, "The model " + file.name() + " scales positions by the method " +
-                                         std::string(scaling) + ", which this version cannot compute");
-  const double factor = keys.number(scaling == "linear" ? "rope.scaling.factor" : "rope.scale_linear", 1.0);
+  const bool is_yarn = scaling == "yarn";
+  if (scaling != "" && scaling != "none" && scaling != "linear" && scaling != "longrope" && !is_yarn)
+    return cannot_run(file, "scales positions by the method " + std::string(scaling));
+  const double factor = keys.number(scaling == "linear" || is_yarn ? "rope.scaling.factor" : "rope.scale_linear", 1.0);
   if (!(base > 0) || !(factor > 0) || local < 0) return lacks(file, "usable rope settings");
 
   const auto pairs = static_cast<size_t>(c.rope_dims / 2);
@@ -107,7 +139,8 @@ Status read_rope(const ModelFile& file, const Keys& keys, ModelConfig& c) {
                      : c.context_tokens > first_length ? "rope_factors_long.weight"
                                                        : "rope_factors_short.weight";
   LL_ASSIGN_OR_RETURN(const auto factors, read_factors(file, name, pairs));
-  c.rope_inv_freq = frequencies(base, factor, factors);
+  c.rope_inv_freq = frequencies(base, is_yarn ? 1.0 : factor, factors);
+  if (is_yarn) LL_RETURN_IF_ERROR(read_yarn(file, keys, base, factor, c.rope_inv_freq, c.rope_magnitude));
   if (local > 0) c.local_rope_inv_freq = frequencies(local, 1.0, std::vector<float>(pairs, 1.0f));
   if (has_long) c.rope_magnitude = static_cast<float>(keys.number("rope.scaling.attn_factor", 1.0));
   if (scaling == "longrope" && !has_long) return lacks(file, "its factors for positions");
@@ -117,7 +150,7 @@ Status read_rope(const ModelFile& file, const Keys& keys, ModelConfig& c) {
 
 void read_layers(const Keys& keys, ModelConfig& c) {
   const Architecture& a = *c.architecture;
-  const int window = keys.count("attention.sliding_window", 0, int64_t{1} << 30);
+  const int window = keys.count("attention.sliding_window", a.window, int64_t{1} << 30);
   const int period = keys.count("attention.sliding_window_pattern", a.window_period, kMaxLayers);
   for (int i = 0; i < c.n_layers; ++i) {
     LayerConfig layer;
@@ -138,8 +171,8 @@ Status read_scales(const ModelFile& file, const Keys& keys, ModelConfig& c) {
   c.residual_scale = read("residual_scale", 1.0);
   const float divisor = read("logit_scale", 1.0);
   c.logit_scale = 1.0f / divisor;
-  c.attention_soft_cap = read("attn_logit_softcapping", 0.0);
-  c.logit_soft_cap = read("final_logit_softcapping", 0.0);
+  c.attention_soft_cap = read("attn_logit_softcapping", a.attention_soft_cap);
+  c.logit_soft_cap = read("final_logit_softcapping", a.logit_soft_cap);
   for (float scale : {c.norm_eps, c.embedding_scale, c.attention_scale, c.residual_scale, divisor})
     if (!(scale > 1e-30f) || !std::isfinite(scale)) return lacks(file, "usable scales");
   for (float cap : {c.attention_soft_cap, c.logit_soft_cap})
@@ -197,6 +230,10 @@ Result<ModelConfig> read_model_config(const ModelFile& file) {
     return Status(Code::Unsupported, "The model " + file.name() +
                                          " makes vectors of texts and cannot write answers; give it with --embedder, "
                                          "and a language model with --model");
+  if (keys.architecture() == "clip")
+    return Status(Code::Unsupported, "The file " + file.name() +
+                                         " is the part of a model that sees pictures (mmproj); choose the file of the "
+                                         "model itself");
   c.architecture = find_architecture(keys.architecture());
   if (c.architecture == nullptr)
     return Status(Code::Unsupported, "The model " + file.name() + " has the architecture " +

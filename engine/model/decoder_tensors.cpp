@@ -129,4 +129,12 @@ Result<OutputTensors> output_tensors(Weights& weights, const ModelConfig& config
   return t;
 }
 
+Status check_decoder_tensors(const ModelFile& file, const ModelConfig& config) {
+  std::vector<kernels::Buffer> none;
+  Weights weights(file, none);
+  for (int i = 0; i < config.n_layers; ++i) LL_RETURN_IF_ERROR(layer_tensors(weights, config, i).status());
+  LL_RETURN_IF_ERROR(output_tensors(weights, config).status());
+  return weights.check_all_used();
+}
+
 }  // namespace longleaf

@@ -34,4 +34,8 @@ struct OutputTensors {
 Result<LayerTensors> layer_tensors(Weights& weights, const ModelConfig& config, int layer);
 Result<OutputTensors> output_tensors(Weights& weights, const ModelConfig& config);
 
+// Whether the file has all of them, and no weights that would be left out silently. Reads vectors only, so that what
+// cannot be run is refused before it takes memory. Errors as above.
+Status check_decoder_tensors(const ModelFile& file, const ModelConfig& config);
+
 }  // namespace longleaf

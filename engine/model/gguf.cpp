@@ -209,6 +209,10 @@ Status read_gguf(std::span<const uint8_t> bytes, const std::string& name, ModelC
   const auto magic = r.read<uint32_t>();
   if (magic != kMagic) return Status(Code::Corrupt, name + " is not a GGUF model file; choose a file ending in .gguf");
   const auto version = r.read<uint32_t>();
+  if (version != 0 && (version & 0xffff) == 0)
+    return Status(Code::Unsupported, "The model file " + name +
+                                         " is made for computers that write numbers the other way round (big-endian); "
+                                         "choose another file of the same model");
   if (version != 2 && version != 3)
     return Status(Code::Unsupported, "The model file " + name + " is GGUF version " + std::to_string(version) +
                                          "; versions 2 and 3 can be read");

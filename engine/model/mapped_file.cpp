@@ -1,14 +1,88 @@
 #include "engine/model/mapped_file.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 
 namespace longleaf {
+namespace {
+
+// The files that are mapped, as the signal's handler sees them: numbers only, nothing that could be gone.
+struct Watch {
+  std::atomic<bool> taken{false}, lost{false};
+  std::atomic<uintptr_t> begin{0}, end{0};
+};
+std::array<Watch, 256> watches;
+struct sigaction handler_before;
+
+uintptr_t page_size() {
+  static const auto size = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  return size;
+}
+
+// A page that cannot be read: zeros take the place of what is left of the file from there on. What is no file of ours
+// goes to whoever was asked before. The system's journal reads its files in the same way.
+void on_bus_error(int, siginfo_t* info, void*) {
+  const auto at = reinterpret_cast<uintptr_t>(info->si_addr);
+  for (Watch& watch : watches) {
+    const uintptr_t begin = watch.begin, end = watch.end;
+    if (at < begin || at >= end) continue;
+    const uintptr_t page = at / page_size() * page_size();
+    const int error = errno;
+    void* zeros = mmap(reinterpret_cast<void*>(page), end - page, PROT_READ,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+    errno = error;
+    if (zeros == MAP_FAILED) break;
+    watch.lost = true;
+    return;
+  }
+  sigaction(SIGBUS, &handler_before, nullptr);  // and happens again when this returns
+}
+
+void watch_bus_errors() {
+  static const bool done = [] {
+    page_size();
+    struct sigaction action {};
+    action.sa_sigaction = on_bus_error;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    sigemptyset(&action.sa_mask);
+    return sigaction(SIGBUS, &action, &handler_before) == 0;
+  }();
+  (void)done;
+}
+
+int watch(std::span<const uint8_t> bytes) {
+  watch_bus_errors();
+  for (size_t i = 0; i < watches.size(); ++i) {
+    if (watches[i].taken.exchange(true)) continue;
+    watches[i].lost = false;
+    watches[i].end = reinterpret_cast<uintptr_t>(bytes.data() + bytes.size());
+    watches[i].begin = reinterpret_cast<uintptr_t>(bytes.data());
+    return static_cast<int>(i);
+  }
+  return -1;
+}
+
+void unwatch(int place) {
+  if (place < 0) return;
+  Watch& watch = watches[static_cast<size_t>(place)];
+  watch.end = 0;
+  watch.begin = 0;
+  watch.taken = false;
+}
+
+}  // namespace
+
+MappedFile::MappedFile(std::span<const uint8_t> bytes) : bytes_(bytes), watch_(watch(bytes)) {}
+
+bool MappedFile::is_whole() const { return watch_ < 0 || !watches[static_cast<size_t>(watch_)].lost; }
 
 Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::filesystem::path& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe must not keep us waiting
@@ -26,7 +100,10 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::filesystem
   return std::shared_ptr<const MappedFile>(new MappedFile({static_cast<const uint8_t*>(mapping), size}));
 }
 
-MappedFile::~MappedFile() { munmap(const_cast<uint8_t*>(bytes_.data()), bytes_.size()); }
+MappedFile::~MappedFile() {
+  unwatch(watch_);
+  munmap(const_cast<uint8_t*>(bytes_.data()), bytes_.size());
+}
 
 void MappedFile::release(std::span<const uint8_t> part) const {
   if (part.data() < bytes_.data() || part.data() + part.size() > bytes_.data() + bytes_.size()) return;

@@ -1,4 +1,5 @@
-// A file's bytes in memory, read only. Immutable; const methods: any thread.
+// A file's bytes in memory, read only. What cannot be read any more, because the file was cut short meanwhile or its
+// disk is gone, reads as zeros, and the file says so: the system would end the program. Const methods: any thread.
 #pragma once
 
 #include <cstdint>
@@ -19,12 +20,14 @@ class MappedFile {
   MappedFile& operator=(const MappedFile&) = delete;
 
   std::span<const uint8_t> bytes() const { return bytes_; }
+  bool is_whole() const;  // false once something could not be read
   // Lets go of pages of `part`, if it is a part of this file; they come back when read.
   void release(std::span<const uint8_t> part) const;
 
  private:
-  explicit MappedFile(std::span<const uint8_t> bytes) : bytes_(bytes) {}
+  explicit MappedFile(std::span<const uint8_t> bytes);
   std::span<const uint8_t> bytes_;
+  int watch_ = -1;  // where losses are noted; -1: there was no place left
 };
 
 }  // namespace longleaf

@@ -21,8 +21,7 @@ class WeightLoader {
       for (int i = 0; i < share.n_layers; ++i) LL_RETURN_IF_ERROR(load_layer());
     }
     assert(static_cast<int>(model_.layers_.size()) == config_.n_layers);
-    LL_RETURN_IF_ERROR(load_output());
-    return weights_.check_biases();
+    return load_output();
   }
 
  private:
@@ -90,8 +89,11 @@ Result<std::shared_ptr<const Model>> Model::load(std::shared_ptr<const ModelFile
   model->config_ = std::move(config);
   model->file_ = std::move(file);
   model->placement_ = placement;
-  LL_RETURN_IF_ERROR(WeightLoader(*model).load());
-  model->fingerprint_ = fingerprint_of(*model->file_);
+  Status loaded = check_decoder_tensors(*model->file_, model->config_);
+  if (loaded.ok()) loaded = WeightLoader(*model).load();
+  if (loaded.ok()) model->fingerprint_ = fingerprint_of(*model->file_);
+  LL_RETURN_IF_ERROR(model->file_->check());
+  LL_RETURN_IF_ERROR(loaded);
   model->file_->release();
   return std::shared_ptr<const Model>(std::move(model));
 }

@@ -18,6 +18,15 @@ Result<std::shared_ptr<const ModelFile>> ModelFile::parse(std::span<const uint8_
   return std::make_shared<const ModelFile>(std::move(contents));
 }
 
+Status ModelFile::check() const {
+  for (const auto& file : contents_.files)
+    if (!file->is_whole())
+      return Status(Code::Io, "The model file " + contents_.name +
+                                  " cannot be read any more: it was changed or its disk is gone; open the model again "
+                                  "when it is there");
+  return {};
+}
+
 void ModelFile::release(std::span<const uint8_t> part) const {
   for (const auto& file : contents_.files) file->release(part);
 }

@@ -70,6 +70,8 @@ class ModelFile {
   const std::vector<std::span<const uint8_t>>& descriptions() const { return contents_.descriptions; }
   uint64_t bytes() const { return contents_.bytes; }
 
+  // Io once a page could not be read that was there when the file was opened: what was read since may be zeros.
+  Status check() const;
   // Lets go of pages of `part`, bytes of a tensor that will not be needed soon; they come back when read.
   void release(std::span<const uint8_t> part) const;
   void release() const;  // of all pages

@@ -219,6 +219,7 @@ class Translator {
       return {};
     }
     if (type == "llama3") return add_llama3_factors(rope);
+    if (type == "yarn") return add_yarn(rope, factor.value_or(0));
     if (type == "longrope" || type == "su") return add_long_rope(rope, factor);
     set(key("rope.scaling.type"), type);  // refused by its name where settings are read
     return {};
@@ -244,6 +245,28 @@ class Translator {
       factors.push_back(static_cast<float>(1.0 / ((1 - smooth) / factor + smooth)));
     }
     add_vector("rope_freqs.weight", factors);
+    return {};
+  }
+
+  // The magnitude is what GGUF files leave to the reader, times theirs.
+  Status add_yarn(const Json& rope, double factor) {
+    const auto length = number_of(member(rope, "original_max_position_embeddings"))
+                            .value_or(number_of(setting("max_position_embeddings")).value_or(0));
+    if (!(factor >= 1) || !(length > 0)) return corrupt("its scaling of positions");
+    if (!flag_of(member(rope, "truncate"), true)) return unsupported("scales positions by YaRN without whole pairs");
+    const auto sharpened = [&](const char* name) {
+      return 0.1 * number_of(member(rope, name)).value_or(0) * std::log(factor) + 1;
+    };
+    const double usual = 0.1 * std::log(factor) + 1;
+    const bool has_both = number_of(member(rope, "mscale")) && number_of(member(rope, "mscale_all_dim"));
+    const double magnitude = number_of(member(rope, "attention_factor"))
+                                 .value_or(has_both ? sharpened("mscale") / sharpened("mscale_all_dim") : usual);
+    set(key("rope.scaling.type"), "yarn");
+    set(key("rope.scaling.factor"), factor);
+    set(key("rope.scaling.original_context_length"), length);
+    set(key("rope.scaling.attn_factor"), magnitude / usual);
+    set(key("rope.scaling.yarn_beta_fast"), number_of(member(rope, "beta_fast")).value_or(32));
+    set(key("rope.scaling.yarn_beta_slow"), number_of(member(rope, "beta_slow")).value_or(1));
     return {};
   }
 

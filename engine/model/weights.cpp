@@ -17,9 +17,10 @@ namespace {
 constexpr int64_t kMaxRows = int64_t{1} << 30;
 }
 
-Result<Weight> Weights::stored(const std::string& name, const std::vector<int64_t>& shape) const {
+Result<Weight> Weights::stored(const std::string& name, const std::vector<int64_t>& shape) {
   const auto it = file_.tensors().find(name);
   if (it == file_.tensors().end()) return lacks(file_, "the weights " + name);
+  used_.insert(name);
   const Tensor& tensor = it->second;
   if (!tensor.type)
     return Status(Code::Unsupported, "The model " + file_.name() + " has weights in the format " +
@@ -84,9 +85,18 @@ Result<Buffer> Weights::numbers(const std::vector<float>& values) const {
   return buffer;
 }
 
+Status Weights::check_all_used() const {
+  return unused(
+      [](std::string_view name) { return name.find("rope_") == name.npos && name.find("rot_") == name.npos; });
+}
+
 Status Weights::check_biases() const {
+  return unused([](std::string_view name) { return name.ends_with(".bias"); });
+}
+
+Status Weights::unused(bool (*counts)(std::string_view name)) const {
   for (const auto& [name, tensor] : file_.tensors())
-    if (name.ends_with(".bias") && used_.count(std::string(name)) == 0)
+    if (counts(name) && used_.count(std::string(name)) == 0)
       return Status(Code::Unsupported, "The model " + file_.name() + " has the weights " + std::string(name) +
                                            ", which this version cannot use");
   return {};

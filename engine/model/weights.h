@@ -21,7 +21,7 @@ class Weights {
   bool has(const std::string& name) const { return file_.tensors().count(name) > 0; }
   // A tensor as the file has it; all dimensions but the innermost become rows.
   // Returns Corrupt when it is missing or of another shape, Unsupported for its format.
-  Result<kernels::Weight> stored(const std::string& name, const std::vector<int64_t>& shape) const;
+  Result<kernels::Weight> stored(const std::string& name, const std::vector<int64_t>& shape);
   static kernels::Weight rows(const kernels::Weight& w, int first, int n);
   // … in the layout the device multiplies with; lets go of the file's pages.
   Result<kernels::PackedWeight> packed(const kernels::Weight& w);
@@ -35,14 +35,18 @@ class Weights {
   Result<kernels::Buffer> numbers(const std::vector<float>& values) const;
   // … kept with the weights; nullptr where there are none.
   Result<kernels::DevicePtr> kept(const std::vector<float>& values);
-  // Unsupported when the file has a bias that nobody asked for: it would be left out silently.
+  // Unsupported when the file has weights that nobody asked for, but those that positions are scaled by: they would be
+  // left out silently.
+  Status check_all_used() const;
+  // … biases alone.
   Status check_biases() const;
 
  private:
   const ModelFile& file_;
   const kernels::Backend* backend_ = nullptr;
   std::vector<kernels::Buffer>& memory_;
-  std::set<std::string> used_;  // biases
+  Status unused(bool (*counts)(std::string_view name)) const;
+  std::set<std::string> used_;
 };
 
 // Changes when weights, vocabulary or settings change: descriptions in full, and a sample of every tensor.

@@ -30,7 +30,7 @@ class DecoderReader {
     LL_RETURN_IF_ERROR(vector("output_norm", t.norm, d_.output_norm_));
     d_.tied_ = t.tied;
     if (!t.tied) LL_RETURN_IF_ERROR(matrix("output", "", t.output, d_.output_));
-    return weights_.check_biases();
+    return check_decoder_tensors(*d_.file_, d_.config_);
   }
 
  private:

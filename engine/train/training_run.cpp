@@ -252,6 +252,7 @@ Status TrainingRun::advance(TrainingProgress& progress, const std::stop_token& s
   const bool due = is_due(steps_done() + 1);
   if (due) LL_RETURN_IF_ERROR(save());
   LL_ASSIGN_OR_RETURN(progress.step, trainer_->step(set_.documents, set_.questions, stop));
+  LL_RETURN_IF_ERROR(file_->check());
   bool better = false;
   if (due) {
     const auto scored = score_step(progress, stop);

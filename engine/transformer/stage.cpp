@@ -77,6 +77,7 @@ Status Stage::embed(const Input& input) {
   std::vector<TokenId> ids(input.tokens.begin(), input.tokens.end());
   std::replace(ids.begin(), ids.end(), kVector, TokenId{0});
   LL_RETURN_IF_ERROR(b.embed(b.self, model_.embedding(), ids.data(), n, hidden_.data()));
+  LL_RETURN_IF_ERROR(model_.file().check());
   if (c.embedding_scale != 1.0f)
     LL_RETURN_IF_ERROR(b.scale(b.self, hidden_.data(), c.embedding_scale, int64_t{n} * c.d_model));
   const auto width = static_cast<size_t>(c.d_model);

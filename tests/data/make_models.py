@@ -136,6 +136,11 @@ make("llama_rope_scaling", "llama",
                     rope_parameters={"rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0,
                                      "low_freq_factor": 1.0, "high_freq_factor": 4.0,
                                      "original_max_position_embeddings": 16}), hf.LlamaForCausalLM)
+yarn = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 32,
+        "beta_fast": 4.0, "beta_slow": 0.5}
+make("qwen3_yarn", "qwen3", hf.Qwen3Config(**shape, head_dim=16, rope_parameters=yarn), hf.Qwen3ForCausalLM,
+     rope__scaling__type="yarn", rope__scaling__factor=4.0, rope__scaling__original_context_length=32,
+     rope__scaling__yarn_beta_fast=4.0, rope__scaling__yarn_beta_slow=0.5)
 make("mistral", "llama", hf.MistralConfig(**shape, sliding_window=12), hf.MistralForCausalLM,
      attention__sliding_window=12)
 make("qwen2", "qwen2", hf.Qwen2Config(**shape), hf.Qwen2ForCausalLM)

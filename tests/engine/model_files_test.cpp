@@ -4,6 +4,7 @@
 #include <functional>
 #include <random>
 
+#include "engine/engine.h"
 #include "engine/model/model.h"
 #include "engine/model/safetensors.h"
 #include "engine/tokenizer/tokenizer.h"
@@ -190,7 +191,8 @@ TEST(what_cannot_be_run_is_refused_by_its_name) {
       {"llama", "mamba", [](auto& json) { json["model_type"] = "mamba"; }},
       {"llama", "gptq", [](auto& json) { json["quantization_config"]["quant_method"] = "gptq"; }},
       {"llama", "relu", [](auto& json) { json["hidden_act"] = "relu"; }},
-      {"llama", "yarn", [](auto& json) { json["rope_parameters"]["rope_type"] = "yarn"; }},
+      {"llama", "dynamic", [](auto& json) { json["rope_parameters"]["rope_type"] = "dynamic"; }},
+      {"qwen3_yarn", "whole pairs", [](auto& json) { json["rope_parameters"]["truncate"] = false; }},
       {"qwen3moe", "sum one", [](auto& json) { json["norm_topk_prob"] = false; }},
       {"qwen3moe", "without experts", [](auto& json) { json["mlp_only_layers"] = {0}; }},
       {"gemma3", "without a period", [](auto& json) { json["layer_types"][3] = "full_attention"; }},
@@ -277,4 +279,43 @@ TEST(numbers_that_stand_at_odd_places_are_read) {
     CHECK(data.size() == 4 && std::memcmp(data.data(), &value, 4) == 0);
     CHECK(reinterpret_cast<uintptr_t>(data.data()) % 4 == 0);
   }
+}
+
+// The system's answer to reading a page that is not there ends a program, unless it is caught.
+TEST(a_file_that_is_cut_short_while_it_is_open_ends_a_request_and_not_the_program) {
+  const TemporaryFolder folder;
+  const fs::path path = folder / "reader.gguf", whole = kModels / "reader.gguf";
+  const auto cut = [&] { fs::resize_file(path, 4096); };
+  const auto mend = [&] { fs::copy_file(whole, path, fs::copy_options::overwrite_existing); };
+  mend();
+  auto engine = Engine::load(path, {});
+  REQUIRE_OK(engine);
+  const DocumentInput document{
+      "d", 1, "Manual", {{1, 0, false, 0, ""}, {2, 1, true, 9, "The pump delivers 149 litres."}}};
+  AnswerRequest request;
+  request.question = "What does the pump deliver?";
+  request.leaves = {2};
+  request.evidence = Evidence::Exact;
+  request.max_tokens = 4;
+  const auto ask = [&] {
+    return (*engine)->answer(document, folder.path(), request, [](std::string_view) {}, nullptr, {});
+  };
+  const auto before = ask();
+  REQUIRE_OK(before);
+  cut();
+  const auto during = ask();
+  CHECK_EQ(static_cast<int>(during.status().code()), static_cast<int>(Code::Io));
+  CHECK(during.status().message().find("reader.gguf cannot be read any more") != std::string::npos);
+  const auto after = ask();  // the file is opened again, and is what it is
+  CHECK_EQ(static_cast<int>(after.status().code()), static_cast<int>(Code::Corrupt));
+  mend();
+  const auto mended = ask();
+  REQUIRE_OK(mended);
+  CHECK(mended->text == before->text);
+
+  const auto file = ModelFile::open(path);
+  REQUIRE_OK(file);
+  cut();
+  const auto backend = kernels::make_cpu_backend({.isa = kernels::Isa::Best, .n_threads = 1, .limit_bytes = 0});
+  CHECK_EQ(static_cast<int>(Model::load(*file, *backend).status().code()), static_cast<int>(Code::Io));
 }
