@@ -1,10 +1,10 @@
 // models, bench, doctor
 #include <algorithm>
 #include <cstdio>
-#include <thread>
 
 #include "app/cli/context.h"
 #include "app/places.h"
+#include "engine/base/processors.h"
 #include "engine/compute_device.h"
 #include "ingest/reader/recognition.h"
 
@@ -174,7 +174,7 @@ int runDoctor(Context& context) {
   if (context.json()) {
     Context::print({{"version", LONGLEAF_VERSION},
                     {"cpu", devices.processor},
-                    {"processors", std::thread::hardware_concurrency()},
+                    {"processors", usable_processors()},
                     {"gpu", gpusJson(devices)},
                     {"memory_bytes", devices.memory_bytes},
                     {"data_folder", context.dataFolder().string()},

@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "engine/generate/lookahead.h"
+#include "engine/generate/thoughts.h"
 #include "engine/generate/utf8_stream.h"
 
 namespace longleaf {
@@ -305,6 +306,7 @@ std::optional<TokenMask> Answering::form_mask() const {
 Status Answering::generate(const std::function<void(std::string_view)>& on_text,
                            const std::function<void(const AnswerResult&)>& on_progress) {
   Utf8Stream stream;
+  Thoughts thoughts;
   AnswerStats& stats = result_.stats;
   const std::string_view stop_at = stop_text(engine_.facts_.chat);
   const size_t chosen_before = so_far_.tokens.size();  // the reader has their text
@@ -341,7 +343,7 @@ Status Answering::generate(const std::function<void(std::string_view)>& on_text,
     const TokenId next = so_far_.tokens[static_cast<size_t>(i)];
     if (i == 0) stats.ttft_ms = is_new ? ms_since(request_.asked) : so_far_.result.stats.ttft_ms;
     if (mask ? !mask->take(next) : parts_.tokenizer->ends_answer(next)) break;
-    result_.text += stream.push(parts_.tokenizer->decode(next));
+    result_.text += thoughts.push(stream.push(parts_.tokenizer->decode(next)));
     ++stats.decode_tokens;
     const size_t cut = stop_at.empty() || said == 0 ? std::string::npos : result_.text.find(stop_at);
     if (cut != std::string::npos) result_.text.erase(cut);
@@ -367,7 +369,7 @@ Status Answering::generate(const std::function<void(std::string_view)>& on_text,
   result_.whole = !mask || mask->accepts();
   stats.guessed_tokens = ahead.guessed();
   stats.accepted_tokens = ahead.accepted();
-  result_.text += stream.finish();
+  result_.text += thoughts.push(stream.finish()) + thoughts.finish();
   say(true, true);
   return {};
 }

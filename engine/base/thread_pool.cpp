@@ -4,6 +4,8 @@
 #include <chrono>
 #include <exception>
 
+#include "engine/base/processors.h"
+
 #ifdef __x86_64__
 #include <immintrin.h>
 #endif
@@ -38,7 +40,7 @@ void wait_while(const std::atomic<T>& value, T old) {
 }  // namespace
 
 ThreadPool::ThreadPool(int n_threads) {
-  if (n_threads <= 0) n_threads = std::max(1u, std::thread::hardware_concurrency());
+  if (n_threads <= 0) n_threads = usable_processors();
   try {
     workers_.reserve(static_cast<size_t>(n_threads - 1));
     for (int i = 1; i < n_threads; ++i) workers_.emplace_back([this, i] { work(i); });

@@ -43,6 +43,8 @@ Dict globals(size_t n_answers, bool system_turn, const std::string& end) {
   all.set("eos_token", Value(end));
   all.set("tools", Value(jinja::None{}));
   all.set("documents", Value(jinja::None{}));
+  all.set("enable_thinking", Value(false));  // Qwen 3, SmolLM 3, GLM
+  all.set("thinking", Value(false));         // Granite, DeepSeek
   return all;
 }
 
@@ -87,6 +89,16 @@ std::optional<ChatPrompt> rendered(const jinja::Template& its_own, bool system_t
   return prompt;
 }
 
+// Where the answer begins, a thought without content.
+void end_thinking(ChatPrompt& prompt) {
+  if (prompt.after.empty() || !prompt.after.back().control) return;
+  std::string& opening = prompt.after.back().text;
+  const std::string_view said = std::string_view(opening).substr(0, opening.find_last_not_of(" \n") + 1);
+  if (said.ends_with("</think>")) return;
+  opening = said.ends_with("<think>") ? std::string(said) : opening + "<think>";
+  opening += "\n\n</think>\n\n";
+}
+
 }  // namespace
 
 namespace {
@@ -120,6 +132,7 @@ ChatStyle ChatStyle::of(const ModelFile& file) {
     for (bool system_turn : {false, true})
       if (usable(*its_own, system_turn, style.end_)) style.template_ = its_own, style.system_turn_ = system_turn;
   }
+  style.thinks_ = source.find("</think>") != std::string::npos;
   if (style.template_ == nullptr)
     log(LogLevel::Warning, "The model's chat template cannot be used" +
                                (parsed.ok() ? std::string() : " (" + parsed.status().message() + ")") + "; the form “" +
@@ -138,7 +151,10 @@ ChatPrompt ChatStyle::prompt(std::string_view instructions, std::string_view doc
       texts.push_back(turn.answer);
     }
     texts.push_back("Question: " + std::string(question));
-    if (auto prompt = rendered(*template_, system_turn_, end_, texts)) return std::move(*prompt);
+    if (auto prompt = rendered(*template_, system_turn_, end_, texts)) {
+      if (thinks_) end_thinking(*prompt);
+      return std::move(*prompt);
+    }
   }
   return make_prompt(form_, instructions, document, history, question);
 }

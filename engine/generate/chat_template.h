@@ -53,7 +53,9 @@ class ChatStyle {
   bool is_plain() const { return template_ == nullptr && form_ == ChatForm::Plain; }
   std::string name() const;
 
-  // As make_prompt. Texts never become control tokens: they are put in behind the template's back.
+  // As make_prompt. Texts never become control tokens: they are put in behind the template's back. A model that would
+  // think aloud finds its thought ended: what it is asked stands in the evidence, and the reader waits (Ma et al.,
+  // arXiv 2504.09858).
   ChatPrompt prompt(std::string_view instructions, std::string_view document, const std::vector<Turn>& history,
                     std::string_view question) const;
 
@@ -62,6 +64,7 @@ class ChatStyle {
   std::string end_;  // the token that ends a turn, as text
   std::shared_ptr<const jinja::Template> template_;
   bool system_turn_ = true;
+  bool thinks_ = false;  // its template has a place for thoughts
 };
 
 // As every question about a document is put.

@@ -4,6 +4,8 @@
 #include <atomic>
 #include <thread>
 
+#include "engine/base/processors.h"
+
 namespace longleaf {
 namespace {
 
@@ -13,8 +15,7 @@ constexpr int kMostReaders = 4;
 
 Result<std::unique_ptr<ReaderPool>> ReaderPool::open(const std::filesystem::path& file, const ReaderOptions& options,
                                                      int readers) {
-  const int most =
-      readers > 0 ? readers : std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMostReaders);
+  const int most = readers > 0 ? readers : std::clamp(usable_processors(), 1, kMostReaders);
   std::unique_ptr<ReaderPool> pool(new ReaderPool(file, options, most));
   auto reader = DocumentReader::open(file, options);
   if (!reader.ok()) return reader.status();

@@ -1,4 +1,5 @@
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <unistd.h>
 
@@ -8,8 +9,11 @@
 #include <thread>
 
 #include "engine/base/checksum.h"
+#include "engine/base/files.h"
+#include "engine/base/processors.h"
 #include "engine/base/thread_pool.h"
 #include "tests/support/check.h"
+#include "tests/support/temporary_folder.h"
 
 using namespace longleaf;
 
@@ -18,6 +22,39 @@ TEST(crc32c_matches_the_published_check_values) {
   const std::string zeros(32, '\0');
   CHECK_EQ(crc32c(zeros.data(), 32), 0x8a9136aau);
   CHECK_EQ(crc32c("6789", 4, crc32c("12345", 5)), 0xe3069283u);
+}
+
+TEST(a_program_uses_the_processors_that_it_may_run_on) {
+  cpu_set_t before;
+  REQUIRE(sched_getaffinity(0, sizeof before, &before) == 0);
+  CHECK(usable_processors() >= 1 && usable_processors() <= CPU_COUNT(&before));
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  for (int i = 0; CPU_COUNT(&one) == 0; ++i)
+    if (CPU_ISSET(i, &before)) CPU_SET(i, &one);
+  REQUIRE(sched_setaffinity(0, sizeof one, &one) == 0);
+  CHECK_EQ(usable_processors(), 1);
+  CHECK(sched_setaffinity(0, sizeof before, &before) == 0);
+}
+
+TEST(a_control_group_gives_no_more_processors_than_it_has_time_for) {
+  const test::TemporaryFolder root;
+  std::filesystem::create_directories(root / "a/b/c");
+  const auto limit = [&](const char* group, const char* text) {
+    CHECK(write_file(root / group / "cpu.max", text).ok());
+  };
+  CHECK_EQ(processors_of_group(root.path(), "/a/b/c"), 0);
+  limit("a/b", "max 100000\n");
+  CHECK_EQ(processors_of_group(root.path(), "/a/b/c"), 0);
+  limit("a/b", "250000 100000\n");
+  CHECK_EQ(processors_of_group(root.path(), "/a/b/c"), 3);
+  limit("a", "50000 100000\n");
+  CHECK_EQ(processors_of_group(root.path(), "/a/b/c"), 1);
+  CHECK_EQ(processors_of_group(root.path(), "/"), 0);
+  limit("", "400000 100000\n");
+  CHECK_EQ(processors_of_group(root.path(), ""), 4);
+  limit("", "nonsense");
+  CHECK_EQ(processors_of_group(root.path(), "/"), 0);
 }
 
 TEST(every_piece_of_a_loop_runs_once) {

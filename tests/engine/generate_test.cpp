@@ -1,8 +1,10 @@
 #include <cmath>
 #include <limits>
+#include <set>
 
 #include "engine/generate/chat_template.h"
 #include "engine/generate/sampler.h"
+#include "engine/generate/thoughts.h"
 #include "engine/generate/utf8_stream.h"
 #include "tests/support/check.h"
 #include "tests/support/gguf_writer.h"
@@ -161,6 +163,42 @@ TEST(a_published_models_template_is_given_the_token_by_its_name) {
   contents.metadata["tokenizer.eos_token"] = MetadataScalar(std::string_view("</s>"));
   CHECK_EQ(shown(ChatStyle::of(ModelFile(std::move(contents))).prompt("I", "D", {}, "q")),
            std::string("I‹</s>›D\n\n[evidence]Question: q‹</s>›"));
+}
+
+TEST(a_model_that_would_think_aloud_finds_its_thought_ended) {
+  const std::string turns =
+      "{% for m in messages %}<{{ m.role }}>{{ m.content.split('</think>')[-1] }}{% endfor %}<assistant>";
+  const auto opening = [&](const std::string& source) {
+    const std::string text = shown(style_of(source).prompt("I", "D", {{"q1", "a1"}}, "q2"));
+    return text.substr(text.rfind("q2") + 2);
+  };
+  CHECK_EQ(opening(turns), std::string("‹<assistant><think>\n\n</think>\n\n›"));
+  CHECK_EQ(opening(turns + "<think>\n"), std::string("‹<assistant><think>\n\n</think>\n\n›"));
+  CHECK_EQ(opening(turns + "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n"
+                           "{% endif %}"),
+           std::string("‹<assistant><think>\n\n</think>\n\n›"));
+  CHECK_EQ(opening(kTemplate), std::string("‹<|end|><|assistant|>›"));  // one that does not think
+}
+
+TEST(what_is_thought_aloud_is_no_part_of_an_answer) {
+  // Cut anywhere, a text comes out the same.
+  const auto heard = [](std::string_view text) {
+    std::set<std::string> all;
+    for (size_t step = 1; step <= text.size(); ++step) {
+      Thoughts thoughts;
+      std::string out;
+      for (size_t at = 0; at < text.size(); at += step) out += thoughts.push(text.substr(at, step));
+      all.insert(out + thoughts.finish());
+    }
+    return all;
+  };
+  using Set = std::set<std::string>;
+  CHECK(heard("It is 149.") == Set{"It is 149."});
+  CHECK(heard("<think>149 or 150?</think>\nIt is 149.") == Set{"\nIt is 149."});
+  CHECK(heard("\n <think>a <b</think>c <think>d</think>") == Set{"c <think>d</think>"});
+  CHECK(heard("<think>and on and on") == Set{""});
+  CHECK(heard("<thin") == Set{"<thin"});
+  CHECK(heard(" <table>") == Set{" <table>"});
 }
 
 TEST(a_template_that_cannot_be_used_leaves_its_form) {
