@@ -35,8 +35,8 @@ class Weights {
   Result<kernels::Buffer> numbers(const std::vector<float>& values) const;
   // … kept with the weights; nullptr where there are none.
   Result<kernels::DevicePtr> kept(const std::vector<float>& values);
-  // Unsupported when the file has weights that nobody asked for, but those that positions are scaled by: they would be
-  // left out silently.
+  // Unsupported when the file has weights that nobody asked for, but those that positions are scaled by or that see
+  // pictures: they would be left out silently.
   Status check_all_used() const;
   // … biases alone.
   Status check_biases() const;

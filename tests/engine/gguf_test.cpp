@@ -145,7 +145,8 @@ TEST(what_cannot_be_run_is_refused_before_it_takes_memory) {
     const Status status = Model::load(*file, *backend).status();
     return std::pair{status, backend->memory(backend->self).peak_bytes};
   };
-  CHECK(refusal(0, "").first.ok() && refusal(0, "blk.0.attn_rot_embd.weight").second > 0);
+  CHECK(refusal(0, "").first.ok() && refusal(0, "v.patch_embd.weight").first.ok() &&
+        refusal(0, "blk.0.attn_rot_embd.weight").second > 0);
   for (const auto& [type, extra, what] :
        {std::tuple{16u, "", "IQ2_XXS"}, std::tuple{0u, "blk.1.ffn_sub_norm.weight", "ffn_sub_norm"},
         std::tuple{0u, "blk.1.attn_output.bias", "attn_output.bias"}}) {
