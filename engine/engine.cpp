@@ -79,8 +79,9 @@ Result<ModelFacts> describe_model(const std::filesystem::path& path, bool f32_kv
   LL_ASSIGN_OR_RETURN(const auto file, ModelFile::open(path));
   ModelFacts facts;
   LL_ASSIGN_OR_RETURN(facts.config, read_model_config(*file));
-  LL_RETURN_IF_ERROR(check_decoder_tensors(*file, facts.config));
+  const Status tensors = check_decoder_tensors(*file, facts.config);
   LL_RETURN_IF_ERROR(file->check());
+  LL_RETURN_IF_ERROR(tensors);
   facts.chat = ChatStyle::of(*file);
   facts.path = path.string();
   facts.kv_bytes_per_token = KvStore::bytes_per_token(facts.config, f32_kv ? kernels::DType::F32 : kernels::DType::F16);
@@ -150,6 +151,7 @@ Status Engine::start(const std::string& name) {
   Parts& parts = *parts_;
   const Placement placement = parts.devices.placement();
   LL_ASSIGN_OR_RETURN(parts.file, ModelFile::open(facts_.path));
+  LL_RETURN_IF_ERROR(check_same_file());
   LL_ASSIGN_OR_RETURN(parts.tokenizer, Tokenizer::load(parts.file));
   LL_ASSIGN_OR_RETURN(auto model, Model::load(parts.file, placement));
   LL_ASSIGN_OR_RETURN(parts.transformer, Transformer::create(std::move(model)));
@@ -163,6 +165,15 @@ Status Engine::start(const std::string& name) {
   return measure_rates();
 }
 
+// What was stated and placed is of the file that was opened first.
+Status Engine::check_same_file() {
+  const uint64_t found = fingerprint_of(*parts_->file);
+  if (file_fingerprint_ == 0) file_fingerprint_ = found;
+  if (file_fingerprint_ == found) return {};
+  return Status(Code::Invalid, "The model file " + parts_->file->name() +
+                                   " has been replaced by another one since it was opened; open it again");
+}
+
 void Engine::rest() {
   open_.reset();
   parts_.reset();
@@ -173,6 +184,7 @@ Status Engine::revive() {
   if (!closed_) return {};
   const std::string twice =
       "The GPU stopped " + std::to_string(losses_) + " times; the processor is used until the model is opened again";
+  LL_RETURN_IF_ERROR(describe_model(facts_.path).status());  // no other device has what the disk has not
   const Status status = losses_ < 2 ? start(options_.device) : Status(Code::DeviceLost, twice);
   if (!status.ok()) LL_RETURN_IF_ERROR(step_down(status.message()));
   closed_ = false;
@@ -247,13 +259,11 @@ Status Engine::measure_rates() {
   LL_RETURN_IF_ERROR(parts_->transformer->forward(tokens, store, DenseStrategy(), Want::Nothing, nullptr));
   LL_RETURN_IF_ERROR(finish());
   rates_.prefill_tokens_per_s = kProbe / std::max(seconds_since(start), 1e-6);
-  std::vector<uint8_t> rows(2 * kProbe * store.row_bytes());
+  const std::vector<uint8_t> rows(store.rows_bytes(kProbe));
   start = Clock::now();
-  for (int layer = 0; layer < facts_.config.n_layers; ++layer)
-    LL_RETURN_IF_ERROR(store.write_rows(layer, 0, kProbe, rows.data(), rows.data() + rows.size() / 2));
+  LL_RETURN_IF_ERROR(store.write_rows(0, kProbe, rows.data()));
   LL_RETURN_IF_ERROR(finish());
-  rates_.load_bytes_per_s =
-      static_cast<double>(rows.size()) * facts_.config.n_layers / std::max(seconds_since(start), 1e-6);
+  rates_.load_bytes_per_s = static_cast<double>(rows.size()) / std::max(seconds_since(start), 1e-6);
   store.truncate(0);
   return {};
 }

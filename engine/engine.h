@@ -1,8 +1,7 @@
 // The engine: one model on one device, ready to encode documents and to answer. No Qt, no SQLite, no PDF.
-// A GPU that stops ends the request with DeviceLost, a model file that cannot be read any more with Io; the next request
-// opens the model again.
-// Not thread-safe: one thread owns it. Long calls block, report through callbacks on that thread, and look at their
-// stop token at least once per layer.
+// A GPU that stops ends the request with DeviceLost, a model file that cannot be read any more with Io; the next
+// request opens the model again. Not thread-safe: one thread owns it. Long calls block, report through callbacks on
+// that thread, and look at their stop token at least once per layer.
 #pragma once
 
 #include <chrono>
@@ -199,6 +198,7 @@ class Engine {
   // Opens the model on a device; what was open is closed before.
   Status start(const std::string& device);
   Status choose_devices(const std::string& name);
+  Status check_same_file();
   Result<ModelNeeds> needs_with_draft() const;  // of a card that has all of it
   // Runs one request. A lost device ends it with a reason; the next request finds the model opened anew, on the same
   // device the first time, then on the processor. Where "auto" chose a card that is full, the request is repeated on
@@ -236,6 +236,7 @@ class Engine {
   std::unique_ptr<OpenDocument> open_;
   Rates rates_;
   double load_ms_ = 0;
+  uint64_t file_fingerprint_ = 0;
   uint64_t table_bytes_ = 0;  // of embeddings, of all that is loaded
   bool closed_ = false;       // the model: the device was lost since the last request, or rests
   int losses_ = 0;

@@ -18,7 +18,10 @@ struct Engine::Parts {
   std::unique_ptr<Draft> draft;                     // nullptr: none was asked for
   std::unique_ptr<const TokenSpellings> spellings;  // from the first answer on that has a form
 
-  bool files_are_whole() const { return file->check().ok() && (draft == nullptr || draft->file().check().ok()); }
+  Status check_files() const {
+    LL_RETURN_IF_ERROR(file->check());
+    return draft == nullptr ? Status() : draft->file().check();
+  }
 };
 
 struct Engine::OpenDocument {
@@ -47,9 +50,12 @@ template <typename Request>
 auto Engine::guarded(const Request& request) -> decltype(request()) {
   LL_RETURN_IF_ERROR(revive());
   auto result = request();
+  if (Status status = parts_->check_files(); !status.ok()) {
+    closed_ = true;
+    return status;
+  }
   if (result.ok()) return result;
   const Code code = result.status().code();
-  if (!parts_->files_are_whole()) closed_ = true;
   if (code == Code::DeviceLost) {
     closed_ = true;
     ++losses_;

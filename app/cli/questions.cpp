@@ -165,7 +165,8 @@ void printSources(const Asked& asked, const std::vector<PageRow>& pages) {
   }
   for (const auto& c : asked.citations)
     if (!c.supported) std::printf("  not found in the document: “%s”\n", c.sentence.c_str());
-  if (!asked.whole) std::printf("\nThe answer ended before it had the form; give --max-tokens more, or ask for less\n");
+  if (!asked.whole && !asked.stopped)
+    std::printf("\nThe answer ended before it had the form; give --max-tokens more, or ask for less\n");
 }
 
 void printStats(const Asked& asked, const std::string& device) {

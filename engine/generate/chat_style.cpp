@@ -27,7 +27,7 @@ Value said(const char* role, std::string text) {
 }
 
 // The conversation in marks. A template may not know system turns: instructions then open the first question.
-Dict globals(size_t n_answers, bool system_turn, const std::string& end) {
+Dict globals(size_t n_answers, bool system_turn, const std::string& end, bool thinking) {
   List messages;
   if (system_turn) messages.push_back(said("system", mark(kInstructions)));
   const std::string opening = (system_turn ? "" : mark(kInstructions) + "\n\n") + mark(kDocument);
@@ -43,8 +43,8 @@ Dict globals(size_t n_answers, bool system_turn, const std::string& end) {
   all.set("eos_token", Value(end));
   all.set("tools", Value(jinja::None{}));
   all.set("documents", Value(jinja::None{}));
-  all.set("enable_thinking", Value(false));  // Qwen 3, SmolLM 3, GLM
-  all.set("thinking", Value(false));         // Granite, DeepSeek
+  all.set("enable_thinking", Value(thinking));  // Qwen 3, SmolLM 3, GLM
+  all.set("thinking", Value(thinking));         // Granite, DeepSeek
   return all;
 }
 
@@ -70,9 +70,9 @@ std::optional<std::vector<std::pair<int, Piece>>> cut(const std::string& text, c
 
 // The prompt, when the template renders the conversation and leaves the document's line where evidence can follow it.
 std::optional<ChatPrompt> rendered(const jinja::Template& its_own, bool system_turn, const std::string& end,
-                                   const std::vector<std::string>& texts) {
+                                   const std::vector<std::string>& texts, bool thinking = false) {
   const size_t n_answers = (texts.size() - kFirstTurn - 1) / 2;
-  const auto text = its_own.render(globals(n_answers, system_turn, end), kDate);
+  const auto text = its_own.render(globals(n_answers, system_turn, end, thinking), kDate);
   if (!text.ok()) return {};
   const auto pieces = cut(*text, texts);
   if (!pieces) return {};
@@ -89,14 +89,31 @@ std::optional<ChatPrompt> rendered(const jinja::Template& its_own, bool system_t
   return prompt;
 }
 
+// What the prompt ends with, without white space.
+std::string_view opening_of(const ChatPrompt& prompt) {
+  if (prompt.after.empty() || !prompt.after.back().control) return {};
+  const std::string_view text = prompt.after.back().text;
+  return text.substr(0, text.find_last_not_of(" \n") + 1);
+}
+
 // Where the answer begins, a thought without content.
 void end_thinking(ChatPrompt& prompt) {
-  if (prompt.after.empty() || !prompt.after.back().control) return;
+  const std::string said(opening_of(prompt));
+  if (said.empty() || said.ends_with("</think>")) return;
   std::string& opening = prompt.after.back().text;
-  const std::string_view said = std::string_view(opening).substr(0, opening.find_last_not_of(" \n") + 1);
-  if (said.ends_with("</think>")) return;
-  opening = said.ends_with("<think>") ? std::string(said) : opening + "<think>";
+  opening = said.ends_with("<think>") ? said : opening + "<think>";
   opening += "\n\n</think>\n\n";
+}
+
+// Whether a model thinks although it is told not to: its template opens a thought, or has a place for thoughts and no
+// word on whether there are any.
+bool thinks(const jinja::Template& its_own, bool system_turn, const std::string& end, const std::string& source) {
+  const std::vector<std::string> texts(kFirstTurn + 1, "x");
+  const auto without = rendered(its_own, system_turn, end, texts, false);
+  const auto with = rendered(its_own, system_turn, end, texts, true);
+  if (!without || opening_of(*without).ends_with("<think>")) return without.has_value();
+  const bool is_told = !with || with->before != without->before || with->after != without->after;
+  return !is_told && source.find("</think>") != std::string::npos;
 }
 
 }  // namespace
@@ -132,7 +149,7 @@ ChatStyle ChatStyle::of(const ModelFile& file) {
     for (bool system_turn : {false, true})
       if (usable(*its_own, system_turn, style.end_)) style.template_ = its_own, style.system_turn_ = system_turn;
   }
-  style.thinks_ = source.find("</think>") != std::string::npos;
+  if (style.template_ != nullptr) style.thinks_ = thinks(*style.template_, style.system_turn_, style.end_, source);
   if (style.template_ == nullptr)
     log(LogLevel::Warning, "The model's chat template cannot be used" +
                                (parsed.ok() ? std::string() : " (" + parsed.status().message() + ")") + "; the form “" +

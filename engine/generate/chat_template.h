@@ -64,7 +64,7 @@ class ChatStyle {
   std::string end_;  // the token that ends a turn, as text
   std::shared_ptr<const jinja::Template> template_;
   bool system_turn_ = true;
-  bool thinks_ = false;  // its template has a place for thoughts
+  bool thinks_ = false;  // also when it is told not to
 };
 
 // As every question about a document is put.

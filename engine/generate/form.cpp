@@ -1,5 +1,7 @@
 #include "engine/generate/form.h"
 
+#include <algorithm>
+#include <array>
 #include <cctype>
 
 namespace longleaf {
@@ -21,14 +23,28 @@ std::string single_spaced(std::string_view text) {
 // Of a script that writes no spaces between words, as far as the first byte of a character tells.
 bool begins_wide_character(char c) { return static_cast<unsigned char>(c) >= 0xE3; }
 
+// Marks in front of a word and behind one, and those that stand between words as a space does.
+constexpr std::array<std::string_view, 10> kOpening = {"(",      "[",      "{",      "\"",     "'",
+                                                       "\u201c", "\u2018", "\u00ab", "\u2013", "\u2014"};
+constexpr std::array<std::string_view, 15> kClosing = {".", ",",  ";", ":",      "!",      "?",      ")",     "]",
+                                                       "}", "\"", "'", "\u2019", "\u201d", "\u00bb", "\u2026"};
+constexpr std::array<std::string_view, 3> kBetween = {" ", "\u2013", "\u2014"};
+
 bool begins_word(std::string_view text, size_t i) {
-  return i == 0 || text[i - 1] == ' ' || begins_wide_character(text[i]);
+  const std::string_view before = text.substr(0, i);
+  const auto ends_before = [&](std::string_view mark) { return before.ends_with(mark); };
+  return i == 0 || before.ends_with(' ') || begins_wide_character(text[i]) ||
+         std::any_of(kOpening.begin(), kOpening.end(), ends_before);
 }
 
+// At `i`: nothing but marks comes before the next word or the end.
 bool ends_word(std::string_view text, size_t i) {
-  constexpr std::string_view kMarks = ".,;:!?)]\"'";
-  while (i < text.size() && kMarks.find(text[i]) != std::string_view::npos) ++i;
-  return i == text.size() || text[i] == ' ' || begins_wide_character(text[i]);
+  const auto is_next = [&](std::string_view mark) { return text.substr(i).starts_with(mark); };
+  for (auto mark = kClosing.begin(); mark != kClosing.end();) {
+    mark = std::find_if(kClosing.begin(), kClosing.end(), is_next);
+    if (mark != kClosing.end()) i += mark->size();
+  }
+  return i == text.size() || begins_wide_character(text[i]) || std::any_of(kBetween.begin(), kBetween.end(), is_next);
 }
 
 }  // namespace

@@ -18,7 +18,8 @@ using ByteSet = std::bitset<256>;
 
 class Form {
  public:
-  // Texts that a regular expression matches from end to end: characters, `.` (but a line's end), `[a-z]`, `[^…]`, `\d`,
+  // Texts that a regular expression matches from end to end (with `^` and `$` or without): characters, `.` (but a
+  // line's end), `[a-z]`, `[^…]`, `\d`,
   // `\w`, `\s`, `\S`, `\n`, `\t`, `\` before a mark, `( )`, `|`, `*`, `+`, `?`, `{n}`, `{n,}`, `{n,m}`. Classes name
   // ASCII characters; `.`, `\w`, `\S` and `[^…]` have every other character as well, whole.
   // Returns Invalid with the place of what it cannot be.

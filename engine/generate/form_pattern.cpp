@@ -39,6 +39,7 @@ class PatternReader {
   explicit PatternReader(std::string_view pattern) : pattern_(pattern) {}
 
   Result<std::shared_ptr<const Form>> read() {
+    take('^');  // all of a text is meant, also without
     LL_ASSIGN_OR_RETURN(const int root, choice(0));
     if (at_ < pattern_.size()) return wrong("this ) has no ( before it");
     LL_ASSIGN_OR_RETURN(const int start, write(root, Form::kAccept));
@@ -127,6 +128,8 @@ class PatternReader {
 
   Result<int> single(int depth) {
     const char c = pattern_[at_];
+    if (c == '$' && at_ + 1 == pattern_.size()) return ++at_, keep({});
+    if (c == '^' || c == '$') return wrong("a ^ or $ stands within the pattern; write \\^ or \\$ for the character");
     if (c == '*' || c == '+' || c == '?' || c == '{') return wrong("there is nothing to repeat");
     ++at_;
     if (c == '(') {
@@ -183,6 +186,7 @@ class PatternReader {
         LL_ASSIGN_OR_RETURN(const Class last, member());
         if (one.ascii.count() != 1 || last.ascii.count() != 1) return wrong("a range has two characters for ends");
         one.ascii = range(static_cast<int>(one.ascii._Find_first()), static_cast<int>(last.ascii._Find_first()));
+        if (one.ascii.none()) return wrong("a range begins behind its end");
       }
       all = {all.ascii | one.ascii, all.others || one.others};
     }

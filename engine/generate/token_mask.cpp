@@ -4,12 +4,19 @@
 #include <limits>
 
 namespace longleaf {
+namespace {
+constexpr size_t kMostNodes = 8192;  // of about a kilobyte
+}
 
 TokenSpellings::TokenSpellings(const Tokenizer& tokenizer) {
   for (TokenId id = 0; id < tokenizer.size(); ++id)
     if (std::string bytes = tokenizer.decode(id); !bytes.empty() && !tokenizer.ends_answer(id))
       sorted_.push_back({std::move(bytes), id});
   std::sort(sorted_.begin(), sorted_.end(), [](const Spelling& a, const Spelling& b) { return a.bytes < b.bytes; });
+  for (size_t i = 1; i < sorted_.size(); ++i) {
+    const std::string &a = sorted_[i - 1].bytes, &b = sorted_[i].bytes;
+    sorted_[i].shared = static_cast<size_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin());
+  }
 }
 
 TokenMask::TokenMask(const Form& form, const Tokenizer& tokenizer, const TokenSpellings& spellings)
@@ -59,19 +66,23 @@ int TokenMask::walk(int node, std::string_view bytes) {
   return node;
 }
 
-// Tokens [begin, end) of the sorted ones share their first `depth` bytes, which lead to `node`.
-void TokenMask::allow(int node, size_t begin, size_t end, size_t depth) {
-  const auto& all = spellings_.sorted();
-  while (begin < end && all[begin].bytes.size() == depth) allowed_.push_back(all[begin++].id);
-  while (begin < end) {
-    const char byte = all[begin].bytes[depth];
-    const auto last = std::partition_point(
-        all.begin() + static_cast<long>(begin), all.begin() + static_cast<long>(end),
-        [&](const TokenSpellings::Spelling& s) { return s.bytes.compare(depth, 1, &byte, 1) <= 0; });
-    const auto past = static_cast<size_t>(last - all.begin());
-    if (const int next = step(node, static_cast<unsigned char>(byte)); next != kDead)
-      allow(next, begin, past, depth + 1);
-    begin = past;
+// Spellings are sorted: what two of them begin with is walked once, and what cannot begin is passed by at once.
+void TokenMask::allow_what_goes_on() {
+  path_.assign(1, now_);
+  size_t dead = std::string::npos;  // length of a beginning that leads nowhere
+  for (const TokenSpellings::Spelling& s : spellings_.sorted()) {
+    if (s.shared >= dead) continue;
+    dead = std::string::npos;
+    path_.resize(std::min(path_.size(), s.shared + 1));
+    while (path_.size() <= s.bytes.size()) {
+      const int next = step(path_.back(), static_cast<unsigned char>(s.bytes[path_.size() - 1]));
+      if (next == kDead) {
+        dead = path_.size();
+        break;
+      }
+      path_.push_back(next);
+    }
+    if (dead == std::string::npos) allowed_.push_back(s.id);
   }
 }
 
@@ -85,13 +96,30 @@ void TokenMask::allow_end() {
     allowed_.push_back(it->id);
 }
 
-Result<std::span<const float>> TokenMask::masked(std::span<const float> logits) {
+void TokenMask::find_allowed() {
+  if (allowed_at_ == now_ && !is_first_) return;
+  forget_nodes();
   allowed_.clear();
-  allow(now_, 0, spellings_.sorted().size(), 0);
+  allow_what_goes_on();
   if (at(now_).accepts) allow_end();
   if (is_first_)  // most vocabularies put a space in front of words
     for (const TokenSpellings::Spelling& s : spellings_.sorted())
       if (s.bytes[0] == ' ' && walk(now_, std::string_view(s.bytes).substr(1)) != kDead) allowed_.push_back(s.id);
+  allowed_at_ = now_;
+}
+
+// Where a form leads to ever new ones, those that were seen are not kept.
+void TokenMask::forget_nodes() {
+  if (nodes_.size() < kMostNodes) return;
+  std::vector<int> states = at(now_).states;
+  nodes_.clear();
+  known_.clear();
+  now_ = node_of(std::move(states));
+  allowed_at_ = kDead;
+}
+
+Result<std::span<const float>> TokenMask::masked(std::span<const float> logits) {
+  find_allowed();
   masked_.assign(logits.size(), -std::numeric_limits<float>::infinity());
   bool any = false;
   for (const TokenId id : allowed_) {
@@ -105,12 +133,16 @@ Result<std::span<const float>> TokenMask::masked(std::span<const float> logits) 
 }
 
 bool TokenMask::take(TokenId token) {
-  const std::string bytes = tokenizer_.decode(token);
+  std::string bytes = tokenizer_.decode(token);
   int next = tokenizer_.ends_answer(token) || bytes.empty() ? kDead : walk(now_, bytes);
-  if (next == kDead && is_first_ && bytes.starts_with(' ')) next = walk(now_, std::string_view(bytes).substr(1));
+  if (next == kDead && is_first_ && bytes.starts_with(' ')) {
+    bytes.erase(0, 1);
+    next = walk(now_, bytes);
+  }
   is_first_ = false;
   if (next == kDead) return false;
   now_ = next;
+  text_ += bytes;
   return true;
 }
 

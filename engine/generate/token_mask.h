@@ -20,6 +20,7 @@ class TokenSpellings {
   struct Spelling {
     std::string bytes;
     TokenId id = 0;
+    size_t shared = 0;  // bytes at the beginning that the one before has, too
   };
   const std::vector<Spelling>& sorted() const { return sorted_; }
 
@@ -38,10 +39,13 @@ class TokenMask {
   Result<std::span<const float>> masked(std::span<const float> logits);
   // `token` follows. False: it ended the text.
   bool take(TokenId token);
+  // What there is, without the space at its beginning that the form does not have.
+  const std::string& text() const { return text_; }
   // The text has the form.
   bool accepts() const { return at(now_).accepts; }
   // … and nothing can follow.
   bool is_complete() const;
+  size_t nodes() const { return nodes_.size(); }  // that are known, of about a kilobyte each
 
  private:
   static constexpr int kDead = -1, kUnknown = -2;
@@ -54,8 +58,10 @@ class TokenMask {
   int node_of(std::vector<int> reached);
   int step(int node, unsigned char byte);
   int walk(int node, std::string_view bytes);
-  void allow(int node, size_t begin, size_t end, size_t depth);
+  void find_allowed();
+  void allow_what_goes_on();
   void allow_end();
+  void forget_nodes();
   const Node& at(int node) const { return *nodes_[static_cast<size_t>(node)]; }
 
   const Form& form_;
@@ -65,7 +71,10 @@ class TokenMask {
   std::map<std::vector<int>, int> known_;
   int now_ = 0;
   bool is_first_ = true;
-  std::vector<TokenId> allowed_;
+  std::string text_;
+  std::vector<TokenId> allowed_;  // at the node allowed_at_; kDead: not found yet
+  int allowed_at_ = kDead;
+  std::vector<int> path_;  // nodes that the bytes of a token lead through
   std::vector<float> masked_;
 };
 

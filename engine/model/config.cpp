@@ -99,7 +99,7 @@ std::vector<float> frequencies(double base, double factor, const std::vector<flo
 // sharpened.
 Status read_yarn(const ModelFile& file, const Keys& keys, double base, double factor, std::vector<float>& inv_freq,
                  float& magnitude) {
-  const double length = keys.number("rope.scaling.original_context_length", 0);
+  const double length = keys.number("rope.scaling.original_context_length", keys.number("context_length", 0));
   const double fast = keys.number("rope.scaling.yarn_beta_fast", 32.0);
   const double slow = keys.number("rope.scaling.yarn_beta_slow", 1.0);
   if (!(length > 0) || !(factor >= 1) || !(fast > slow) || !(slow > 0) || !(base > 1))

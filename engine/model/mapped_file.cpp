@@ -27,23 +27,39 @@ uintptr_t page_size() {
   return size;
 }
 
-// A page that cannot be read: zeros take the place of what is left of the file from there on. What is no file of ours
-// goes to whoever was asked before. The system's journal reads its files in the same way.
-void on_bus_error(int, siginfo_t* info, void*) {
-  const auto at = reinterpret_cast<uintptr_t>(info->si_addr);
+// Where a file ends that `at` is in; 0: it is in none. A place that changes hands meanwhile is nobody's.
+uintptr_t end_of_file_at(uintptr_t at, Watch*& found) {
   for (Watch& watch : watches) {
     const uintptr_t begin = watch.begin, end = watch.end;
-    if (at < begin || at >= end) continue;
-    const uintptr_t page = at / page_size() * page_size();
-    const int error = errno;
-    void* zeros = mmap(reinterpret_cast<void*>(page), end - page, PROT_READ,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
-    errno = error;
-    if (zeros == MAP_FAILED) break;
-    watch.lost = true;
-    return;
+    if (at < begin || at >= end || watch.begin != begin) continue;
+    found = &watch;
+    return end;
   }
-  sigaction(SIGBUS, &handler_before, nullptr);  // and happens again when this returns
+  return 0;
+}
+
+// As if we had not been there.
+void pass_on(int signal, siginfo_t* info, void* context) {
+  if ((handler_before.sa_flags & SA_SIGINFO) != 0) return handler_before.sa_sigaction(signal, info, context);
+  if (handler_before.sa_handler != SIG_DFL && handler_before.sa_handler != SIG_IGN)
+    return handler_before.sa_handler(signal);
+  sigaction(SIGBUS, &handler_before, nullptr);  // it happens again when this returns
+}
+
+// A page that cannot be read: zeros take the place of what is left of the file from there on. The system's journal
+// reads its files in the same way.
+void on_bus_error(int signal, siginfo_t* info, void* context) {
+  const auto at = reinterpret_cast<uintptr_t>(info->si_addr);
+  Watch* watch = nullptr;
+  const uintptr_t end = end_of_file_at(at, watch);
+  if (end == 0) return pass_on(signal, info, context);
+  const uintptr_t page = at / page_size() * page_size();
+  const int error = errno;
+  watch->lost = true;  // before anybody can read zeros
+  void* zeros = mmap(reinterpret_cast<void*>(page), end - page, PROT_READ,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+  errno = error;
+  if (zeros == MAP_FAILED) pass_on(signal, info, context);
 }
 
 void watch_bus_errors() {
@@ -73,8 +89,8 @@ int watch(std::span<const uint8_t> bytes) {
 void unwatch(int place) {
   if (place < 0) return;
   Watch& watch = watches[static_cast<size_t>(place)];
-  watch.end = 0;
   watch.begin = 0;
+  watch.end = 0;
   watch.taken = false;
 }
 

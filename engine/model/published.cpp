@@ -142,8 +142,8 @@ class Translator {
     copy_number("attention_multiplier", "attention.scale");
     copy_number("residual_multiplier", "residual_scale");
     copy_number("logits_scaling", "logit_scale");
-    copy_number("attn_logit_softcapping", "attn_logit_softcapping");
-    copy_number("final_logit_softcapping", "final_logit_softcapping");
+    for (const char* cap : {"attn_logit_softcapping", "final_logit_softcapping"})
+      set(key(cap), number_of(setting(cap)).value_or(0));  // none where the settings have none
     if (const auto scalar = number_of(setting("query_pre_attn_scalar")); scalar && *scalar > 0)
       set(key("attention.scale"), 1.0 / std::sqrt(*scalar));
   }
@@ -162,6 +162,7 @@ class Translator {
   }
 
   Status add_windows() {
+    set(key("attention.sliding_window"), int64_t{0});
     const auto window = integer_of(setting("sliding_window"));
     if (!window || !flag_of(setting("use_sliding_window"), family_->window_by_default)) return {};
     const Json& types = setting("layer_types");

@@ -89,7 +89,8 @@ std::string ggml_name(std::string_view name, std::string_view architecture) {
   std::string_view rest = name;
   for (const char* prefix : {"language_model.", "model.", "language_model.", "bert.", "roberta."}) take(rest, prefix);
   if (rest.starts_with("vision_tower.") || rest.starts_with("multi_modal_projector.") || rest.starts_with("pooler.") ||
-      rest.ends_with("rotary_emb.inv_freq") || rest.ends_with("position_ids"))
+      rest.starts_with("vision_model.") || rest == "image_newline" || rest.ends_with("rotary_emb.inv_freq") ||
+      rest.ends_with("position_ids"))
     return {};
   if (architecture == "bert" && (rest.starts_with("cls.") || rest.starts_with("lm_head."))) return {};
   const size_t dot = rest.rfind('.');

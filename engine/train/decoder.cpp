@@ -30,7 +30,7 @@ class DecoderReader {
     LL_RETURN_IF_ERROR(vector("output_norm", t.norm, d_.output_norm_));
     d_.tied_ = t.tied;
     if (!t.tied) LL_RETURN_IF_ERROR(matrix("output", "", t.output, d_.output_));
-    return check_decoder_tensors(*d_.file_, d_.config_);
+    return {};
   }
 
  private:
@@ -118,6 +118,7 @@ Result<std::unique_ptr<Decoder>> Decoder::create(std::shared_ptr<const ModelFile
                                                  Parameters& parameters, const DecoderSettings& settings) {
   std::unique_ptr<Decoder> decoder(new Decoder(std::move(file), parameters));
   LL_ASSIGN_OR_RETURN(decoder->config_, read_model_config(*decoder->file_));
+  LL_RETURN_IF_ERROR(check_decoder_tensors(*decoder->file_, decoder->config_));
   decoder->keeps_layers_ = settings.keeps_layers;
   if (settings.lora.rank > 0) decoder->lora_scale_ = settings.lora.alpha / static_cast<float>(settings.lora.rank);
   LL_RETURN_IF_ERROR(DecoderReader(*decoder, backend, settings).read());

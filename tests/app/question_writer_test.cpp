@@ -86,6 +86,7 @@ TEST(what_is_no_question_or_made_up_does_not_count) {
   std::string endless = "Is the pump";
   for (int i = 0; i < 50; ++i) endless += " very";
   CHECK_EQ(count_for(endless + " fast?", answer), size_t{0});
+  CHECK_EQ(count_for("How many litres does the feed pump deliver ?", answer), size_t{1});
   CHECK_EQ(count_for(kQuestion, ""), size_t{0});
   CHECK_EQ(count_for(kQuestion, "150 litres per minute"), size_t{0});
   CHECK_EQ(count_for(kQuestion, answer + " It was built by Romans in Gaul."), size_t{0});

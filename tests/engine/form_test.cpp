@@ -4,12 +4,14 @@
 #include <filesystem>
 #include <random>
 #include <regex>
+#include <set>
 
 #include "engine/engine.h"
 #include "engine/generate/token_mask.h"
 #include "tests/reader/world.h"
 #include "tests/support/check.h"
 #include "tests/support/forms.h"
+#include "tests/support/gguf_writer.h"
 #include "tests/support/temporary_folder.h"
 
 using namespace longleaf;
@@ -76,25 +78,48 @@ TEST(characters_beyond_ascii_are_whole) {
 }
 
 TEST(what_is_no_pattern_is_told_with_its_place) {
-  for (const char* pattern : {"(", ")", "a)", "[a", "[z-a", "a**", "*", "a{", "a{2", "a{3,2}", "a{9999}", "\\", "\\q",
-                              "[\u00e9]", "[a-\\d]", "a{1000}{2}", "(((a{1000}){1000}){1000})", "((){1000}){1000}"}) {
+  for (const char* pattern : {"(",
+                              ")",
+                              "a)",
+                              "[a",
+                              "[z-a",
+                              "a**",
+                              "*",
+                              "a{",
+                              "a{2",
+                              "a{3,2}",
+                              "a{9999}",
+                              "\\",
+                              "\\q",
+                              "[\u00e9]",
+                              "[a-\\d]",
+                              "[z-a]",
+                              "a^b",
+                              "a$b",
+                              "(^a)",
+                              "a{1000}{2}",
+                              "(((a{1000}){1000}){1000})",
+                              "((){1000}){1000}"}) {
     const auto form = Form::matching(pattern);
     CHECK_EQ(static_cast<int>(form.status().code()), static_cast<int>(Code::Invalid));
     CHECK(form.status().message().find("at character") != std::string::npos);
   }
   CHECK_EQ(static_cast<int>(Form::matching(std::string(5000, '(')).status().code()), static_cast<int>(Code::Invalid));
+  CHECK(matches("^(yes|no)$", "yes") && !matches("^yes$", "^yes$") && matches("\\^\\$", "^$"));
   CHECK(matches("", "") && !matches("", "a") && matches("a|", ""));
 }
 
 TEST(a_quotation_is_whole_words_of_the_text) {
   const auto form = Form::quoting(" The pump\n delivers 149 litres (at 3.5 bar), or more.\n");
   for (const char* text : {"149", "149 litres", "The pump delivers", "3.5 bar", "(at 3.5 bar", "or more", "or more.",
-                           "The pump delivers 149 litres (at 3.5 bar), or more."})
+                           "at 3.5 bar", "The pump delivers 149 litres (at 3.5 bar), or more."})
     CHECK(fits(*form, text));
   for (const char* text : {"", " ", "49 litres", "149 litre", "149  litres", "or more. The", "pump 149", "bar ", "3."})
     CHECK(!fits(*form, text));
   CHECK(fits(*Form::quoting(" \n"), "") && !fits(*Form::quoting(""), "a"));
   CHECK(fits(*Form::quoting("a"), "a") && !fits(*Form::quoting("a"), ""));
+  const auto quoted = Form::quoting("He said \u201cno more\u201d\u2014twice.");
+  for (const char* text : {"no more", "said \u201cno more\u201d", "said \u201cno more"}) CHECK(fits(*quoted, text));
   const auto chinese = Form::quoting("\u6cf5\u6bcf\u5206\u949f");
   CHECK(fits(*chinese, "\u6bcf\u5206") && !fits(*chinese, "\u6bcf\xe5"));
 }
@@ -133,6 +158,82 @@ TEST(the_mask_allows_the_tokens_that_go_on_and_no_other) {
     CHECK(mask.take(next));
   }
   CHECK(mask.is_complete() && fits(**form, said));
+}
+
+// A vocabulary as SentencePiece writes it: marks for spaces, and a token for every byte.
+TEST(a_mask_spells_what_it_has_no_word_for) {
+  std::vector<std::string> tokens = {"<unk>", "<s>", "</s>"};
+  std::vector<int32_t> types = {2, 3, 3};
+  for (int byte = 0; byte < 256; ++byte) {
+    char name[8];
+    std::snprintf(name, sizeof name, "<0x%02X>", byte);
+    tokens.emplace_back(name);
+    types.push_back(6);
+  }
+  for (const char* word : {"\u2581yes", "\u2581n", "o", "\u2581", "\u2581no\u2581"})
+    tokens.emplace_back(word), types.push_back(1);
+  GgufWriter gguf;
+  gguf.text("tokenizer.ggml.model", "llama");
+  gguf.texts("tokenizer.ggml.tokens", tokens);
+  gguf.floats("tokenizer.ggml.scores", std::vector<float>(tokens.size()));
+  gguf.ints("tokenizer.ggml.token_type", types);
+  gguf.u32("tokenizer.ggml.eos_token_id", 2);
+  const std::string bytes = gguf.bytes();
+  const auto file = ModelFile::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "spm");
+  REQUIRE_OK(file);
+  const auto tokenizer = Tokenizer::load(*file);
+  REQUIRE_OK(tokenizer);
+  const TokenSpellings spellings(**tokenizer);
+  const auto form = Form::matching("yes|no*|\u00e9");
+  REQUIRE_OK(form);
+  const auto allowed = [&](TokenMask& mask) {
+    std::set<std::string> texts;
+    const std::vector<float> logits(tokens.size(), 1.0f);
+    const auto masked = mask.masked(logits);
+    CHECK(masked.ok());
+    for (size_t id = 0; masked.ok() && id < tokens.size(); ++id)
+      if ((*masked)[id] > 0) texts.insert(tokens[id]);
+    return texts;
+  };
+  using Set = std::set<std::string>;
+  TokenMask mask(**form, **tokenizer, spellings);
+  CHECK(allowed(mask) == Set({"\u2581yes", "\u2581n", "\u2581", "<0x20>", "<0x79>", "<0x6E>", "<0xC3>"}));
+  CHECK(mask.take(260));  // "n", without the space
+  CHECK_EQ(mask.text(), std::string("n"));
+  CHECK(mask.accepts() && !mask.is_complete());
+  CHECK(allowed(mask) == Set({"o", "<0x6F>", "<0x0A>", "</s>"}));
+  CHECK(mask.take(261) && mask.take(261));
+  CHECK(allowed(mask) == Set({"o", "<0x6F>", "<0x0A>", "</s>"}));
+  CHECK(!mask.take(2));
+  CHECK_EQ(mask.text(), std::string("noo"));
+  TokenMask accent(**form, **tokenizer, spellings);
+  CHECK(accent.take(3 + 0xC3) && !accent.accepts());
+  CHECK(allowed(accent) == Set({"<0xA9>"}));
+  CHECK(accent.take(3 + 0xA9) && accent.is_complete());
+}
+
+// Every set of states is new, so that what is known would grow with every token.
+TEST(a_mask_does_not_grow_without_end) {
+  const auto file = ModelFile::open(reader_file());
+  REQUIRE_OK(file);
+  const auto tokenizer = Tokenizer::load(*file);
+  REQUIRE_OK(tokenizer);
+  const TokenSpellings spellings(**tokenizer);
+  const auto form = Form::matching(".*[aeiou].{60}");
+  REQUIRE_OK(form);
+  TokenMask mask(**form, **tokenizer, spellings);
+  const std::vector<float> logits(static_cast<size_t>((*tokenizer)->size()), 1.0f);
+  std::mt19937 random(3);
+  for (int i = 0; i < 150; ++i) {
+    const auto masked = mask.masked(logits);
+    REQUIRE_OK(masked);
+    TokenId next = 0;
+    do next = static_cast<TokenId>(random() % logits.size());
+    while (!((*masked)[static_cast<size_t>(next)] > 0) || (*tokenizer)->ends_answer(next));
+    CHECK(mask.take(next));
+  }
+  CHECK(mask.nodes() < 3 * size_t{8192});
+  CHECK_EQ(mask.accepts(), fits(**form, mask.text()));
 }
 
 TEST(an_answer_has_the_form_whatever_the_model_would_say) {

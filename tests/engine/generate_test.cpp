@@ -178,6 +178,11 @@ TEST(a_model_that_would_think_aloud_finds_its_thought_ended) {
                            "{% endif %}"),
            std::string("‹<assistant><think>\n\n</think>\n\n›"));
   CHECK_EQ(opening(kTemplate), std::string("‹<|end|><|assistant|>›"));  // one that does not think
+  // One that was told in its instructions, and begins its answers itself.
+  const std::string told =
+      "{% for m in messages %}{% if m.role == 'system' and thinking %}Think between <think> and </think>.{% endif %}"
+      "<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>";
+  CHECK_EQ(opening(told), std::string("‹<assistant>›"));
 }
 
 TEST(what_is_thought_aloud_is_no_part_of_an_answer) {

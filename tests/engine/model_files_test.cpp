@@ -313,6 +313,16 @@ TEST(a_file_that_is_cut_short_while_it_is_open_ends_a_request_and_not_the_progra
   REQUIRE_OK(mended);
   CHECK(mended->text == before->text);
 
+  // Another model in its place is not run with the sizes of the one that was there.
+  cut();
+  CHECK(!ask().ok());
+  fs::copy_file(kModels / "qwen2.gguf", path, fs::copy_options::overwrite_existing);
+  const auto replaced = ask();
+  CHECK_EQ(static_cast<int>(replaced.status().code()), static_cast<int>(Code::Invalid));
+  CHECK(replaced.status().message().find("replaced by another one") != std::string::npos);
+  mend();
+  CHECK(ask().ok());
+
   const auto file = ModelFile::open(path);
   REQUIRE_OK(file);
   cut();

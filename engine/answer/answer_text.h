@@ -1,0 +1,55 @@
+// The text of an answer as tokens bring it, and what of it can be said by now. Not thread-safe.
+#pragma once
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+
+#include "engine/generate/thoughts.h"
+#include "engine/generate/utf8_stream.h"
+
+namespace longleaf {
+
+class AnswerText {
+ public:
+  //   stop_at   what ends an answer as text; empty: nothing does
+  //   verbatim  every byte counts: an answer of a form. Else white space in front and thoughts are left out.
+  AnswerText(std::string_view stop_at, bool verbatim) : stop_at_(verbatim ? "" : stop_at), verbatim_(verbatim) {}
+
+  // True where the answer has ended by what it says.
+  bool add(std::string_view bytes) {
+    append(stream_.push(bytes));
+    const size_t end = stop_at_.empty() || said_ == 0 ? std::string::npos : text_.find(stop_at_);
+    if (end != std::string::npos) text_.erase(end);
+    return end != std::string::npos;
+  }
+  void finish() {
+    append(stream_.finish());
+    if (!verbatim_) text_ += thoughts_.finish();
+    is_whole_ = true;
+  }
+  const std::string& text() const { return text_; }
+
+  // What was not returned yet, but a tail that may still become what ends the answer.
+  std::string_view unsaid() {
+    const bool may_end = !is_whole_ && !stop_at_.empty() && text_.ends_with(stop_at_[0]);
+    const size_t begin = said_, end = text_.size() - (may_end ? 1 : 0);
+    said_ = std::max(said_, end);
+    return std::string_view(text_).substr(begin, said_ - begin);
+  }
+
+ private:
+  void append(std::string text) {
+    text_ += verbatim_ ? std::move(text) : thoughts_.push(text);
+    if (!verbatim_ && said_ == 0) text_.erase(0, std::min(text_.find_first_not_of(" \n\t"), text_.size()));
+  }
+
+  std::string_view stop_at_;
+  bool verbatim_, is_whole_ = false;
+  Utf8Stream stream_;
+  Thoughts thoughts_;
+  std::string text_;
+  size_t said_ = 0;
+};
+
+}  // namespace longleaf
