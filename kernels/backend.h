@@ -50,9 +50,10 @@ constexpr int kSameBits = 8;
 struct Backend {
   void* self = nullptr;
   void (*destroy)(void* self) = nullptr;
-  std::string name;      // for people: "CPU, 8 threads, AVX-512"
-  std::string uuid;      // of a card; empty for a processor
-  int batch_tokens = 0;  // that are best computed at once
+  std::string name;             // for people: "CPU, 8 threads, AVX-512"
+  std::string uuid;             // of a card; empty for a processor
+  int batch_tokens = 0;         // that are best computed at once
+  bool in_host_memory = false;  // a DevicePtr is an address of this process: nothing need be copied to be used
 
   // Memory. allocate returns NoMemory; contents are undefined. release accepts nullptr.
   Result<DevicePtr> (*allocate)(void* self, size_t bytes);

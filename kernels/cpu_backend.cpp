@@ -223,13 +223,14 @@ Status rope(void* self, const RopeArgs& args) {
 }
 
 Status kv_write(void* self, const KvRowsArgs& args) {
-  cpu(self).pool.parallel_for(args.n_tokens, kTokensWritten,
+  cpu(self).pool.parallel_for(args.rows(), kTokensWritten,
                               [&](int first, int last, int) { twin::kv_write(args, first, last); });
   return {};
 }
 
-Status kv_read(void*, const KvRowsArgs& args) {
-  twin::kv_read(args);
+Status kv_read(void* self, const KvRowsArgs& args) {
+  cpu(self).pool.parallel_for(args.rows(), kTokensWritten,
+                              [&](int first, int last, int) { twin::kv_read(args, first, last); });
   return {};
 }
 
@@ -364,6 +365,7 @@ BackendPtr make(const CpuOptions& options, const FastOps* ops) {
   backend->pack = pack;
   backend->matmul = matmul;
   backend->rope = rope;
+  backend->in_host_memory = true;
   backend->kv_write = kv_write;
   backend->kv_read = kv_read;
   backend->span_attention = span_attention;

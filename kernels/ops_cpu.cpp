@@ -181,28 +181,32 @@ void rope(const RopeArgs& a, int first, int last) {
   }
 }
 
-void kv_write(const KvRowsArgs& a, int first, int last) {
+namespace {
+
+// Calls use(rows of the store, rows of K or V, bytes between heads) for every head of row i of all layers.
+template <typename F>
+void each_head(const KvRowsArgs& a, int i, F use) {
+  const int layer = i / a.n_tokens, t = i % a.n_tokens;
+  const KvView view = layer_of(a.kv, layer);
   const auto stride = static_cast<size_t>(a.kv.head_dim * format_of(a.type).bytes);
-  for (int t = first; t < last; ++t) {
-    for (int h = 0; h < a.kv.n_kv_heads; ++h) {
-      const size_t from = static_cast<size_t>(t * a.kv.n_kv_heads + h) * stride;
-      convert_row(bytes(a.k) + from, a.type, kv_row(a.kv, a.first_key + t, h, false), a.kv.type, a.kv.head_dim);
-      convert_row(bytes(a.v) + from, a.type, kv_row(a.kv, a.first_key + t, h, true), a.kv.type, a.kv.head_dim);
-    }
+  for (int h = 0; h < a.kv.n_kv_heads; ++h) {
+    const size_t at =
+        static_cast<size_t>(layer) * a.rows_stride + static_cast<size_t>(t * a.kv.n_kv_heads + h) * stride;
+    use(kv_row(view, a.first_key + t, h, false), reinterpret_cast<uint8_t*>(a.k) + at);
+    use(kv_row(view, a.first_key + t, h, true), reinterpret_cast<uint8_t*>(a.v) + at);
   }
 }
 
-void kv_read(const KvRowsArgs& a) {
-  const auto stride = static_cast<size_t>(a.kv.head_dim * format_of(a.type).bytes);
-  auto* k = reinterpret_cast<uint8_t*>(a.k);
-  auto* v = reinterpret_cast<uint8_t*>(a.v);
-  for (int t = 0; t < a.n_tokens; ++t) {
-    for (int h = 0; h < a.kv.n_kv_heads; ++h) {
-      const size_t to = static_cast<size_t>(t * a.kv.n_kv_heads + h) * stride;
-      convert_row(kv_row(a.kv, a.first_key + t, h, false), a.kv.type, k + to, a.type, a.kv.head_dim);
-      convert_row(kv_row(a.kv, a.first_key + t, h, true), a.kv.type, v + to, a.type, a.kv.head_dim);
-    }
-  }
+}  // namespace
+
+void kv_write(const KvRowsArgs& a, int first, int last) {
+  for (int i = first; i < last; ++i)
+    each_head(a, i, [&](uint8_t* stored, uint8_t* row) { convert_row(row, a.type, stored, a.kv.type, a.kv.head_dim); });
+}
+
+void kv_read(const KvRowsArgs& a, int first, int last) {
+  for (int i = first; i < last; ++i)
+    each_head(a, i, [&](uint8_t* stored, uint8_t* row) { convert_row(stored, a.kv.type, row, a.type, a.kv.head_dim); });
 }
 
 void span_attention(const SpanAttentionArgs& a) {

@@ -11,9 +11,10 @@ void rms_norm(const float* x, const float* weight, float eps, int rows, int cols
 void layer_norm(const float* x, const float* weight, const float* bias, float eps, int rows, int cols, float* out);
 // REQUIRES: w.data is not packed, but rows as files store them.
 void matmul(const PackedWeight& w, const float* bias, const float* x, int n_tokens, float* out);
-void rope(const RopeArgs& args, int first, int last);        // tokens [first, last)
-void kv_write(const KvRowsArgs& args, int first, int last);  // tokens [first, last)
-void kv_read(const KvRowsArgs& args);
+void rope(const RopeArgs& args, int first, int last);  // tokens [first, last)
+// Rows [first, last) of the tokens of all layers, one layer behind the other.
+void kv_write(const KvRowsArgs& args, int first, int last);
+void kv_read(const KvRowsArgs& args, int first, int last);
 void span_attention(const SpanAttentionArgs& args);
 void gate(Activation activation, float* gate, const float* up, int64_t n);
 void add(float* x, const float* y, float scale, int64_t n);

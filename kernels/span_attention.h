@@ -57,8 +57,11 @@ struct SpanAttentionArgs {
   DevicePtr positions = nullptr;  // i32 (n_tokens), of the queries; needed where there is a window
 };
 
-// Writes rows of K and V of one layer into the store, or reads them back without change of value.
-//   k, v  (n_tokens, n_kv_heads, head_dim), `type` F32 or F16; a F16 row into a F32 store and the reverse convert
+// Writes rows of K and V of layers into the store, or reads them back without change of value.
+//   kv           of the first layer; the others follow it in every page
+//   k, v         of the first layer (n_tokens, n_kv_heads, head_dim), `type` F32 or F16; a F16 row into a F32 store and
+//                the reverse convert
+//   rows_stride  bytes from a layer's rows in k, and in v, to those of the next layer
 struct KvRowsArgs {
   KvView kv;
   DevicePtr k = nullptr;
@@ -66,6 +69,16 @@ struct KvRowsArgs {
   DType type = DType::F32;
   int n_tokens = 0;
   int first_key = 0;
+  int n_layers = 1;
+  size_t rows_stride = 0;
+
+  int rows() const { return n_layers * n_tokens; }
 };
+
+// One layer of a store, `layer` layers on.
+constexpr KvView layer_of(KvView view, int layer) {
+  view.layer_offset += static_cast<size_t>(layer) * kv_page_layer_bytes(view.type, view.n_kv_heads, view.head_dim);
+  return view;
+}
 
 }  // namespace longleaf::kernels

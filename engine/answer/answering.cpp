@@ -3,10 +3,6 @@
 #include <algorithm>
 #include <unordered_map>
 
-#include "engine/generate/lookahead.h"
-#include "engine/generate/thoughts.h"
-#include "engine/generate/utf8_stream.h"
-
 namespace longleaf {
 namespace {
 
@@ -246,12 +242,17 @@ std::vector<Answering::Placed> Answering::place(int question_tokens) const {
 Status Answering::load(const std::vector<Placed>& placed) {
   const auto start = Clock::now();
   uint64_t bytes = 0;
+  std::vector<size_t> missing;
+  for (const Placed& p : placed)
+    if (bytes_to_load(p.entry) > 0) missing.push_back(p.entry);
+  EntryReader reader(*document_.file, std::move(missing));
   for (const Placed& p : placed) {
     if (stop_.stop_requested()) return Status(Code::Cancelled, "Stopped");
     bytes += bytes_to_load(p.entry);
     spans_.push_back(
         {parts_.store->size(), count(entry(p.entry).tokens), p.position - entry(p.entry).first_position, 0});
-    LL_RETURN_IF_ERROR(request_.repair_tokens > 0 ? load_alone(p.entry) : recall(p.entry));
+    LL_RETURN_IF_ERROR(request_.repair_tokens > 0 ? load_alone(reader, p.entry)
+                                                  : recall_entry(*document_.file, reader, p.entry, *parts_.store));
   }
   LL_RETURN_IF_ERROR(engine_.finish());
   result_.stats.load_ms += ms_since(start);
@@ -260,12 +261,10 @@ Status Answering::load(const std::vector<Placed>& placed) {
   return {};
 }
 
-Status Answering::recall(size_t i) { return recall_entry(*document_.file, i, engine_.facts_.config, *parts_.store); }
-
 // For this answer only: what is repaired is written again.
-Status Answering::load_alone(size_t i) {
-  LL_ASSIGN_OR_RETURN(const MemoryBlob blob, document_.file->read(i));
-  return load_entry(entry(i), blob, engine_.facts_.config, *parts_.store);
+Status Answering::load_alone(EntryReader& reader, size_t i) {
+  LL_ASSIGN_OR_RETURN(const MemoryBlob blob, reader.take(i));
+  return load_entry(entry(i), blob, *parts_.store);
 }
 
 // Computes the first tokens of every later run again, now that they stand behind other text (EPIC's LegoLink,
@@ -303,51 +302,63 @@ std::optional<TokenMask> Answering::form_mask() const {
   return std::optional<TokenMask>(std::in_place, *request_.form, *parts_.tokenizer, *parts_.spellings);
 }
 
+// The next token: what was chosen on another device already, else the model's choice.
+Result<TokenId> Answering::next_token(size_t index, Lookahead& ahead, std::optional<TokenMask>& mask,
+                                      std::span<const float> logits) {
+  if (index == so_far_.tokens.size()) {
+    if (mask) {
+      LL_ASSIGN_OR_RETURN(logits, mask->masked(logits));
+    }
+    LL_ASSIGN_OR_RETURN(const TokenId chosen, ahead.choose(so_far_.sampler, logits, stop_));
+    so_far_.tokens.push_back(chosen);
+  }
+  return so_far_.tokens[index];
+}
+
+// Adds a token to the text. False: it ends the answer and says nothing.
+bool Answering::take(TokenId token, std::optional<TokenMask>& mask, AnswerText& text, bool& is_whole) {
+  if (!mask) {
+    if (parts_.tokenizer->ends_answer(token)) return false;
+    is_whole = text.add(parts_.tokenizer->decode(token));
+    return true;
+  }
+  const size_t before = mask->text().size();
+  if (!mask->take(token)) return false;
+  text.add(std::string_view(mask->text()).substr(before));
+  is_whole = mask->is_complete();
+  return true;
+}
+
 Status Answering::generate(const std::function<void(std::string_view)>& on_text,
                            const std::function<void(const AnswerResult&)>& on_progress) {
-  Utf8Stream stream;
-  Thoughts thoughts;
   AnswerStats& stats = result_.stats;
-  const std::string_view stop_at = stop_text(engine_.facts_.chat);
   const size_t chosen_before = so_far_.tokens.size();  // the reader has their text
-  // Text goes out except leading white space, and except a tail that may still become the stop text.
-  size_t said = 0;
-  const auto say = [&](bool all, bool is_new) {
-    if (said == 0) result_.text.erase(0, std::min(result_.text.find_first_not_of(" \n\t"), result_.text.size()));
-    const size_t hold = all || stop_at.empty() || result_.text.empty() || result_.text.back() != stop_at[0] ? 0 : 1;
-    const size_t end = result_.text.size() - std::min(hold, result_.text.size());
-    if (end > said && is_new) on_text(std::string_view(result_.text).substr(said, end - said));
-    said = std::max(said, end);
-  };
   const auto start = Clock::now();
   const double ms_before = so_far_.decode_ms;
-  Lookahead ahead(*parts_.transformer, *parts_.store, *strategy_, known_tokens());
-  // The draft model has no such memory.
-  if (parts_.draft != nullptr && !remembers()) ahead.use_draft(*parts_.draft, request_.gate);
   std::optional<TokenMask> mask = form_mask();
+  AnswerText text(stop_text(engine_.facts_.chat), mask.has_value());
+  const auto say = [&](bool is_new) {
+    const std::string_view said = text.unsaid();
+    if (is_new && !said.empty()) on_text(said);
+    result_.text = text.text();
+  };
+  Lookahead ahead(*parts_.transformer, *parts_.store, *strategy_, known_tokens());
+  // The draft model has no such memory, and knows nothing of forms, so its word alone does not count in one.
+  if (parts_.draft != nullptr && !remembers()) ahead.use_draft(*parts_.draft, mask ? std::nullopt : request_.gate);
   std::span<const float> logits = logits_;
-  for (int i = 0; i < request_.max_tokens; ++i) {
-    const bool is_new = static_cast<size_t>(i) >= chosen_before;
-    if (is_new) {
-      if (mask) {
-        LL_ASSIGN_OR_RETURN(logits, mask->masked(logits));
-      }
-      const auto chosen = ahead.choose(so_far_.sampler, logits, stop_);
-      if (chosen.status().code() == Code::Cancelled) {
-        result_.stopped = true;
-        break;
-      }
-      LL_RETURN_IF_ERROR(chosen.status());
-      so_far_.tokens.push_back(*chosen);
+  bool is_whole = false;
+  for (size_t i = 0; !is_whole && i < static_cast<size_t>(request_.max_tokens); ++i) {
+    const bool is_new = i >= chosen_before;
+    const auto next = next_token(i, ahead, mask, logits);
+    if (next.status().code() == Code::Cancelled) {
+      result_.stopped = true;
+      break;
     }
-    const TokenId next = so_far_.tokens[static_cast<size_t>(i)];
+    LL_RETURN_IF_ERROR(next.status());
     if (i == 0) stats.ttft_ms = is_new ? ms_since(request_.asked) : so_far_.result.stats.ttft_ms;
-    if (mask ? !mask->take(next) : parts_.tokenizer->ends_answer(next)) break;
-    result_.text += thoughts.push(stream.push(parts_.tokenizer->decode(next)));
+    if (!take(*next, mask, text, is_whole)) break;
     ++stats.decode_tokens;
-    const size_t cut = stop_at.empty() || said == 0 ? std::string::npos : result_.text.find(stop_at);
-    if (cut != std::string::npos) result_.text.erase(cut);
-    say(cut != std::string::npos, is_new);
+    say(is_new);
     if (is_new) {
       so_far_.decode_ms = ms_before + ms_since(start);
       stats.decode_tokens_per_s = 1000.0 * stats.decode_tokens / std::max(so_far_.decode_ms, 1e-6);
@@ -355,10 +366,9 @@ Status Answering::generate(const std::function<void(std::string_view)>& on_text,
       so_far_.result = result_;
       if (on_progress) on_progress(result_);
     }
-    const bool is_whole = cut != std::string::npos || (mask && mask->is_complete());
-    if (is_whole || i + 1 == request_.max_tokens) break;
-    if (static_cast<size_t>(i) + 1 <= chosen_before) continue;  // read with the question
-    const auto behind = ahead.next(next, stop_);
+    if (is_whole || i + 1 == static_cast<size_t>(request_.max_tokens)) break;
+    if (i + 1 <= chosen_before) continue;  // read with the question
+    const auto behind = ahead.next(*next, stop_);
     if (behind.status().code() == Code::Cancelled) {
       result_.stopped = true;
       break;
@@ -369,8 +379,8 @@ Status Answering::generate(const std::function<void(std::string_view)>& on_text,
   result_.whole = !mask || mask->accepts();
   stats.guessed_tokens = ahead.guessed();
   stats.accepted_tokens = ahead.accepted();
-  result_.text += thoughts.push(stream.finish()) + thoughts.finish();
-  say(true, true);
+  text.finish();
+  say(true);
   return {};
 }
 

@@ -1,6 +1,8 @@
 // One answer from question to last token. Made by Engine::answer; not for other use.
 #pragma once
 
+#include "engine/answer/answer_text.h"
+#include "engine/generate/lookahead.h"
 #include "engine/parts.h"
 
 namespace longleaf {
@@ -67,11 +69,13 @@ class Answering {
   const Additions* additions() const { return remembers() ? &parts_.learned->additions() : nullptr; }
   std::vector<Placed> place(int question_tokens) const;
   Status load(const std::vector<Placed>& placed);
-  Status recall(size_t entry);
-  Status load_alone(size_t entry);
+  Status load_alone(EntryReader& reader, size_t entry);
   size_t bytes_to_load(size_t entry) const;
   Status repair(const std::vector<Placed>& placed);
   std::optional<TokenMask> form_mask() const;
+  Result<TokenId> next_token(size_t index, Lookahead& ahead, std::optional<TokenMask>& mask,
+                             std::span<const float> logits);
+  bool take(TokenId token, std::optional<TokenMask>& mask, AnswerText& text, bool& is_whole);
   Status generate(const std::function<void(std::string_view)>& on_text,
                   const std::function<void(const AnswerResult&)>& on_progress);
   bool prefix_and_leaves_there() const;

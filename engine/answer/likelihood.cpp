@@ -42,15 +42,16 @@ Result<double> Engine::question_likelihood_now(const DocumentInput& document, co
     return Status(Code::NotFound, "The document has not been encoded for this model; encode it first");
   const auto tokens = parts_->tokenizer->encode("Question: " + question);
   KvStore& store = *parts_->store;
+  EntryReader reader(*open.file, {});
   const auto prefix = static_cast<int>(entries[0].tokens.size()), n = static_cast<int>(it->tokens.size());
   double with = 0, without = 0;
   for (const bool has_leaf : {true, false}) {
     store.truncate(0);
-    LL_RETURN_IF_ERROR(recall_entry(*open.file, 0, facts_.config, store));
+    LL_RETURN_IF_ERROR(recall_entry(*open.file, reader, 0, store));
     std::vector<kernels::Span> spans = {{0, prefix, 0, 0}};
     if (has_leaf) {
       spans.push_back({store.size(), n, prefix - it->first_position, 0});
-      LL_RETURN_IF_ERROR(recall_entry(*open.file, index, facts_.config, store));
+      LL_RETURN_IF_ERROR(recall_entry(*open.file, reader, index, store));
     }
     const SpanStrategy strategy(spans, store.size(), prefix + (has_leaf ? n : 0));
     LL_ASSIGN_OR_RETURN((has_leaf ? with : without),

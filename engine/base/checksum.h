@@ -12,6 +12,8 @@ namespace longleaf {
 
 // Continues `seed` (0 to begin) over `size` bytes.
 uint32_t crc32c(const void* data, size_t size, uint32_t seed = 0);
+// The same where the processor has no instruction for it.
+uint32_t crc32c_by_tables(const void* data, size_t size, uint32_t seed = 0);
 
 // 64-bit FNV-1a of `text`, continued from `seed`: a key for "was it made from the same input".
 inline uint64_t fingerprint(std::string_view text, uint64_t seed = 0xcbf29ce484222325ull) {

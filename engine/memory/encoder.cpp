@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "engine/base/background.h"
 #include "engine/base/checksum.h"
 
 namespace longleaf {
@@ -63,11 +64,15 @@ class Encoding {
       LL_RETURN_IF_ERROR(window(first, end));
       first = std::max(end, first + 1);
     }
-    return {};
+    return finish_writing();
   }
 
  private:
   Status window(size_t first, size_t end) {
+    LL_RETURN_IF_ERROR(finish_writing());
+    there_.assign(file_.plan().entries.size(), false);
+    for (size_t i = first; i < end; ++i) there_[i] = file_.has(i);
+    there_[0] = file_.has(0);
     size_t missing = first;
     while (missing < end && is_whole(missing)) ++missing;
     if (missing < end || !is_whole(0)) {
@@ -89,15 +94,18 @@ class Encoding {
   }
 
   // There, and its checksums hold: a damaged entry counts as missing from then on.
-  bool is_whole(size_t i) { return file_.has(i) && file_.read(i).ok(); }
+  bool is_whole(size_t i) {
+    there_[i] = there_[i] && file_.read(i).ok();
+    return there_[i];
+  }
 
   // Brings entry `i` behind the last key: from the file when it is whole there, else by computing and writing it.
   Status put(size_t i, bool is_leaf) {
     const MemoryEntry& entry = file_.plan().entries[i];
-    const ModelConfig& config = transformer_.model().config();
-    if (file_.has(i)) {
+    if (there_[i]) {
+      LL_RETURN_IF_ERROR(finish_writing());
       const auto blob = file_.read(i);
-      if (blob.ok()) return load_entry(entry, *blob, config, store_);
+      if (blob.ok()) return load_entry(entry, *blob, store_);
     }
     const int first_key = store_.size();
     assert(first_key == 0 || store_.positions().back() + 1 == entry.first_position);
@@ -105,13 +113,15 @@ class Encoding {
     LL_ASSIGN_OR_RETURN(blob.vector, read_and_pool(transformer_, entry.tokens, store_, true, stop_));
     if (!is_leaf) std::fill(blob.vector.begin(), blob.vector.end(), 0.0f);
     blob.kv.resize(file_.kv_bytes(i));
-    const size_t half = entry.tokens.size() * store_.row_bytes();
-    for (int layer = 0; layer < config.n_layers; ++layer) {
-      uint8_t* k = blob.kv.data() + 2 * half * static_cast<size_t>(layer);
-      LL_RETURN_IF_ERROR(store_.read_rows(layer, first_key, count(entry.tokens), k, k + half));
-    }
-    return file_.write(i, blob);
+    LL_RETURN_IF_ERROR(store_.read_rows(first_key, count(entry.tokens), blob.kv.data()));
+    LL_RETURN_IF_ERROR(finish_writing());
+    // While the next one is computed.
+    writing_ = in_background(
+        [this, i, whole = std::make_shared<const MemoryBlob>(std::move(blob))] { return file_.write(i, *whole); });
+    return {};
   }
+
+  Status finish_writing() { return writing_.valid() ? writing_.get() : Status(); }
 
   Transformer& transformer_;
   KvStore& store_;
@@ -120,6 +130,8 @@ class Encoding {
   const std::function<void(const EncodeProgress&)>& progress_;
   std::stop_token stop_;
   EncodeProgress state_;
+  std::vector<bool> there_;      // entries of the window, and the prefix, that the file had when it was begun
+  std::future<Status> writing_;  // of an entry; the file is nobody else's until then
 };
 
 }  // namespace
@@ -183,27 +195,22 @@ Status encode_document(Transformer& transformer, KvStore& store, MemoryFile& fil
   return status;
 }
 
-Status load_entry(const MemoryEntry& entry, const MemoryBlob& blob, const ModelConfig& config, KvStore& store) {
+Status load_entry(const MemoryEntry& entry, const MemoryBlob& blob, KvStore& store) {
   std::vector<int32_t> positions(entry.tokens.size());
   for (size_t i = 0; i < positions.size(); ++i) positions[i] = entry.first_position + static_cast<int32_t>(i);
   const int first_key = store.size();
   LL_RETURN_IF_ERROR(store.append(positions));
-  const size_t half = entry.tokens.size() * store.row_bytes();
-  for (int layer = 0; layer < config.n_layers; ++layer) {
-    const uint8_t* k = blob.kv.data() + 2 * half * static_cast<size_t>(layer);
-    LL_RETURN_IF_ERROR(store.write_rows(layer, first_key, count(entry.tokens), k, k + half));
-  }
-  return {};
+  return store.write_rows(first_key, count(entry.tokens), blob.kv.data());
 }
 
 KvRunKey run_key(const MemoryFile& file, size_t entry) { return {file.plan().key, entry}; }
 
-Status recall_entry(MemoryFile& file, size_t entry, const ModelConfig& config, KvStore& store) {
+Status recall_entry(const MemoryFile& file, EntryReader& reader, size_t entry, KvStore& store) {
   LL_ASSIGN_OR_RETURN(const bool is_there, store.recall(run_key(file, entry)));
   if (is_there) return {};
-  LL_ASSIGN_OR_RETURN(const MemoryBlob blob, file.read(entry));
+  LL_ASSIGN_OR_RETURN(const MemoryBlob blob, reader.take(entry));
   const int first_key = store.size();
-  LL_RETURN_IF_ERROR(load_entry(file.plan().entries[entry], blob, config, store));
+  LL_RETURN_IF_ERROR(load_entry(file.plan().entries[entry], blob, store));
   store.keep(run_key(file, entry), first_key);
   return {};
 }

@@ -8,6 +8,7 @@
 
 #include "engine/generate/chat_template.h"
 #include "engine/memory/document.h"
+#include "engine/memory/entry_reader.h"
 #include "engine/memory/memory_file.h"
 #include "engine/transformer/transformer.h"
 
@@ -44,10 +45,11 @@ Status encode_document(Transformer& transformer, KvStore& store, MemoryFile& fil
                        const std::function<void(const EncodeProgress&)>& progress, std::stop_token stop);
 
 // Copies an entry's KV behind the last key of `store`. Its keys stay rotated as they were.
-Status load_entry(const MemoryEntry& entry, const MemoryBlob& blob, const ModelConfig& config, KvStore& store);
+Status load_entry(const MemoryEntry& entry, const MemoryBlob& blob, KvStore& store);
 
-// The same from what the store keeps, else from the file, and keeps it. REQUIRES: the store ends with a page.
-Status recall_entry(MemoryFile& file, size_t entry, const ModelConfig& config, KvStore& store);
+// The same from what the store keeps, else from what `reader` reads of `file`, and keeps it. REQUIRES: the store ends
+// with a page.
+Status recall_entry(const MemoryFile& file, EntryReader& reader, size_t entry, KvStore& store);
 // What the store keeps it by.
 KvRunKey run_key(const MemoryFile& file, size_t entry);
 

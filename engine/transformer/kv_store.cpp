@@ -10,6 +10,8 @@ using kernels::kPageTokens;
 
 namespace {
 
+constexpr size_t kStagedBytes = size_t{8} << 20;  // of rows that are copied at once
+
 size_t pages_for(int n_tokens) { return static_cast<size_t>((n_tokens + kPageTokens - 1) / kPageTokens); }
 
 KvPool make_pool(const Placement& placement, size_t layer_bytes, int most_tokens) {
@@ -26,6 +28,7 @@ KvPool make_pool(const Placement& placement, size_t layer_bytes, int most_tokens
 
 KvStore::KvStore(const ModelConfig& config, const Placement& placement, kernels::DType type, int most_tokens)
     : type_(type),
+      n_layers_(config.n_layers),
       n_kv_heads_(config.n_kv_heads),
       head_dim_(config.head_dim),
       row_bytes_(kernels::row_bytes(type, int64_t{config.n_kv_heads} * config.head_dim)),
@@ -120,37 +123,56 @@ kernels::KvView KvStore::view(int layer) const {
           head_dim_};
 }
 
-Status KvStore::staging(const Part& part, int n_tokens) const {
-  const size_t bytes = 2 * static_cast<size_t>(n_tokens) * row_bytes_;
-  if (part.staging.bytes() >= bytes) return {};
-  auto buffer = Buffer::allocate(*part.backend, bytes);
-  if (!buffer.ok()) return buffer.status();
-  part.staging = std::move(*buffer);
+// Memory for rows of at least one layer, of several where there is room.
+Status KvStore::make_staging(const Part& part, size_t layer_bytes) const {
+  for (size_t n =
+           std::clamp(kStagedBytes / layer_bytes, size_t{1}, std::max(static_cast<size_t>(part.n_layers), size_t{1}));
+       ; n /= 2) {
+    if (part.staging.bytes() >= n * layer_bytes) return {};
+    part.staging.reset();
+    auto buffer = Buffer::allocate(*part.backend, n * layer_bytes);
+    if (!buffer.ok() && n == 1) return buffer.status();
+    if (buffer.ok()) part.staging = std::move(*buffer);
+  }
+}
+
+Status KvStore::each_staged(int first_key, int n_tokens, uint8_t* host,
+                            const std::function<Status(const Staged&)>& use) const {
+  assert(first_key >= 0 && first_key + n_tokens <= size());
+  const size_t half = static_cast<size_t>(n_tokens) * row_bytes_;
+  if (half == 0) return {};
+  for (const Part& part : parts_) {
+    const bool in_host = part.backend->in_host_memory;
+    if (!in_host) LL_RETURN_IF_ERROR(make_staging(part, 2 * half));
+    const int most = in_host ? part.n_layers : static_cast<int>(part.staging.bytes() / (2 * half));
+    for (int done = 0; done < part.n_layers;) {
+      const int layer = part.first_layer + done, n = std::min(most, part.n_layers - done);
+      const size_t bytes = 2 * half * static_cast<size_t>(n);
+      const size_t at = 2 * half * static_cast<size_t>(layer);
+      const DevicePtr rows = in_host ? reinterpret_cast<DevicePtr>(host + at) : part.staging.data();
+      LL_RETURN_IF_ERROR(use(
+          {part, at, bytes, {view(layer), rows, kernels::at(rows, half), type_, n_tokens, first_key, n, 2 * half}}));
+      done += n;
+    }
+  }
   return {};
 }
 
-Status KvStore::read_rows(int layer, int first_key, int n_tokens, uint8_t* k, uint8_t* v) const {
-  assert(first_key >= 0 && first_key + n_tokens <= size());
-  const Part& part = part_of(layer);
-  const kernels::Backend& b = *part.backend;
-  const size_t bytes = static_cast<size_t>(n_tokens) * row_bytes_;
-  LL_RETURN_IF_ERROR(staging(part, n_tokens));
-  const auto v_rows = kernels::at(part.staging.data(), bytes);
-  LL_RETURN_IF_ERROR(b.kv_read(b.self, {view(layer), part.staging.data(), v_rows, type_, n_tokens, first_key}));
-  LL_RETURN_IF_ERROR(b.download(b.self, k, part.staging.data(), bytes));
-  return b.download(b.self, v, v_rows, bytes);
+Status KvStore::read_rows(int first_key, int n_tokens, uint8_t* rows) const {
+  return each_staged(first_key, n_tokens, rows, [&](const Staged& staged) -> Status {
+    const kernels::Backend& b = *staged.part.backend;
+    LL_RETURN_IF_ERROR(b.kv_read(b.self, staged.args));
+    return b.in_host_memory ? Status() : b.download(b.self, rows + staged.at, staged.args.k, staged.bytes);
+  });
 }
 
-Status KvStore::write_rows(int layer, int first_key, int n_tokens, const uint8_t* k, const uint8_t* v) {
-  assert(first_key >= 0 && first_key + n_tokens <= size());
-  const Part& part = part_of(layer);
-  const kernels::Backend& b = *part.backend;
-  const size_t bytes = static_cast<size_t>(n_tokens) * row_bytes_;
-  LL_RETURN_IF_ERROR(staging(part, n_tokens));
-  const auto v_rows = kernels::at(part.staging.data(), bytes);
-  LL_RETURN_IF_ERROR(b.upload(b.self, part.staging.data(), k, bytes));
-  LL_RETURN_IF_ERROR(b.upload(b.self, v_rows, v, bytes));
-  return b.kv_write(b.self, {view(layer), part.staging.data(), v_rows, type_, n_tokens, first_key});
+Status KvStore::write_rows(int first_key, int n_tokens, const uint8_t* rows) {
+  // Nothing is written to what is read from.
+  return each_staged(first_key, n_tokens, const_cast<uint8_t*>(rows), [&](const Staged& staged) -> Status {
+    const kernels::Backend& b = *staged.part.backend;
+    if (!b.in_host_memory) LL_RETURN_IF_ERROR(b.upload(b.self, staged.args.k, rows + staged.at, staged.bytes));
+    return b.kv_write(b.self, staged.args);
+  });
 }
 
 }  // namespace longleaf

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -42,11 +43,11 @@ class KvStore {
 
   kernels::KvView view(int layer) const;
 
-  // K and V of one layer for keys [first_key, first_key + n_tokens), as host rows (n_tokens, n_kv_heads, head_dim) in
-  // the store's type: exactly what the kernels read.
-  size_t row_bytes() const { return row_bytes_; }  // of K (or V) of one token in one layer
-  Status read_rows(int layer, int first_key, int n_tokens, uint8_t* k, uint8_t* v) const;
-  Status write_rows(int layer, int first_key, int n_tokens, const uint8_t* k, const uint8_t* v);
+  // Keys and values [first_key, first_key + n_tokens) of all layers, in host memory: per layer K, then V, each
+  // (n_tokens, n_kv_heads, head_dim) in the store's type, exactly what the kernels read.
+  size_t rows_bytes(int n_tokens) const { return 2 * static_cast<size_t>(n_layers_ * n_tokens) * row_bytes_; }
+  Status read_rows(int first_key, int n_tokens, uint8_t* rows) const;
+  Status write_rows(int first_key, int n_tokens, const uint8_t* rows);
 
   // Bytes a token takes, all layers.
   static size_t bytes_per_token(const ModelConfig& config, kernels::DType type);
@@ -57,17 +58,25 @@ class KvStore {
     const kernels::Backend* backend;
     int first_layer, n_layers;
     kernels::Buffer page_table;
-    mutable kernels::Buffer staging;  // K rows, then V rows, on their way to or from the host
+    mutable kernels::Buffer staging;  // rows on their way to or from the host
   };
   const Part& part_of(int layer) const;
   Status attach(const std::vector<int>& pages);
   Status send_table(size_t device);
   void drop_pages(size_t n_left);
-  Status staging(const Part& part, int n_tokens) const;
+  Status make_staging(const Part& part, size_t layer_bytes) const;
+  // Rows of some layers of one device: where they are in host memory, if the device computes there, else as many as are
+  // staged at once.
+  struct Staged {
+    const Part& part;
+    size_t at, bytes;  // in the host's rows
+    kernels::KvRowsArgs args;
+  };
+  Status each_staged(int first_key, int n_tokens, uint8_t* host, const std::function<Status(const Staged&)>& use) const;
   void end_page();
 
   kernels::DType type_;
-  int n_kv_heads_, head_dim_;
+  int n_layers_, n_kv_heads_, head_dim_;
   size_t row_bytes_, layer_bytes_;
   std::vector<int32_t> positions_;
   std::vector<Part> parts_;

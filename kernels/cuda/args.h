@@ -73,6 +73,7 @@ struct KvArgs {  // kv_write, kv_read
   KvView kv;
   void* k;
   void* v;
+  size_t rows_stride;
   DType type;
   int first_key;
 };

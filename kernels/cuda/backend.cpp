@@ -78,9 +78,11 @@ Status rope(void* self, const RopeArgs& a) {
 }
 
 Status kv_rows(void* self, const char* kernel, const KvRowsArgs& a) {
-  if (a.n_tokens == 0) return {};
-  return gpu(self).device->launch(kernel, {static_cast<unsigned>(a.n_tokens), static_cast<unsigned>(a.kv.n_kv_heads)},
-                                  64, 0, KvArgs{a.kv, as<void>(a.k), as<void>(a.v), a.type, a.first_key});
+  if (a.rows() == 0) return {};
+  const Grid grid{static_cast<unsigned>(a.n_tokens), static_cast<unsigned>(a.kv.n_kv_heads),
+                  static_cast<unsigned>(a.n_layers)};
+  return gpu(self).device->launch(kernel, grid, 64, 0,
+                                  KvArgs{a.kv, as<void>(a.k), as<void>(a.v), a.rows_stride, a.type, a.first_key});
 }
 Status kv_write(void* self, const KvRowsArgs& args) { return kv_rows(self, "kv_write", args); }
 Status kv_read(void* self, const KvRowsArgs& args) { return kv_rows(self, "kv_read", args); }

@@ -50,22 +50,32 @@ __device__ inline void move(const void* from, DType from_type, int64_t i, void* 
 
 }  // namespace
 
-// Grid: (tokens, heads). Block: any.
-extern "C" __global__ void kv_write(const KvArgs a) {
-  const int key = a.first_key + blockIdx.x, head = blockIdx.y;
+namespace {
+
+// Calls use(row of the store, all rows of its kind, index of the row's first number) for the keys and for the values of
+// this block's token, head and layer.
+template <typename F>
+__device__ inline void each_row(const KvArgs& a, F use) {
+  const int key = a.first_key + blockIdx.x, head = blockIdx.y, layer = blockIdx.z;
+  const KvView view = layer_of(a.kv, layer);
   const int64_t row = (int64_t{blockIdx.x} * a.kv.n_kv_heads + head) * a.kv.head_dim;
-  for (int i = threadIdx.x; i < a.kv.head_dim; i += blockDim.x) {
-    move(a.k, a.type, row + i, kv_row(a.kv, key, head, false), a.kv.type, i);
-    move(a.v, a.type, row + i, kv_row(a.kv, key, head, true), a.kv.type, i);
-  }
+  const size_t rows = layer * a.rows_stride;
+  use(kv_row(view, key, head, false), static_cast<uint8_t*>(a.k) + rows, row);
+  use(kv_row(view, key, head, true), static_cast<uint8_t*>(a.v) + rows, row);
 }
 
-// Grid: (tokens, heads). Block: any.
+}  // namespace
+
+// Grid: (tokens, heads, layers). Block: any.
+extern "C" __global__ void kv_write(const KvArgs a) {
+  each_row(a, [&](uint8_t* stored, uint8_t* rows, int64_t row) {
+    for (int i = threadIdx.x; i < a.kv.head_dim; i += blockDim.x) move(rows, a.type, row + i, stored, a.kv.type, i);
+  });
+}
+
+// Grid: (tokens, heads, layers). Block: any.
 extern "C" __global__ void kv_read(const KvArgs a) {
-  const int key = a.first_key + blockIdx.x, head = blockIdx.y;
-  const int64_t row = (int64_t{blockIdx.x} * a.kv.n_kv_heads + head) * a.kv.head_dim;
-  for (int i = threadIdx.x; i < a.kv.head_dim; i += blockDim.x) {
-    move(kv_row(a.kv, key, head, false), a.kv.type, i, a.k, a.type, row + i);
-    move(kv_row(a.kv, key, head, true), a.kv.type, i, a.v, a.type, row + i);
-  }
+  each_row(a, [&](uint8_t* stored, uint8_t* rows, int64_t row) {
+    for (int i = threadIdx.x; i < a.kv.head_dim; i += blockDim.x) move(stored, a.kv.type, i, rows, a.type, row + i);
+  });
 }

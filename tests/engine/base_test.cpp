@@ -24,6 +24,14 @@ TEST(crc32c_matches_the_published_check_values) {
   CHECK_EQ(crc32c("6789", 4, crc32c("12345", 5)), 0xe3069283u);
 }
 
+TEST(crc32c_is_the_same_with_and_without_the_processors_instruction) {
+  std::string bytes;
+  for (int i = 0; i < 300; ++i) bytes += static_cast<char>(i * i * 7 + 3);
+  for (size_t begin = 0; begin < 9; ++begin)
+    for (size_t n = 0; begin + n <= bytes.size(); ++n)
+      CHECK_EQ(crc32c(bytes.data() + begin, n, 17), crc32c_by_tables(bytes.data() + begin, n, 17));
+}
+
 TEST(a_program_uses_the_processors_that_it_may_run_on) {
   cpu_set_t before;
   REQUIRE(sched_getaffinity(0, sizeof before, &before) == 0);

@@ -28,34 +28,21 @@ std::vector<int32_t> counted(int first, int n) {
   return positions;
 }
 
-struct Rows {
-  std::vector<uint8_t> k, v;
-};
-
 // Different for every seed.
-Rows rows(const KvStore& store, int n, int seed) {
-  Rows r{std::vector<uint8_t>(static_cast<size_t>(n) * store.row_bytes()), {}};
-  for (size_t i = 0; i < r.k.size(); ++i) r.k[i] = static_cast<uint8_t>((i * 7 + static_cast<size_t>(seed)) % 64);
-  r.v.assign(r.k.rbegin(), r.k.rend());
-  return r;
+std::vector<uint8_t> rows(const KvStore& store, int n, int seed) {
+  std::vector<uint8_t> bytes(store.rows_bytes(n));
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<uint8_t>((i * 7 + static_cast<size_t>(seed)) % 64);
+  return bytes;
 }
 
 void write(KvStore& store, int first, int n, int seed) {
-  for (int layer = 0; layer < 3; ++layer) {
-    const Rows r = rows(store, n, seed + layer);
-    CHECK(store.write_rows(layer, first, n, r.k.data(), r.v.data()).ok());
-  }
+  CHECK(store.write_rows(first, n, rows(store, n, seed).data()).ok());
 }
 
 bool holds(const KvStore& store, int first, int n, int seed) {
-  bool all = true;
-  for (int layer = 0; layer < 3; ++layer) {
-    const Rows expected = rows(store, n, seed + layer);
-    Rows found = rows(store, n, 0);
-    CHECK(store.read_rows(layer, first, n, found.k.data(), found.v.data()).ok());
-    all = all && found.k == expected.k && found.v == expected.v;
-  }
-  return all;
+  std::vector<uint8_t> found(store.rows_bytes(n));
+  CHECK(store.read_rows(first, n, found.data()).ok());
+  return found == rows(store, n, seed);
 }
 
 // A run of `n` tokens that is kept under `entry`.
@@ -128,7 +115,7 @@ TEST(what_is_kept_makes_way_before_the_limit_is_passed) {
     store.truncate(0);
   }
   REQUIRE_OK(store.append(counted(0, 8 * kPageTokens)));
-  CHECK(backend->memory(backend->self).used_bytes < 9 * page_bytes);  // with the table and the rows on their way
+  CHECK(backend->memory(backend->self).used_bytes < 9 * page_bytes);  // with the table
 }
 
 TEST(what_is_kept_makes_way_for_what_is_read_when_the_device_is_full) {

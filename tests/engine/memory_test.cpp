@@ -49,11 +49,9 @@ double difference(const std::vector<float>& a, const std::vector<float>& b) {
 void copy_keys(const KvStore& from, int first, int n, KvStore& to) {
   const int at = to.size();
   CHECK(to.append(std::span(from.positions()).subspan(static_cast<size_t>(first), static_cast<size_t>(n))).ok());
-  std::vector<uint8_t> k(static_cast<size_t>(n) * from.row_bytes()), v(k.size());
-  for (int layer = 0; layer < 2; ++layer) {
-    CHECK(from.read_rows(layer, first, n, k.data(), v.data()).ok());
-    CHECK(to.write_rows(layer, at, n, k.data(), v.data()).ok());
-  }
+  std::vector<uint8_t> rows(from.rows_bytes(n));
+  CHECK(from.read_rows(first, n, rows.data()).ok());
+  CHECK(to.write_rows(at, n, rows.data()).ok());
 }
 
 }  // namespace
@@ -106,10 +104,11 @@ TEST(the_first_leaf_behind_the_prefix_needs_no_repair) {  // T3, and T5: deeper 
   REQUIRE_OK(parts.run(pa, alone_a));
   REQUIRE_OK(parts.run(pb, alone_b));
   const auto rows = [&](const KvStore& kv, int layer, int first, int n, bool value) {
-    std::vector<uint8_t> k(static_cast<size_t>(n) * kv.row_bytes()), v(k.size());
-    CHECK(kv.read_rows(layer, first, n, k.data(), v.data()).ok());
-    std::vector<float> out(k.size() / 4);
-    std::memcpy(out.data(), value ? v.data() : k.data(), k.size());
+    std::vector<uint8_t> both(kv.rows_bytes(n));  // of two layers
+    CHECK(kv.read_rows(first, n, both.data()).ok());
+    std::vector<float> out(both.size() / 4 / 4);
+    std::memcpy(out.data(), both.data() + static_cast<size_t>(2 * layer + (value ? 1 : 0)) * out.size() * 4,
+                out.size() * 4);
     return out;
   };
   for (int layer = 0; layer < 2; ++layer) {
@@ -254,11 +253,11 @@ TEST(a_store_that_could_not_grow_works_on_with_what_it_has) {
   REQUIRE_OK(kv.append(few));
   CHECK(kv.append(many).code() == Code::NoMemory);
   CHECK_EQ(kv.size(), 10);
-  std::vector<uint8_t> rows(10 * kv.row_bytes(), 1), back(rows.size());
+  std::vector<uint8_t> rows(kv.rows_bytes(10), 1), back(rows.size());
   const std::vector<int32_t> more(200);  // within the pages that were allocated before memory ran out
   REQUIRE_OK(kv.append(more));
-  REQUIRE_OK(kv.write_rows(1, 195, 10, rows.data(), rows.data()));
-  REQUIRE_OK(kv.read_rows(1, 195, 10, back.data(), back.data()));
+  REQUIRE_OK(kv.write_rows(195, 10, rows.data()));
+  REQUIRE_OK(kv.read_rows(195, 10, back.data()));
   CHECK(back == rows);
 }
 

@@ -189,6 +189,33 @@ TEST(kv_rows_come_back_as_they_went_in) {
   }
 }
 
+// Of several layers, and not of those around them.
+TEST(kv_rows_of_layers_come_back_as_they_went_in) {
+  constexpr int kLayers = 5, kHeads = 2, kDim = 8, kTokens = 30, kFirst = 50;  // over the end of a page
+  const size_t layer_bytes = kv_page_layer_bytes(DType::F16, kHeads, kDim), half = kTokens * kHeads * kDim * 2;
+  for (auto& backend : backends()) {
+    std::vector<OnDevice<uint8_t>> pages;
+    for (int i = 0; i < 2; ++i) pages.emplace_back(*backend, std::vector<uint8_t>(kLayers * layer_bytes, uint8_t{3}));
+    const OnDevice table(*backend, std::vector<DevicePtr>{pages[0].data(), pages[1].data()});
+    std::vector<uint8_t> rows(3 * 2 * half);
+    for (auto& x : rows) x = static_cast<uint8_t>(rng());
+    const OnDevice in(*backend, rows), out(*backend, std::vector<uint8_t>(rows.size()));
+    const KvView view{table.data(), layer_bytes, DType::F16, kHeads, kDim};  // layers 1 to 3
+    const auto args = [&](DevicePtr k) {
+      return KvRowsArgs{view, k, at(k, half), DType::F16, kTokens, kFirst, 3, 2 * half};
+    };
+    CHECK(backend->kv_write(backend->self, args(in.data())).ok());
+    CHECK(backend->kv_read(backend->self, args(out.data())).ok());
+    CHECK(out.read() == rows);
+    for (const auto& page : pages) {
+      const auto bytes = page.read();
+      const auto is_old = [](uint8_t x) { return x == 3; };
+      CHECK(std::all_of(bytes.begin(), bytes.begin() + static_cast<long>(layer_bytes), is_old));
+      CHECK(std::all_of(bytes.end() - static_cast<long>(layer_bytes), bytes.end(), is_old));
+    }
+  }
+}
+
 TEST(kv_rows_are_converted_as_their_twin_does) {
   for (auto& backend : backends()) {
     for (DType type : {DType::F32, DType::F16}) {
@@ -196,7 +223,7 @@ TEST(kv_rows_are_converted_as_their_twin_does) {
       Store store(type, 3, 8, 70);
       const size_t bytes = 70 * 24 * static_cast<size_t>(format_of(other).bytes);
       std::vector<uint8_t> k(bytes), v(bytes);
-      twin::kv_read({store.view, ptr(k), ptr(v), other, 70, 0});
+      twin::kv_read({store.view, ptr(k), ptr(v), other, 70, 0}, 0, 70);
       const StoreOnDevice on_device(*backend, store);
       const OnDevice k_out(*backend, std::vector<uint8_t>(bytes)), v_out(*backend, std::vector<uint8_t>(bytes));
       CHECK(backend->kv_read(backend->self, {on_device.view, k_out.data(), v_out.data(), other, 70, 0}).ok());
