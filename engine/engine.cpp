@@ -25,8 +25,8 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 int card_tokens(const ModelConfig& config) { return std::max(kStatedTokens, window_limits(config).window_tokens); }
 
 // What one card that has the whole model needs.
-ModelNeeds needs_of_card(const ModelFacts& facts) {
-  return needs_of(facts.config, facts.kv_bytes_per_token, card_tokens(facts.config), kernels::kCudaBatchTokens);
+ModelNeeds needs_of_card(const ModelFacts& facts, int n_tokens) {
+  return needs_of(facts.config, facts.kv_bytes_per_token, n_tokens, kernels::kCudaBatchTokens);
 }
 
 // What the layers need that are on cards, or those that are not.
@@ -87,7 +87,7 @@ Result<ModelFacts> describe_model(const std::filesystem::path& path, bool f32_kv
   facts.kv_bytes_per_token = KvStore::bytes_per_token(facts.config, f32_kv ? kernels::DType::F32 : kernels::DType::F16);
   facts.needed_bytes = facts.config.table_bytes +
                        needs_of(facts.config, facts.kv_bytes_per_token, kStatedTokens, kernels::kCpuBatchTokens).all();
-  facts.needed_card_bytes = needs_of_card(facts).all();
+  facts.needed_card_bytes = needs_of_card(facts, card_tokens(facts.config)).all();
   return facts;
 }
 
@@ -113,8 +113,8 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::filesystem::path& path, 
   return engine;
 }
 
-Result<ModelNeeds> Engine::needs_with_draft() const {
-  ModelNeeds needs = needs_of_card(facts_);
+Result<ModelNeeds> Engine::needs_with_draft(int n_tokens) const {
+  ModelNeeds needs = needs_of_card(facts_, n_tokens);
   if (!options_.draft.empty()) {
     LL_ASSIGN_OR_RETURN(const ModelFacts draft, describe_model(options_.draft, options_.f32_kv));
     needs.output_bytes +=
@@ -124,14 +124,21 @@ Result<ModelNeeds> Engine::needs_with_draft() const {
   return needs;
 }
 
+// With room for the keys and values of a window, for cards are for encoding, too; where all layers do not find a place
+// so, with room for those of a question, until more are needed.
 Status Engine::choose_devices(const std::string& name) {
-  LL_ASSIGN_OR_RETURN(ModelNeeds needs, needs_with_draft());
   // A limit that was meant for a card does not bind the processor that takes its place.
   const size_t limit = name == options_.device ? options_.memory_limit_bytes : 0;
-  const DeviceRequest request{name, options_.n_threads, limit, std::move(needs), options_.gpu};
-  LL_ASSIGN_OR_RETURN(auto devices, open_devices(request));
+  DeviceRequest request{name, options_.n_threads, limit, {}, options_.gpu};
   parts_ = std::make_unique<Parts>();
-  parts_->devices = std::move(devices);
+  for (const int n_tokens : {card_tokens(facts_.config), kStatedTokens}) {
+    parts_->devices = {};
+    kept_tokens_ = n_tokens;
+    LL_ASSIGN_OR_RETURN(request.needs, needs_with_draft(n_tokens));
+    LL_ASSIGN_OR_RETURN(parts_->devices, open_devices(request));
+    if (parts_->devices.all.front().is_gpu || needs_window_ || name == "cpu") break;
+  }
+  if (!parts_->devices.has_gpu()) kept_tokens_ = kStatedTokens;
   device_name_ = parts_->devices.name();
   device_note_ = parts_->devices.note;
   total_device_bytes_ = parts_->devices.memory().total_bytes;
@@ -155,9 +162,8 @@ Status Engine::start(const std::string& name) {
   LL_ASSIGN_OR_RETURN(parts.tokenizer, Tokenizer::load(parts.file));
   LL_ASSIGN_OR_RETURN(auto model, Model::load(parts.file, placement));
   LL_ASSIGN_OR_RETURN(parts.transformer, Transformer::create(std::move(model)));
-  const int kept_tokens = parts.devices.has_gpu() ? card_tokens(facts_.config) : kStatedTokens;
   parts.store = std::make_unique<KvStore>(facts_.config, placement,
-                                          options_.f32_kv ? kernels::DType::F32 : kernels::DType::F16, kept_tokens);
+                                          options_.f32_kv ? kernels::DType::F32 : kernels::DType::F16, kept_tokens_);
   if (!options_.draft.empty()) LL_RETURN_IF_ERROR(load_draft());
   if (!options_.adapter.empty()) {
     LL_ASSIGN_OR_RETURN(parts.learned, load_learned(options_.adapter));
@@ -188,6 +194,16 @@ Status Engine::revive() {
   const Status status = losses_ < 2 ? start(options_.device) : Status(Code::DeviceLost, twice);
   if (!status.ok()) LL_RETURN_IF_ERROR(step_down(status.message()));
   closed_ = false;
+  return {};
+}
+
+// Other programs may have taken some of a card, or a window more than was planned for: as many layers as fit now.
+Status Engine::place_again(const std::string& why) {
+  needs_window_ = true;
+  closed_ = true;
+  if (const Status status = start(options_.device); !status.ok()) return step_down(status.message());
+  closed_ = false;
+  if (!parts_->devices.has_gpu()) device_note_ = why;
   return {};
 }
 

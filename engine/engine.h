@@ -199,13 +199,14 @@ class Engine {
   Status start(const std::string& device);
   Status choose_devices(const std::string& name);
   Status check_same_file();
-  Result<ModelNeeds> needs_with_draft() const;  // of a card that has all of it
+  Result<ModelNeeds> needs_with_draft(int n_tokens) const;  // of a card that has all of it
   // Runs one request. A lost device ends it with a reason; the next request finds the model opened anew, on the same
-  // device the first time, then on the processor. Where "auto" chose a card that is full, the request is repeated on
-  // the processor, and goes on there with what it has done.
+  // device the first time, then on the processor. Where "auto" chose a card that is full, the model is placed again,
+  // with fewer layers there, and the request goes on with what it has done; where that is not enough, on the processor.
   template <typename Request>
   auto guarded(const Request& request) -> decltype(request());
   Status revive();
+  Status place_again(const std::string& why);
   Status step_down(const std::string& why);
   Result<EncodeReport> encode_now(const DocumentInput& document, const std::filesystem::path& folder,
                                   const std::function<void(const EncodeProgress&)>& progress, std::stop_token stop,
@@ -240,6 +241,8 @@ class Engine {
   uint64_t table_bytes_ = 0;  // of embeddings, of all that is loaded
   bool closed_ = false;       // the model: the device was lost since the last request, or rests
   int losses_ = 0;
+  int kept_tokens_ = 0;        // whose keys and values have room on the devices
+  bool needs_window_ = false;  // room for less was not enough
   std::string device_name_, device_note_;
   uint64_t total_device_bytes_ = 0, stated_device_bytes_ = 0;
 };

@@ -60,7 +60,10 @@ auto Engine::guarded(const Request& request) -> decltype(request()) {
     closed_ = true;
     ++losses_;
   } else if (code == Code::NoMemory && parts_->devices.has_gpu() && options_.device == "auto") {
-    LL_RETURN_IF_ERROR(step_down(result.status().message()));
+    LL_RETURN_IF_ERROR(place_again(result.status().message()));
+    auto again = request();
+    if (again.status().code() != Code::NoMemory || !parts_->devices.has_gpu()) return again;
+    LL_RETURN_IF_ERROR(step_down(again.status().message()));
     return request();
   }
   return result;
