@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <set>
@@ -32,6 +33,37 @@ TEST(filters_keep_what_they_say) {
   CHECK_EQ(ids({.temperature = 1, .top_k = 0, .top_p = 0.7f, .min_p = 0, .seed = 0}), std::string("12"));
   CHECK_EQ(ids({.temperature = 1, .top_k = 0, .top_p = 1, .min_p = 0.5f, .seed = 0}), std::string("12"));
   CHECK_EQ(ids({.temperature = 1, .top_k = 0, .top_p = 0, .min_p = 0, .seed = 0}), std::string("1"));
+}
+
+// Of a vocabulary that is not sorted as a whole.
+TEST(candidates_of_a_large_vocabulary_come_most_likely_first) {
+  std::vector<float> logits(5000);
+  uint32_t state = 1;
+  for (float& x : logits) x = static_cast<float>((state = state * 1664525 + 1013904223) >> 20) / 512.0f;  // with ties
+  logits[17] = std::numeric_limits<float>::quiet_NaN();
+  logits[18] = -std::numeric_limits<float>::infinity();
+  std::vector<TokenId> order;
+  for (size_t i = 0; i < logits.size(); ++i)
+    if (logits[i] > -std::numeric_limits<float>::infinity()) order.push_back(static_cast<TokenId>(i));
+  std::stable_sort(order.begin(), order.end(), [&](TokenId a, TokenId b) {
+    return logits[static_cast<size_t>(a)] > logits[static_cast<size_t>(b)];
+  });
+  for (const SamplerOptions& options : {SamplerOptions{.temperature = 1},
+                                        {.temperature = 2, .top_k = 700},
+                                        {.temperature = 1, .top_p = 0.8f},
+                                        {.temperature = 1, .min_p = 0.3f}}) {
+    const auto all = Sampler(options).candidates(logits);
+    double mass = 0;
+    for (size_t i = 0; i < all.size(); ++i) {
+      CHECK_EQ(all[i].id, order[i]);
+      mass += all[i].probability;
+    }
+    CHECK(std::abs(mass - 1) < 1e-9);
+    if (options.top_k > 0) CHECK_EQ(all.size(), size_t{700});
+    if (options.top_p == 1 && options.min_p == 0 && options.top_k == 0) CHECK_EQ(all.size(), order.size());
+    if (options.min_p > 0) CHECK(all.back().probability >= 0.3 * all[0].probability);
+    CHECK(all.size() > 64);  // more than are sorted at first
+  }
 }
 
 TEST(samples_follow_the_distribution_and_repeat_with_the_seed) {
