@@ -104,6 +104,11 @@ struct ProductArgs {      // matvec_*, matmul_*
   int rows, cols, n_tokens, tokens_padded;
 };
 
+struct TileProductArgs {  // product_*: tokens times rows of a weight, c (n_tokens, rows)
+  GemmArgs gemm;
+  const float* bias;  // may be nullptr
+};
+
 struct AttentionArgs {  // attend_rows, attend_join, attend_tiles
   const float* q;
   float* out;

@@ -1,6 +1,7 @@
 // Matrix products: the input in the form that the weights want, then one kernel per product.
 #include <algorithm>
 
+#include "kernels/cuda/gemm_tiles.h"
 #include "kernels/cuda/gpu.h"
 #include "kernels/cuda/steps.h"
 
@@ -60,28 +61,35 @@ Result<PrepareArgs> prepare(Gpu& g, const Forms& forms, const float* x, int cols
   return all;
 }
 
-// Up to kSameBits tokens at a time, each the same whatever the others are.
-Status multiply_few(Gpu& g, DType type, ProductArgs args) {
-  const int all = args.n_tokens;
-  for (int first = 0; first < all; first += kSameBits) {
-    args.n_tokens = std::min(kSameBits, all - first);
-    const char* tokens = args.n_tokens == 1 ? "_1" : args.n_tokens == 2 ? "_2" : args.n_tokens <= 4 ? "_4" : "_8";
-    LL_RETURN_IF_ERROR(g.device->launch(std::string("matvec_") + name_of(type) + tokens,
-                                        {pieces(args.rows, kVectorRows)}, kVectorThreads, 0, args));
-    const int64_t padded = padded_cols(args.cols);
-    if (args.codes != nullptr) args.codes += int64_t{kSameBits} * args.cols;
-    if (args.meta != nullptr) args.meta += kSameBits;
-    if (args.bfloats != nullptr) args.bfloats += kSameBits * padded;
-    if (args.floats != nullptr) args.floats += kSameBits * padded;
-    args.out += int64_t{kSameBits} * args.rows;
-  }
-  return {};
+// Up to kSameBits tokens, each the same whatever the others are.
+Status multiply_few(Gpu& g, DType type, const ProductArgs& args) {
+  const char* tokens = args.n_tokens == 1 ? "_1" : args.n_tokens == 2 ? "_2" : args.n_tokens <= 4 ? "_4" : "_8";
+  return g.device->launch(std::string("matvec_") + name_of(type) + tokens, {pieces(args.rows, kVectorRows)},
+                          kVectorThreads, 0, args);
+}
+
+// Without tensor cores: exact sums of floats, and of bfloats on cards that have none for them.
+Status multiply_plain(Gpu& g, DType type, const ProductArgs& args) {
+  const int64_t padded = padded_cols(args.cols);
+  const void* input = type == DType::BF16 ? static_cast<const void*>(args.bfloats) : args.floats;
+  const auto memory = [](const void* p) { return reinterpret_cast<DevicePtr>(reinterpret_cast<uintptr_t>(p)); };
+  GemmArgs gemm;
+  gemm.a = {memory(input), padded, 1};
+  gemm.b = {memory(args.weight), 1, padded};
+  gemm.c = memory(args.out);
+  gemm.c_stride = gemm.n = args.rows;
+  gemm.m = args.n_tokens, gemm.k = args.cols;
+  const int tile = tile_for(gemm.m, gemm.n, g.device->card().multiprocessors);
+  return g.device->launch(std::string("product_") + name_of(type) + "_" + std::to_string(tile),
+                          {pieces(gemm.n, tile), pieces(gemm.m, tile)}, kGemmThreads, 0,
+                          TileProductArgs{gemm, args.bias});
 }
 
 Status multiply(Gpu& g, DType type, const ProductArgs& args) {
-  const bool has_tiles =
+  if (args.n_tokens <= kSameBits) return multiply_few(g, type, args);
+  const bool has_tensor_cores =
       is_quantized(type) || (type == DType::BF16 && g.device->card().compute >= kFirstBfloatProducts);
-  if (!has_tiles || args.n_tokens <= kSameBits) return multiply_few(g, type, args);
+  if (!has_tensor_cores) return multiply_plain(g, type, args);
   return g.device->launch(std::string("matmul_") + name_of(type),
                           {pieces(args.rows, kTileRows), pieces(args.n_tokens, kTileTokens)}, kTileThreads,
                           static_cast<unsigned>(matmul_shared_bytes(type)), args);

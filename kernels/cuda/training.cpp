@@ -14,7 +14,6 @@
 namespace longleaf::kernels::cuda {
 namespace {
 
-constexpr int kLargestTile = 128, kSmallestTile = 64;
 constexpr int kMostSums = 512;  // of squares
 
 Status copy(void* self, DevicePtr from, DevicePtr to, size_t bytes) {
@@ -29,11 +28,9 @@ Status unpack(void* self, const Weight& rows, DevicePtr packed, DevicePtr out) {
                       UnpackArgs{as<uint8_t>(packed), as<float>(out), rows.rows, rows.cols});
 }
 
-// Large tiles where they are enough for all multiprocessors.
 Status gemm(void* self, const GemmArgs& args) {
   if (args.m == 0 || args.n == 0) return {};
-  const int64_t large = int64_t{pieces(args.m, kLargestTile)} * pieces(args.n, kLargestTile);
-  const int tile = large >= gpu(self).device->card().multiprocessors ? kLargestTile : kSmallestTile;
+  const int tile = tile_for(args.m, args.n, gpu(self).device->card().multiprocessors);
   return gpu(self).device->launch("gemm_" + std::to_string(tile), {pieces(args.n, tile), pieces(args.m, tile)},
                                   kGemmThreads, 0, args);
 }
