@@ -4,6 +4,7 @@
 // they are done; download waits for what came before it.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -106,6 +107,16 @@ struct Backend {
   Status (*scatter_add)(void* self, DevicePtr rows, DevicePtr ids, DevicePtr weights, int n, int cols, DevicePtr x);
   // out (cols) = mean of rows [0, rows) of x (rows, cols). REQUIRES: rows > 0.
   Status (*mean_rows)(void* self, DevicePtr x, int rows, int cols, DevicePtr out);
+
+  // Launches that are asked for again and again with the same arguments, as one: a CUDA graph. nullptr: this device has
+  // no use for it. `record` calls `work` once, which asks for operations alone; nothing is computed, and what may not
+  // be recorded (allocating, copying, waiting, memory among operations that has to grow) ends it with an error.
+  // `replay` computes them as if they were asked for anew, as long as the memory they name is where it was and `moved`
+  // gives the same number: what operations have among themselves.
+  Result<void*> (*record)(void* self, const std::function<Status()>& work) = nullptr;
+  Status (*replay)(void* self, void* recording) = nullptr;
+  void (*forget)(void* self, void* recording) = nullptr;
+  uint64_t (*moved)(void* self) = nullptr;
 
   const TrainingOps* training = nullptr;  // nullptr: this device cannot train
 };

@@ -222,19 +222,30 @@ Status rope(void* self, const RopeArgs& args) {
   return {};
 }
 
-Status kv_write(void* self, const KvRowsArgs& args) {
+// The first key as a plain number.
+template <typename Args>
+Args placed(Args args) {
+  if (args.base_key != nullptr) args.first_key += *reinterpret_cast<const int32_t*>(args.base_key);
+  args.base_key = nullptr;
+  return args;
+}
+
+Status kv_write(void* self, const KvRowsArgs& asked) {
+  const KvRowsArgs args = placed(asked);
   cpu(self).pool.parallel_for(args.rows(), kTokensWritten,
                               [&](int first, int last, int) { twin::kv_write(args, first, last); });
   return {};
 }
 
-Status kv_read(void* self, const KvRowsArgs& args) {
+Status kv_read(void* self, const KvRowsArgs& asked) {
+  const KvRowsArgs args = placed(asked);
   cpu(self).pool.parallel_for(args.rows(), kTokensWritten,
                               [&](int first, int last, int) { twin::kv_read(args, first, last); });
   return {};
 }
 
-Status span_attention(void* self, const SpanAttentionArgs& args) {
+Status span_attention(void* self, const SpanAttentionArgs& asked) {
+  const SpanAttentionArgs args = placed(asked);
   Cpu& c = cpu(self);
   if (c.ops == nullptr) {
     twin::span_attention(args);

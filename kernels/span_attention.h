@@ -43,7 +43,7 @@ struct SpanAttentionArgs {
   KvView kv;
   int n_tokens = 0;
   int n_heads = 0;    // a multiple of kv.n_kv_heads
-  int first_key = 0;  // index in the KV store of the first query's own key
+  int first_key = 0;  // index in the KV store of the first query's own key, behind base_key
   // Spans of group g (of n_groups, which divides n_kv_heads): spans[group_begin[g] .. group_begin[g+1]).
   DevicePtr spans = nullptr;        // Span[]
   DevicePtr group_begin = nullptr;  // int32[n_groups + 1]
@@ -55,6 +55,7 @@ struct SpanAttentionArgs {
   float soft_cap = 0;             // > 0: scores become cap * tanh(score / cap) (Gemma 2, arXiv 2408.00118)
   int window = 0;                 // > 0: a query sees only keys less than this many positions before it
   DevicePtr positions = nullptr;  // i32 (n_tokens), of the queries; needed where there is a window
+  DevicePtr base_key = nullptr;   // i32 in the device's memory: may change where all else stays; nullptr: 0
 };
 
 // Writes rows of K and V of layers into the store, or reads them back without change of value.
@@ -68,9 +69,10 @@ struct KvRowsArgs {
   DevicePtr v = nullptr;
   DType type = DType::F32;
   int n_tokens = 0;
-  int first_key = 0;
+  int first_key = 0;  // and base_key as in SpanAttentionArgs
   int n_layers = 1;
   size_t rows_stride = 0;
+  DevicePtr base_key = nullptr;
 
   int rows() const { return n_layers * n_tokens; }
 };

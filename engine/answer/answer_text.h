@@ -18,14 +18,14 @@ class AnswerText {
 
   // True where the answer has ended by what it says.
   bool add(std::string_view bytes) {
-    append(stream_.push(bytes));
+    append(heard(stream_.push(bytes)));
     const size_t end = stop_at_.empty() || said_ == 0 ? std::string::npos : text_.find(stop_at_);
     if (end != std::string::npos) text_.erase(end);
     return end != std::string::npos;
   }
   void finish() {
-    append(stream_.finish());
-    if (!verbatim_) text_ += thoughts_.finish();
+    append(heard(stream_.finish()));
+    if (!verbatim_) append(thoughts_.finish());
     is_whole_ = true;
   }
   const std::string& text() const { return text_; }
@@ -39,8 +39,9 @@ class AnswerText {
   }
 
  private:
-  void append(std::string text) {
-    text_ += verbatim_ ? std::move(text) : thoughts_.push(text);
+  std::string heard(std::string text) { return verbatim_ ? std::move(text) : thoughts_.push(text); }
+  void append(const std::string& text) {
+    text_ += text;
     if (!verbatim_ && said_ == 0) text_.erase(0, std::min(text_.find_first_not_of(" \n\t"), text_.size()));
   }
 

@@ -1,5 +1,7 @@
 #include "engine/transformer/additions.h"
 
+#include <atomic>
+
 #include <string_view>
 #include <unordered_map>
 
@@ -92,6 +94,11 @@ class AdditionLoader {
   const kernels::Backend* backend_ = nullptr;
   std::unordered_map<std::string, const AdapterTensor*> left_;
 };
+
+Additions::Additions() {
+  static std::atomic<uint64_t> last{0};
+  id_ = ++last;
+}
 
 Result<std::unique_ptr<Additions>> Additions::load(const AdapterContents& adapter, const Model& model) {
   std::unique_ptr<Additions> additions(new Additions);

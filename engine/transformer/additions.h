@@ -31,11 +31,13 @@ class Additions {
   // Returns Corrupt for one that fits no matrix of the model, NoMemory.
   static Result<std::unique_ptr<Additions>> load(const AdapterContents& adapter, const Model& model);
 
+  uint64_t id() const { return id_; }  // of no other object of this program
   const LayerAdditions& layer(int index) const { return layers_[static_cast<size_t>(index)]; }
 
  private:
   friend class AdditionLoader;
-  Additions() = default;
+  Additions();
+  uint64_t id_;
   std::vector<kernels::Buffer> memory_;
   std::vector<LayerAdditions> layers_;
 };

@@ -51,7 +51,7 @@ Status Stage::allocate(int batch_tokens) {
   const auto rows = [&](Buffer& buffer, int64_t width) {
     return grow(buffer, backend_, static_cast<size_t>(width * batch_tokens) * 4);
   };
-  LL_RETURN_IF_ERROR(rows(positions_, 1));
+  LL_RETURN_IF_ERROR(grow(keys_, backend_, (static_cast<size_t>(batch_tokens) + 1) * sizeof(int32_t)));
   LL_RETURN_IF_ERROR(rows(hidden_, c.d_model));
   LL_RETURN_IF_ERROR(rows(normed_, std::max(c.d_model, c.n_heads * c.head_dim)));
   LL_RETURN_IF_ERROR(rows(q_, int64_t{c.n_heads} * c.head_dim));
@@ -98,17 +98,141 @@ Status Stage::send(std::span<float> hidden) const {
   return backend_.download(backend_.self, hidden.data(), hidden_.data(), hidden.size_bytes());
 }
 
+Stage::~Stage() { forget_recordings(); }
+
 Status Stage::run(const Pass& pass, int depth) {
-  const Backend& b = backend_;
-  LL_RETURN_IF_ERROR(b.upload(b.self, positions_.data(), pass.positions.data(), pass.positions.size_bytes()));
-  const auto& layers = model_.layers();
   const int end = std::min(depth, end_layer_);
+  LL_RETURN_IF_ERROR(send_inputs(pass, end));
+  const bool is_plain = !pass.tap && model_.config().n_experts == 0;  // experts are chosen by what a pass computes
+  if (records_ && is_plain && backend_.record != nullptr && pass.n_tokens() <= kernels::kSameBits)
+    return compute_recorded(pass, end);
+  return compute(pass, end);
+}
+
+Status Stage::compute(const Pass& pass, int end) {
+  const Backend& b = backend_;
+  const auto& layers = model_.layers();
   LL_RETURN_IF_ERROR(norm_before(layers[static_cast<size_t>(first_layer_)].attn_norm, pass.n_tokens()));
   for (int i = first_layer_; i < end; ++i) {
     if (pass.stop.stop_requested()) return Status(Code::Cancelled, "Stopped");
     LL_RETURN_IF_ERROR(layer(i, i + 1 < end ? &layers[static_cast<size_t>(i) + 1] : nullptr, pass));
     if (pass.tap) LL_RETURN_IF_ERROR(pass.tap(i, b, hidden_.data(), pass.n_tokens()));
   }
+  return {};
+}
+
+Status Stage::compute_recorded(const Pass& pass, int end) {
+  constexpr size_t kMostRecordings = 64;
+  const Backend& b = backend_;
+  if (pass.stop.stop_requested()) return Status(Code::Cancelled, "Stopped");
+  auto way = way_of(pass, end);
+  auto known = recorded_.find(way);
+  if (known != recorded_.end() && known->second.recording != nullptr) return b.replay(b.self, known->second.recording);
+  if (known == recorded_.end()) {
+    LL_RETURN_IF_ERROR(compute(pass, end));
+    if (recorded_.size() >= kMostRecordings) forget_recordings();
+    recorded_[way_of(pass, end)] = {};  // computing may have moved something
+    return {};
+  }
+  const auto recording = b.record(b.self, [&] { return compute(pass, end); });
+  if (!recording.ok()) {
+    if (recording.status().code() != Code::Unsupported) return recording.status();
+    records_ = false;
+    return compute(pass, end);
+  }
+  known->second.recording = *recording;
+  return b.replay(b.self, *recording);
+}
+
+// All that the kernels of a pass are given, as far as it may differ from one to the next.
+std::vector<uint64_t> Stage::way_of(const Pass& pass, int end) const {
+  const auto place = [](DevicePtr p) { return static_cast<uint64_t>(reinterpret_cast<uintptr_t>(p)); };
+  const kernels::KvView view = pass.store.view(first_layer_);
+  const Additions* additions = pass.strategy.additions();
+  std::vector<uint64_t> way = {static_cast<uint64_t>(pass.n_tokens()),
+                               static_cast<uint64_t>(end),
+                               additions == nullptr ? 0 : additions->id(),
+                               place(view.page_table),
+                               static_cast<uint64_t>(view.type),
+                               place(spans_.data()),
+                               place(groups_.data()),
+                               place(low_.data()),
+                               place(added_.data()),
+                               backend_.moved(backend_.self),
+                               spans_stride_,
+                               begins_stride_};
+  for (const uint32_t plan : plan_of_) way.push_back(plan << 8 | (plans_[plan].begins.size() - 1));
+  for (const QueryBlock& block : blocks_)
+    way.push_back(static_cast<uint64_t>(block.first_key - pass.first_key) << 32 |
+                  static_cast<uint64_t>(block.n_tokens));
+  return way;
+}
+
+void Stage::forget_recordings() {
+  for (const auto& [way, recorded] : recorded_)
+    if (recorded.recording != nullptr) backend_.forget(backend_.self, recorded.recording);
+  recorded_.clear();
+}
+
+Status Stage::send_inputs(const Pass& pass, int end) {
+  const Backend& b = backend_;
+  std::vector<int32_t> keys = {pass.first_key};
+  keys.insert(keys.end(), pass.positions.begin(), pass.positions.end());
+  LL_RETURN_IF_ERROR(b.upload(b.self, keys_.data(), keys.data(), keys.size() * sizeof(int32_t)));
+  plans_.clear();
+  plan_of_.clear();
+  blocks_ = pass.strategy.blocks({pass.first_key, pass.n_tokens()});
+  for (int i = first_layer_; i < end; ++i) {
+    const bool has_window = model_.config().layers[static_cast<size_t>(i)].window > 0;
+    for (const QueryBlock& queries : blocks_) {
+      const Phase phase = queries.n_tokens == 1 ? Phase::Decode : Phase::Prefill;
+      LL_RETURN_IF_ERROR(add_plan(pass.strategy.attend(i, phase, queries, pass.store), queries.first_key,
+                                  has_window ? std::span(pass.store.positions()) : std::span<const int32_t>()));
+    }
+  }
+  return send_plans();
+}
+
+// Layers see the same plan, but for windows.
+Status Stage::add_plan(const AttentionPlan& plan, int first_key, std::span<const int32_t> positions) {
+  assert(!plan.groups.empty() && model_.config().n_kv_heads % static_cast<int>(plan.groups.size()) == 0);
+  Plan merged{{}, {0}};
+  for (const auto& group : plan.groups) {
+    const auto spans = merge_spans(group, first_key, positions);
+    merged.spans.insert(merged.spans.end(), spans.begin(), spans.end());
+    merged.begins.push_back(static_cast<int32_t>(merged.spans.size()));
+  }
+  auto place = std::find(plans_.begin(), plans_.end(), merged);
+  if (place == plans_.end()) place = plans_.insert(place, std::move(merged));
+  plan_of_.push_back(static_cast<uint32_t>(place - plans_.begin()));
+  return {};
+}
+
+// What the device has already is not sent again.
+Status Stage::send_plans() {
+  if (plans_ == sent_) return {};
+  const Backend& b = backend_;
+  size_t most_spans = 8, most_begins = 2;  // of a plan
+  for (const Plan& plan : plans_) {
+    while (most_spans < plan.spans.size()) most_spans *= 2;
+    most_begins = std::max(most_begins, plan.begins.size());
+  }
+  spans_stride_ = std::max(spans_stride_, most_spans);
+  begins_stride_ = std::max(begins_stride_, most_begins);
+  std::vector<Span> spans;
+  std::vector<int32_t> begins;
+  for (size_t i = 0; i < plans_.size(); ++i) {
+    spans.resize(i * spans_stride_);
+    begins.resize(i * begins_stride_);
+    spans.insert(spans.end(), plans_[i].spans.begin(), plans_[i].spans.end());
+    begins.insert(begins.end(), plans_[i].begins.begin(), plans_[i].begins.end());
+  }
+  sent_.clear();  // until they are there
+  LL_RETURN_IF_ERROR(grow(spans_, b, plans_.size() * spans_stride_ * sizeof(Span)));
+  LL_RETURN_IF_ERROR(grow(groups_, b, plans_.size() * begins_stride_ * sizeof(int32_t)));
+  LL_RETURN_IF_ERROR(b.upload(b.self, spans_.data(), spans.data(), spans.size() * sizeof(Span)));
+  LL_RETURN_IF_ERROR(b.upload(b.self, groups_.data(), begins.data(), begins.size() * sizeof(int32_t)));
+  sent_ = plans_;
   return {};
 }
 
@@ -183,8 +307,8 @@ Status Stage::finish_heads(Buffer& heads, DevicePtr weight, int n_heads, RopeKin
     LL_RETURN_IF_ERROR(b.rms_norm(b.self, heads.data(), weight, c.norm_eps, rows, cols, heads.data()));
   }
   if (kind == RopeKind::None) return {};
-  return b.rope(b.self, {heads.data(), positions_.data(), model_.inv_freq(share_, kind), n, n_heads, c.head_dim,
-                         c.rope_dims, c.rope_style, c.rope_magnitude});
+  return b.rope(b.self, {heads.data(), positions(), model_.inv_freq(share_, kind), n, n_heads, c.head_dim, c.rope_dims,
+                         c.rope_style, c.rope_magnitude});
 }
 
 // normed → heads.
@@ -199,21 +323,19 @@ Status Stage::attention(int index, const LayerAdditions& a, const Pass& pass) {
   LL_RETURN_IF_ERROR(finish_heads(q_, w.q_norm, c.n_heads, layer.rope, n));
   LL_RETURN_IF_ERROR(finish_heads(k_, w.k_norm, c.n_kv_heads, layer.rope, n));
   LL_RETURN_IF_ERROR(
-      b.kv_write(b.self, {pass.store.view(index), k_.data(), v_.data(), kernels::DType::F32, n, pass.first_key}));
-  for (const QueryBlock& queries : pass.strategy.blocks({pass.first_key, n}))
-    LL_RETURN_IF_ERROR(attend(index, queries, pass));
+      b.kv_write(b.self, {pass.store.view(index), k_.data(), v_.data(), kernels::DType::F32, n, 0, 1, 0, first_key()}));
+  for (size_t block = 0; block < blocks_.size(); ++block)
+    LL_RETURN_IF_ERROR(attend(index, block, blocks_[block], pass));
   return {};
 }
 
 // What the queries of a block see, to their places in heads.
-Status Stage::attend(int index, QueryBlock queries, const Pass& pass) {
+Status Stage::attend(int index, size_t block, QueryBlock queries, const Pass& pass) {
   const ModelConfig& c = model_.config();
   const Backend& b = backend_;
   const KvStore& store = pass.store;
   const LayerConfig& layer = c.layers[static_cast<size_t>(index)];
-  const Phase phase = queries.n_tokens == 1 ? Phase::Decode : Phase::Prefill;
-  LL_RETURN_IF_ERROR(upload_plan(pass.strategy.attend(index, phase, queries, store), queries.first_key,
-                                 layer.window > 0 ? std::span(store.positions()) : std::span<const int32_t>()));
+  const uint32_t plan = plan_of_[static_cast<size_t>(index - first_layer_) * blocks_.size() + block];
   const auto first = static_cast<size_t>(queries.first_key - pass.first_key);  // in the batch
   const size_t row = first * static_cast<size_t>(c.n_heads) * static_cast<size_t>(c.head_dim) * 4;
   kernels::SpanAttentionArgs args;
@@ -222,17 +344,18 @@ Status Stage::attend(int index, QueryBlock queries, const Pass& pass) {
   args.kv = store.view(index);
   args.n_tokens = queries.n_tokens;
   args.n_heads = c.n_heads;
-  args.first_key = queries.first_key;
-  args.spans = spans_.data();
-  args.group_begin = groups_.data();
-  args.n_groups = static_cast<int>(sent_begins_.size()) - 1;
+  args.first_key = static_cast<int>(first);
+  args.base_key = first_key();
+  args.spans = kernels::at(spans_.data(), plan * spans_stride_ * sizeof(Span));
+  args.group_begin = kernels::at(groups_.data(), plan * begins_stride_ * sizeof(int32_t));
+  args.n_groups = static_cast<int>(plans_[plan].begins.size()) - 1;
   args.inv_freq = model_.inv_freq(share_, layer.rope);
   args.rope_dims = layer.rope == RopeKind::None ? 0 : c.rope_dims;
   args.rope_style = c.rope_style;
   args.scale = c.attention_scale;
   args.soft_cap = c.attention_soft_cap;
   args.window = layer.window;
-  args.positions = kernels::at(positions_.data(), first * 4);
+  args.positions = kernels::at(positions(), first * sizeof(int32_t));
   return b.span_attention(b.self, args);
 }
 
@@ -256,28 +379,6 @@ Status Stage::add_low_rank(const Linear& linear, const Buffer& x, int n) {
   LL_RETURN_IF_ERROR(b.matmul(b.self, {&down, 1}, x.data(), n));
   LL_RETURN_IF_ERROR(b.matmul(b.self, {&up, 1}, low_.data(), n));
   return b.add(b.self, linear.product.out, added_.data(), 1, int64_t{n} * rows);
-}
-
-Status Stage::upload_plan(const AttentionPlan& plan, int first_key, std::span<const int32_t> positions) {
-  const Backend& b = backend_;
-  assert(!plan.groups.empty() && model_.config().n_kv_heads % static_cast<int>(plan.groups.size()) == 0);
-  std::vector<Span> spans;
-  std::vector<int32_t> begins = {0};
-  for (const auto& group : plan.groups) {
-    const auto merged = merge_spans(group, first_key, positions);
-    spans.insert(spans.end(), merged.begin(), merged.end());
-    begins.push_back(static_cast<int32_t>(spans.size()));
-  }
-  // Layers see the same plan, but for windows: what the device has already is not sent again.
-  if (spans == sent_spans_ && begins == sent_begins_) return {};
-  sent_begins_.clear();  // until it is there
-  LL_RETURN_IF_ERROR(grow(spans_, b, std::max<size_t>(spans.size(), 64) * sizeof(Span)));
-  LL_RETURN_IF_ERROR(grow(groups_, b, begins.size() * 4));
-  LL_RETURN_IF_ERROR(b.upload(b.self, spans_.data(), spans.data(), spans.size() * sizeof(Span)));
-  LL_RETURN_IF_ERROR(b.upload(b.self, groups_.data(), begins.data(), begins.size() * 4));
-  sent_spans_ = std::move(spans);
-  sent_begins_ = std::move(begins);
-  return {};
 }
 
 Status Stage::read_logits(int n_tokens, Want want, std::vector<float>& logits) {

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <initializer_list>
+#include <map>
 #include <memory>
 #include <span>
 #include <stop_token>
@@ -59,10 +60,20 @@ class Stage {
   Status read_logits(int n_tokens, Want want, std::vector<float>& logits);
 
   int first_layer() const { return first_layer_; }
+  ~Stage();
 
  private:
   Stage(const Model& model, size_t share);
   Status allocate(int batch_tokens);
+  // What changes from pass to pass and is no argument of a kernel: positions, the first key, the plans of all layers.
+  Status send_inputs(const Pass& pass, int end);
+  Status add_plan(const AttentionPlan& plan, int first_key, std::span<const int32_t> positions);
+  Status send_plans();
+  Status compute(const Pass& pass, int end);
+  // Few tokens: as one launch from the second time on that they are computed in the same way.
+  Status compute_recorded(const Pass& pass, int end);
+  std::vector<uint64_t> way_of(const Pass& pass, int end) const;
+  void forget_recordings();
   Status layer(int index, const LayerWeights* next, const Pass& pass);
   Status norm_before(kernels::DevicePtr weight, int n_tokens);
   Status norm_behind(kernels::DevicePtr weight, int n_tokens);
@@ -72,24 +83,39 @@ class Stage {
   Status experts(const LayerWeights& w, const LayerAdditions& a, int n_tokens);
   Status finish_heads(kernels::Buffer& heads, kernels::DevicePtr weight, int n_heads, RopeKind kind, int n_tokens);
   Status attention(int index, const LayerAdditions& a, const Pass& pass);
-  Status attend(int index, QueryBlock queries, const Pass& pass);
+  Status attend(int index, size_t block, QueryBlock queries, const Pass& pass);
   struct Linear {
     kernels::Product product;
     const Addition& addition;
   };
   Status multiply(std::initializer_list<Linear> products, const kernels::Buffer& x, int n_tokens);
   Status add_low_rank(const Linear& linear, const kernels::Buffer& x, int n_tokens);
-  Status upload_plan(const AttentionPlan& plan, int first_key, std::span<const int32_t> positions);
 
   const Model& model_;
   size_t share_;
   const kernels::Backend& backend_;
   int first_layer_ = 0, end_layer_ = 0;
-  kernels::Buffer positions_, hidden_, normed_, q_, k_, v_, heads_, gate_, up_, logits_, spans_, groups_;
+  kernels::DevicePtr first_key() const { return keys_.data(); }
+  kernels::DevicePtr positions() const { return kernels::at(keys_.data(), sizeof(int32_t)); }
+  kernels::Buffer keys_;  // the first key of the batch, then the positions of its tokens
+  kernels::Buffer hidden_, normed_, q_, k_, v_, heads_, gate_, up_, logits_, spans_, groups_;
   kernels::Buffer low_, added_;                                            // what an adapter adds to a product
   kernels::Buffer expert_in_, expert_out_, expert_rows_, expert_weights_;  // one expert's share
-  std::vector<kernels::Span> sent_spans_;                                  // the plan that the device has
-  std::vector<int32_t> sent_begins_;
+  // The plans of a pass, each once: spans, `spans_stride_` of them for a plan, and where its groups begin.
+  struct Plan {
+    std::vector<kernels::Span> spans;
+    std::vector<int32_t> begins;
+    bool operator==(const Plan&) const = default;
+  };
+  std::vector<Plan> plans_, sent_;  // of this pass; those that the device has
+  std::vector<uint32_t> plan_of_;   // layers from first_layer_ on, and the blocks of each
+  std::vector<QueryBlock> blocks_;
+  size_t spans_stride_ = 0, begins_stride_ = 0;
+  struct Recorded {
+    void* recording = nullptr;  // nullptr: computed once in this way
+  };
+  std::map<std::vector<uint64_t>, Recorded> recorded_;
+  bool records_ = true;  // false: the device refused to
 };
 
 }  // namespace longleaf

@@ -76,6 +76,7 @@ struct KvArgs {  // kv_write, kv_read
   size_t rows_stride;
   DType type;
   int first_key;
+  const int32_t* base_key;  // may be nullptr
 };
 
 // Activations of a product. Blocks are of 32 columns.
@@ -118,6 +119,7 @@ struct AttentionArgs {  // attend_rows, attend_join, attend_tiles
   const int32_t* group_begin;
   const float* inv_freq;
   const int32_t* positions;
+  const int32_t* base_key;  // may be nullptr
   int n_tokens, n_heads, first_key, n_groups, pairs, n_splits, window;
   RopeStyle style;
   float scale, soft_cap;

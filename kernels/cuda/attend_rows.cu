@@ -133,7 +133,8 @@ __device__ inline void add_values(const AttentionArgs& a, const Scratch& s, int 
 }  // namespace
 
 // Grid: (kv heads, tokens, splits). Block: 128. Shared: attend_rows_shared_bytes.
-extern "C" __global__ void __launch_bounds__(128) attend_rows(const AttentionArgs a) {
+extern "C" __global__ void __launch_bounds__(128) attend_rows(const AttentionArgs asked) {
+  const AttentionArgs a = placed(asked);
   const int kv_head = static_cast<int>(blockIdx.x), token = static_cast<int>(blockIdx.y);
   const int split = static_cast<int>(blockIdx.z);
   const int d = a.kv.head_dim, group = a.n_heads / a.kv.n_kv_heads;

@@ -254,10 +254,10 @@ __device__ inline void attend(const AttentionArgs& a) {
 
 // For heads of up to 64, 128 and 256 numbers, a multiple of 8.
 // Grid: (kv heads, rows / 64). Block: 128. Shared: attend_tiles_shared_bytes.
-extern "C" __global__ void __launch_bounds__(128, 3) attend_tiles_64(const AttentionArgs a) { attend<64>(a); }
-extern "C" __global__ void __launch_bounds__(128, 2) attend_tiles_128(const AttentionArgs a) { attend<128>(a); }
+extern "C" __global__ void __launch_bounds__(128, 3) attend_tiles_64(const AttentionArgs a) { attend<64>(placed(a)); }
+extern "C" __global__ void __launch_bounds__(128, 2) attend_tiles_128(const AttentionArgs a) { attend<128>(placed(a)); }
 extern "C" __global__ void __launch_bounds__(128, 1) attend_tiles_256(const AttentionArgs a) {
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800  // Turing has not the shared memory for it, and nothing launches it
-  attend<256>(a);
+  attend<256>(placed(a));
 #endif
 }

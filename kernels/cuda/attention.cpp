@@ -24,6 +24,7 @@ AttentionArgs arguments(const SpanAttentionArgs& a) {
           as<int32_t>(a.group_begin),
           as<float>(a.inv_freq),
           as<int32_t>(a.positions),
+          as<int32_t>(a.base_key),
           a.n_tokens,
           a.n_heads,
           a.first_key,

@@ -81,8 +81,9 @@ Status kv_rows(void* self, const char* kernel, const KvRowsArgs& a) {
   if (a.rows() == 0) return {};
   const Grid grid{static_cast<unsigned>(a.n_tokens), static_cast<unsigned>(a.kv.n_kv_heads),
                   static_cast<unsigned>(a.n_layers)};
-  return gpu(self).device->launch(kernel, grid, 64, 0,
-                                  KvArgs{a.kv, as<void>(a.k), as<void>(a.v), a.rows_stride, a.type, a.first_key});
+  return gpu(self).device->launch(
+      kernel, grid, 64, 0,
+      KvArgs{a.kv, as<void>(a.k), as<void>(a.v), a.rows_stride, a.type, a.first_key, as<int32_t>(a.base_key)});
 }
 Status kv_write(void* self, const KvRowsArgs& args) { return kv_rows(self, "kv_write", args); }
 Status kv_read(void* self, const KvRowsArgs& args) { return kv_rows(self, "kv_read", args); }
@@ -107,6 +108,14 @@ Status scatter_add(void* self, DevicePtr rows, DevicePtr ids, DevicePtr weights,
                    RowsArgs{as<float>(rows), as<int32_t>(ids), as<float>(weights), as<float>(x), cols});
 }
 
+Result<void*> record(void* self, const std::function<Status()>& work) {
+  LL_ASSIGN_OR_RETURN(const GraphExec recording, gpu(self).device->record(work));
+  return static_cast<void*>(recording);
+}
+Status replay(void* self, void* recording) { return gpu(self).device->replay(static_cast<GraphExec>(recording)); }
+void forget(void* self, void* recording) { gpu(self).device->forget(static_cast<GraphExec>(recording)); }
+uint64_t moved(void* self) { return gpu(self).moved; }
+
 Status mean_rows(void* self, DevicePtr x, int rows, int cols, DevicePtr out) {
   return gpu(self).device->launch("mean_rows", {pieces(cols, kThreads)}, kThreads, 0,
                                   MeanArgs{as<float>(x), as<float>(out), rows, cols});
@@ -116,6 +125,8 @@ Status mean_rows(void* self, DevicePtr x, int rows, int cols, DevicePtr out) {
 
 Result<DevicePtr> Workspace::at_least(size_t bytes) {
   if (bytes <= bytes_) return memory_;
+  if (device_.is_recording()) return Status(Code::Unsupported, "Memory cannot grow in what is recorded");
+  ++moved_;
   device_.release(memory_);
   memory_ = nullptr;
   bytes_ = 0;
@@ -160,6 +171,10 @@ Result<BackendPtr> make_cuda_backend(const cuda::DeviceOptions& options) {
   backend->gather_rows = cuda::gather_rows;
   backend->scatter_add = cuda::scatter_add;
   backend->mean_rows = cuda::mean_rows;
+  backend->record = cuda::record;
+  backend->replay = cuda::replay;
+  backend->forget = cuda::forget;
+  backend->moved = cuda::moved;
   backend->training = &cuda::training_ops();
   return backend;
 }

@@ -190,7 +190,13 @@ MemoryInfo Device::memory() {
   return info;
 }
 
+// What is done at once, and so cannot be recorded.
+Status Device::may_be_asked_for() const {
+  return is_recording_ ? Status(Code::Unsupported, "What a card is asked for cannot be recorded") : Status();
+}
+
 Result<DevicePtr> Device::allocate(size_t bytes) {
+  LL_RETURN_IF_ERROR(may_be_asked_for());
   const size_t size = std::max<size_t>(bytes, 1);
   if (limit_bytes_ != 0 && (size > limit_bytes_ || memory_.used_bytes > limit_bytes_ - size))
     return driver_.status(kOutOfMemory, "");
@@ -214,6 +220,7 @@ void Device::release(DevicePtr memory) {
 }
 
 Status Device::upload(DevicePtr to, const void* from, size_t bytes) {
+  LL_RETURN_IF_ERROR(may_be_asked_for());
   if (bytes > 0) LL_RETURN_IF_ERROR(attach());
   for (size_t done = 0; done < bytes; done += kPieceBytes)
     LL_RETURN_IF_ERROR(
@@ -236,12 +243,14 @@ Status Device::upload_piece(DevicePtr to, const void* from, size_t bytes) {
 }
 
 Status Device::finish() {
+  LL_RETURN_IF_ERROR(may_be_asked_for());
   LL_RETURN_IF_ERROR(attach());
   return driver_.status(driver_.wait_for_stream(stream_), "computing");
 }
 
 Status Device::download(void* to, DevicePtr from, size_t bytes) {
   if (bytes == 0) return {};
+  LL_RETURN_IF_ERROR(may_be_asked_for());
   LL_RETURN_IF_ERROR(attach());
   LL_RETURN_IF_ERROR(driver_.status(driver_.download(to, address(from), bytes, stream_), "copying from it"));
   return driver_.status(driver_.wait_for_stream(stream_), "computing");
@@ -254,6 +263,32 @@ Status Device::launch_raw(const std::string& kernel, Grid grid, unsigned threads
   return driver_.status(
       driver_.launch(f, grid.x, grid.y, grid.z, threads, 1, 1, shared_bytes, stream_, parameters, nullptr),
       "starting a kernel");
+}
+
+Result<GraphExec> Device::record(const std::function<Status()>& work) {
+  const auto checked = [this](int code) { return driver_.status(code, "recording"); };
+  LL_RETURN_IF_ERROR(attach());
+  LL_RETURN_IF_ERROR(checked(driver_.begin_capture(stream_, kCaptureThreadLocal)));
+  is_recording_ = true;
+  const Status worked = work();
+  is_recording_ = false;
+  Graph graph = nullptr;
+  const Status ended = checked(driver_.end_capture(stream_, &graph));  // also where the work went wrong
+  GraphExec recording = nullptr;
+  Status status = worked.ok() ? ended : worked;
+  if (status.ok()) status = checked(driver_.instantiate(&recording, graph, 0));
+  if (graph != nullptr) driver_.destroy_graph(graph);
+  if (!status.ok()) return status;
+  return recording;
+}
+
+Status Device::replay(GraphExec recording) {
+  LL_RETURN_IF_ERROR(attach());
+  return driver_.status(driver_.launch_graph(recording, stream_), "starting what was recorded");
+}
+
+void Device::forget(GraphExec recording) {
+  if (attach().ok()) driver_.destroy_executable(recording);
 }
 
 Result<Function> Device::function(const std::string& kernel, unsigned shared_bytes) {

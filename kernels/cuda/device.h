@@ -2,6 +2,7 @@
 // Not thread-safe: one thread at a time.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -54,7 +55,14 @@ class Device {
     return launch_raw(kernel, grid, threads, shared_bytes, &copy);
   }
 
+  // Kernels that `work` starts are put together instead of run; all else ends it with an error.
+  Result<GraphExec> record(const std::function<Status()>& work);
+  Status replay(GraphExec recording);
+  void forget(GraphExec recording);
+  bool is_recording() const { return is_recording_; }
+
  private:
+  Status may_be_asked_for() const;
   Device(const Driver& driver, Card card, size_t limit_bytes);
   Status start(std::span<const void* const> images);
   Status load(std::span<const void* const> images);
@@ -81,6 +89,7 @@ class Device {
   size_t ring_used_ = 0;
   int half_ = 0;
   Event half_read_[2] = {nullptr, nullptr};
+  bool is_recording_ = false;
 };
 
 // The cards that are there, also those that cannot be used, and the driver's version (13000 for CUDA 13.0).

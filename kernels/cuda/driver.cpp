@@ -66,6 +66,12 @@ void find_all(Finder& find, Driver& d) {
   find("cuEventDestroy_v2", d.destroy_event);
   find("cuEventRecord", d.record_event);
   find("cuEventSynchronize", d.wait_for_event);
+  find("cuStreamBeginCapture_v2", d.begin_capture);
+  find("cuStreamEndCapture", d.end_capture);
+  find("cuGraphInstantiateWithFlags", d.instantiate);
+  find("cuGraphLaunch", d.launch_graph);
+  find("cuGraphDestroy", d.destroy_graph);
+  find("cuGraphExecDestroy", d.destroy_executable);
 }
 
 // Whether a context is of no use any more: faults of the card and of kernels (CUresult 700 to 720 but a refused launch

@@ -17,6 +17,8 @@ using Module = struct CUmod_st*;
 using Function = struct CUfunc_st*;
 using Stream = struct CUstream_st*;
 using Event = struct CUevent_st*;
+using Graph = struct CUgraph_st*;
+using GraphExec = struct CUgraphExec_st*;
 struct Uuid {
   char bytes[16];
 };
@@ -42,6 +44,7 @@ enum Attribute : int {
 
 constexpr unsigned kStreamNonBlocking = 1;
 constexpr unsigned kEventDisableTiming = 2;
+constexpr int kCaptureThreadLocal = 1;     // CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
 constexpr int kMaxDynamicSharedBytes = 8;  // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 
 // The driver's functions; every one returns a CUresult.
@@ -80,6 +83,12 @@ struct Driver {
   int (*destroy_event)(Event event);
   int (*record_event)(Event event, Stream stream);
   int (*wait_for_event)(Event event);
+  int (*begin_capture)(Stream stream, int mode);
+  int (*end_capture)(Stream stream, Graph* graph);
+  int (*instantiate)(GraphExec* executable, Graph graph, unsigned long long flags);
+  int (*launch_graph)(GraphExec executable, Stream stream);
+  int (*destroy_graph)(Graph graph);
+  int (*destroy_executable)(GraphExec executable);
 
   // Opens `library` (the driver's usual name when empty) and starts it. The library stays open as long as the program.
   // Returns Unsupported with one sentence: what is missing and what to do.

@@ -13,7 +13,8 @@ namespace longleaf::kernels::cuda {
 // Memory of a device that grows when asked and is never given back before its end.
 class Workspace {
  public:
-  explicit Workspace(Device& device) : device_(device) {}
+  //   moved  counts how often the memory was another one
+  Workspace(Device& device, uint64_t& moved) : device_(device), moved_(moved) {}
   ~Workspace() { device_.release(memory_); }
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;
@@ -23,14 +24,16 @@ class Workspace {
 
  private:
   Device& device_;
+  uint64_t& moved_;
   DevicePtr memory_ = nullptr;
   size_t bytes_ = 0;
 };
 
 struct Gpu {
   Gpu(std::unique_ptr<Device> card, int n_threads)
-      : device(std::move(card)), activations(*device), partial(*device), pool(n_threads) {}
+      : device(std::move(card)), activations(*device, moved), partial(*device, moved), pool(n_threads) {}
   std::unique_ptr<Device> device;
+  uint64_t moved = 0;
   // What lives from one kernel to the next: none of them outlives an operation.
   Workspace activations;  // of a product, as its weights want them; tiles of sequences
   Workspace partial;      // results that are joined: of attention, of sums and norms

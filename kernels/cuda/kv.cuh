@@ -12,4 +12,11 @@ __device__ inline uint8_t* kv_row(const KvView& kv, int key, int head, bool valu
   return pages[key / kPageTokens] + kv.layer_offset + (tile + key % kPageTokens) * row_bytes;
 }
 
+// The first key as a plain number.
+template <typename Args>
+__device__ inline Args placed(Args a) {
+  if (a.base_key != nullptr) a.first_key += *a.base_key;
+  return a;
+}
+
 }  // namespace longleaf::kernels::cuda

@@ -67,14 +67,16 @@ __device__ inline void each_row(const KvArgs& a, F use) {
 }  // namespace
 
 // Grid: (tokens, heads, layers). Block: any.
-extern "C" __global__ void kv_write(const KvArgs a) {
+extern "C" __global__ void kv_write(const KvArgs asked) {
+  const KvArgs a = placed(asked);
   each_row(a, [&](uint8_t* stored, uint8_t* rows, int64_t row) {
     for (int i = threadIdx.x; i < a.kv.head_dim; i += blockDim.x) move(rows, a.type, row + i, stored, a.kv.type, i);
   });
 }
 
 // Grid: (tokens, heads, layers). Block: any.
-extern "C" __global__ void kv_read(const KvArgs a) {
+extern "C" __global__ void kv_read(const KvArgs asked) {
+  const KvArgs a = placed(asked);
   each_row(a, [&](uint8_t* stored, uint8_t* rows, int64_t row) {
     for (int i = threadIdx.x; i < a.kv.head_dim; i += blockDim.x) move(stored, a.kv.type, i, rows, a.type, row + i);
   });

@@ -1,3 +1,4 @@
+#include "engine/answer/answer_text.h"
 #include "engine/answer/evidence.h"
 #include "engine/answer/support.h"
 #include "engine/base/words.h"
@@ -96,4 +97,28 @@ TEST(stems_join_forms_of_a_word) {
   CHECK_EQ(stem("eats"), stem("eat"));
   CHECK_EQ(stem("boss"), std::string("boss"));
   CHECK(content_words("What is the warranty period?") == (std::vector<std::string>{"warranty", "period"}));
+}
+
+TEST(an_answers_text_is_said_without_space_in_front_thoughts_and_what_ends_it) {
+  const auto said = [](std::string_view bytes, std::string_view stop_at, bool verbatim, size_t step) {
+    AnswerText text(stop_at, verbatim);
+    std::string all;
+    bool ended = false;
+    for (size_t at = 0; at < bytes.size() && !ended; at += step) {
+      ended = text.add(bytes.substr(at, step));
+      all += text.unsaid();
+    }
+    text.finish();
+    all += text.unsaid();
+    CHECK_EQ(all, text.text());
+    return all;
+  };
+  for (size_t step = 1; step < 8; ++step) {
+    CHECK_EQ(said(" \n It is \u00e9.", "", false, step), std::string("It is \u00e9."));
+    CHECK_EQ(said("<think>no</think>\n\nYes.", "", false, step), std::string("Yes."));
+    CHECK_EQ(said("\n\n\n", "", false, step), std::string());
+    CHECK_EQ(said("A line\nand one.\n\nQuestion: more", "\n\n", false, step), std::string("A line\nand one."));
+    CHECK_EQ(said("ends with a line\n", "\n\n", false, step), std::string("ends with a line\n"));
+    CHECK_EQ(said(" \n<think>a</think>\n\nb", "\n\n", true, step), std::string(" \n<think>a</think>\n\nb"));
+  }
 }

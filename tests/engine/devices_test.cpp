@@ -245,6 +245,26 @@ TEST(a_card_and_the_processor_give_the_same_answers) {
   CHECK(card.engine->memory_use().device_bytes > 0);
 }
 
+// From the second token on that is computed in the same way, all layers are one launch.
+TEST(tokens_are_computed_by_what_was_recorded) {
+  Emulator emulator(LONGLEAF_SIMT_DRIVER);
+  Rig card("cuda"), processor("cpu");
+  REQUIRE(card.engine != nullptr && processor.engine != nullptr);
+  const auto answer = [](Rig& rig) {
+    std::string said;
+    CHECK(rig.ask(Evidence::Exact, [&](std::string_view text) { said += text; }).ok());
+    return said;
+  };
+  const std::string expected = answer(processor);
+  CHECK_EQ(answer(card), expected);  // over a page of tokens: the table of pages grows meanwhile
+  CHECK(emulator.settings.replays > 40);
+  emulator.settings.refuses_graphs = true;
+  Rig refusing("cuda");
+  emulator.settings.replays = 0;
+  CHECK_EQ(answer(refusing), expected);
+  CHECK_EQ(emulator.settings.replays, 0);
+}
+
 TEST(a_card_answers_from_learned_memories_as_the_processor_does) {
   const Emulator emulator(LONGLEAF_SIMT_DRIVER);
   const AdapterContents adapter = TrainedAdapter({.scales = true}).adapter();

@@ -189,6 +189,36 @@ TEST(kv_rows_come_back_as_they_went_in) {
   }
 }
 
+// Where the first key is a number in the device's memory.
+TEST(a_first_key_may_stand_in_memory) {
+  for (auto& backend : backends()) {
+    for (int tokens : {3, kSameBits + 5}) {
+      const int d = 16, n_keys = 90;
+      const Store keys(DType::F16, 1, d, n_keys);
+      const StoreOnDevice store(*backend, keys);
+      const OnDevice base(*backend, std::vector<int32_t>{n_keys - tokens - 4});
+      const Inputs inputs(*backend, random_floats(static_cast<size_t>(tokens * d)), {{0, n_keys, 0, 1}}, {0, 1},
+                          std::vector<float>(d / 2, 0.5f));
+      SpanAttentionArgs args;
+      args.n_tokens = tokens, args.n_heads = 1, args.rope_dims = d, args.rope_style = RopeStyle::Halves;
+      args.scale = 0.25f, args.first_key = n_keys - tokens;
+      CHECK(backend->span_attention(backend->self, inputs.with(args, store.view)).ok());
+      const auto expected = inputs.out.read();
+      args.first_key = 4, args.base_key = base.data();
+      CHECK(backend->span_attention(backend->self, inputs.with(args, store.view)).ok());
+      CHECK(inputs.out.read() == expected);
+      const auto n = static_cast<size_t>(tokens * d);
+      const OnDevice k(*backend, std::vector<float>(n, 2.0f)), v(*backend, std::vector<float>(n, 3.0f));
+      const OnDevice back(*backend, std::vector<float>(n, kNaN));
+      CHECK(backend->kv_write(backend->self, {store.view, k.data(), v.data(), DType::F32, tokens, 4, 1, 0, base.data()})
+                .ok());
+      CHECK(backend->kv_read(backend->self, {store.view, back.data(), k.data(), DType::F32, tokens, n_keys - tokens})
+                .ok());
+      CHECK(back.read() == std::vector<float>(n, 2.0f) && k.read() == v.read());
+    }
+  }
+}
+
 // Of several layers, and not of those around them.
 TEST(kv_rows_of_layers_come_back_as_they_went_in) {
   constexpr int kLayers = 5, kHeads = 2, kDim = 8, kTokens = 30, kFirst = 50;  // over the end of a page

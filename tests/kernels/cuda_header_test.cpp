@@ -58,6 +58,12 @@ SAME(create_event, cuEventCreate);
 SAME(destroy_event, cuEventDestroy_v2);
 SAME(record_event, cuEventRecord);
 SAME(wait_for_event, cuEventSynchronize);
+SAME(begin_capture, cuStreamBeginCapture_v2);
+SAME(end_capture, cuStreamEndCapture);
+SAME(instantiate, cuGraphInstantiateWithFlags);
+SAME(launch_graph, cuGraphLaunch);
+SAME(destroy_graph, cuGraphDestroy);
+SAME(destroy_executable, cuGraphExecDestroy);
 #undef SAME
 
 static_assert(sizeof(ll::Uuid) == sizeof(CUuuid) && sizeof(ll::DeviceAddress) == sizeof(CUdeviceptr));
@@ -77,6 +83,7 @@ TEST(numbers_are_those_of_the_header) {
   CHECK_EQ(int{ll::kComputeMinor}, int{CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR});
   CHECK_EQ(int{ll::kMostSharedBytes}, int{CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN});
   CHECK_EQ(int{ll::kMaxDynamicSharedBytes}, int{CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES});
+  CHECK_EQ(int{ll::kCaptureThreadLocal}, int{CU_STREAM_CAPTURE_MODE_THREAD_LOCAL});
   CHECK_EQ(ll::kStreamNonBlocking, unsigned{CU_STREAM_NON_BLOCKING});
   CHECK_EQ(ll::kEventDisableTiming, unsigned{CU_EVENT_DISABLE_TIMING});
 }

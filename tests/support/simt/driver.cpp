@@ -8,6 +8,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "kernels/cuda/driver.h"
 #include "tests/support/simt/entries.h"
@@ -22,7 +23,7 @@ simt::Settings simt_settings;
 
 namespace {
 
-constexpr int kInvalidValue = 1, kIllegalAddress = 700;
+constexpr int kInvalidValue = 1, kIllegalAddress = 700, kCaptureUnsupported = 900;
 constexpr size_t kGuardBytes = 64;
 constexpr unsigned char kGuard = 0xa5;
 
@@ -74,6 +75,41 @@ size_t free_memory() {
     if (block.card == current) free -= std::min(free, block.bytes);
   return free;
 }
+
+// A kernel as it was asked for.
+struct Asked {
+  const std::pair<const std::string, simt::Entry>* kernel;
+  simt::Launch launch;
+  std::vector<unsigned char> args;
+};
+using Launches = std::vector<Asked>;
+std::unique_ptr<Launches> captured;  // while a stream is
+
+int run(const Asked& asked) {
+  const auto& [name, entry] = *asked.kernel;
+  simt::Launch launch = asked.launch;
+  launch.seed = simt_settings.seed;
+  if (failed_with != 0) return failed_with;
+  if (is_due(simt_settings.launches_to_loss)) return fail(kLaunchFailed, "the card is lost at " + name);
+  ++simt_settings.launches;
+  const auto allowed = allowed_shared.find(asked.kernel);
+  if (launch.shared_bytes > (allowed != allowed_shared.end() ? allowed->second : kPlainSharedBytes))
+    return fail(kInvalidValue, name + ": more shared memory than it was allowed");
+  const simt::Dim3& grid = launch.grid;
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > kMostBlocksDown || grid.z > kMostBlocksDown)
+    return fail(kInvalidValue, name + ": a launch that no card takes");
+  std::vector<unsigned char> args = asked.args;
+  void* parameters[] = {args.data()};
+  const std::string report = simt::run(launch, [entry = entry, &parameters] { entry.run(parameters); });
+  if (!report.empty()) return fail(kLaunchFailed, name + ": " + report);
+  for (const auto& [address, block] : blocks)
+    if (!is_untouched(address, block.bytes))
+      return fail(kIllegalAddress, name + ": wrote beyond the end of its memory");
+  return kSuccess;
+}
+
+// What is done at once: a stream that is captured has no place for it.
+bool is_captured() { return captured != nullptr && fail(kCaptureUnsupported, "asked for while recording") != 0; }
 
 // Whether [address, address + bytes) lies in one block of the current card's memory.
 bool is_device_memory(DeviceAddress address, size_t bytes) {
@@ -165,21 +201,42 @@ int cuFuncSetAttribute(Function function, int attribute, int value) {
 int cuLaunchKernel(Function function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
                    unsigned block_y, unsigned block_z, unsigned shared_bytes, Stream, void** parameters, void**) {
   if (failed_with != 0) return failed_with;
-  const auto& [name, entry] = *reinterpret_cast<const std::pair<const std::string, simt::Entry>*>(function);
-  if (is_due(simt_settings.launches_to_loss)) return fail(kLaunchFailed, "the card is lost at " + name);
-  const auto allowed = allowed_shared.find(function);
-  if (shared_bytes > (allowed != allowed_shared.end() ? allowed->second : kPlainSharedBytes))
-    return fail(kInvalidValue, name + ": more shared memory than it was allowed");
-  if (grid_x == 0 || grid_y == 0 || grid_z == 0 || grid_y > kMostBlocksDown || grid_z > kMostBlocksDown)
-    return fail(kInvalidValue, name + ": a launch that no card takes");
-  const std::string report =
-      simt::run({{grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared_bytes, simt_settings.seed},
-                [entry = entry, parameters] { entry(parameters); });
-  if (!report.empty()) return fail(kLaunchFailed, name + ": " + report);
-  for (const auto& [address, block] : blocks)
-    if (!is_untouched(address, block.bytes))
-      return fail(kIllegalAddress, name + ": wrote beyond the end of its memory");
+  const auto& entry = *reinterpret_cast<const std::pair<const std::string, simt::Entry>*>(function);
+  const auto* args = static_cast<const unsigned char*>(parameters[0]);
+  Asked asked{&entry,
+              {{grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared_bytes, 0},
+              {args, args + entry.second.args_bytes}};
+  if (captured != nullptr) return captured->push_back(std::move(asked)), kSuccess;
+  return run(asked);
+}
+
+int cuStreamBeginCapture_v2(Stream, int mode) {
+  if (simt_settings.refuses_graphs || mode != kCaptureThreadLocal || captured != nullptr) return kInvalidValue;
+  captured = std::make_unique<Launches>();
+  return failed_with;
+}
+int cuStreamEndCapture(Stream, Graph* graph) {
+  if (captured == nullptr) return kInvalidValue;
+  *graph = reinterpret_cast<Graph>(captured.release());
+  return failed_with;
+}
+int cuGraphInstantiateWithFlags(GraphExec* executable, Graph graph, unsigned long long) {
+  *executable = reinterpret_cast<GraphExec>(new Launches(*reinterpret_cast<Launches*>(graph)));
+  return failed_with;
+}
+int cuGraphLaunch(GraphExec executable, Stream) {
+  ++simt_settings.replays;
+  for (const Asked& asked : *reinterpret_cast<Launches*>(executable))
+    if (const int code = run(asked); code != kSuccess) return code;
   return kSuccess;
+}
+int cuGraphDestroy(Graph graph) {
+  delete reinterpret_cast<Launches*>(graph);
+  return failed_with;
+}
+int cuGraphExecDestroy(GraphExec executable) {
+  delete reinterpret_cast<Launches*>(executable);
+  return failed_with;
 }
 
 int cuMemGetInfo_v2(size_t* free_bytes, size_t* total_bytes) {
@@ -188,6 +245,7 @@ int cuMemGetInfo_v2(size_t* free_bytes, size_t* total_bytes) {
   return failed_with;
 }
 int cuMemAlloc_v2(DeviceAddress* memory, size_t bytes) {
+  if (is_captured()) return failed_with;
   if (failed_with != 0) return failed_with;
   if (bytes == 0) return kInvalidValue;
   if (is_due(simt_settings.allocations_to_full)) return kOutOfMemory;
@@ -220,6 +278,7 @@ int cuMemFreeHost(void* memory) {
   return failed_with;
 }
 int cuMemcpyHtoDAsync_v2(DeviceAddress to, const void* from, size_t bytes, Stream) {
+  if (is_captured()) return failed_with;
   if (failed_with != 0) return failed_with;
   if (is_due(simt_settings.uploads_to_loss)) return fail(kLaunchFailed, "the card is lost while bytes are copied");
   if (!is_device_memory(to, bytes)) return fail(kInvalidValue, "a copy to what is not the card's memory");
@@ -227,6 +286,7 @@ int cuMemcpyHtoDAsync_v2(DeviceAddress to, const void* from, size_t bytes, Strea
   return kSuccess;
 }
 int cuMemcpyDtoHAsync_v2(void* to, DeviceAddress from, size_t bytes, Stream) {
+  if (is_captured()) return failed_with;
   if (failed_with != 0) return failed_with;
   if (!is_device_memory(from, bytes)) return fail(kInvalidValue, "a copy from what is not the card's memory");
   std::memcpy(to, reinterpret_cast<const void*>(from), bytes);
@@ -238,7 +298,7 @@ int cuStreamCreate(Stream* stream, unsigned) {
   return failed_with;
 }
 int cuStreamDestroy_v2(Stream) { return failed_with; }
-int cuStreamSynchronize(Stream) { return failed_with; }
+int cuStreamSynchronize(Stream) { return is_captured() ? failed_with : failed_with; }
 int cuEventCreate(Event* event, unsigned) {
   *event = reinterpret_cast<Event>(&blocks);
   return failed_with;

@@ -18,7 +18,9 @@ struct Settings {
   int launches_to_loss = -1;  // the card is lost at the launch after so many; -1: never
   int uploads_to_loss = -1;
   int allocations_to_full = -1;  // the allocation after so many finds no memory, as if another program took it
-  char report[512] = {};         // what was wrong with the last kernel that failed
+  bool refuses_graphs = false;
+  int launches = 0, replays = 0;  // of kernels, and of graphs, so far
+  char report[512] = {};          // what was wrong with the last kernel that failed
 };
 
 constexpr const char* kSettings = "simt_settings";

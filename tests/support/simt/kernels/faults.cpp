@@ -95,9 +95,9 @@ void shared_size(const FaultArgs a) {  // the launch gives it 512 bytes
   a.out[own_index()] = block[kBlock - 1 - own_thread() + (kRight ? 0 : 1)];
 }
 
-#define FAULT(name)                                                                        \
-  const simt::Registration name##_right(#name "_right", &simt::Caller<&name<true>>::call); \
-  const simt::Registration name##_wrong(#name "_wrong", &simt::Caller<&name<false>>::call);
+#define FAULT(name)                                                                         \
+  const simt::Registration name##_right(#name "_right", simt::Caller<&name<true>>::kEntry); \
+  const simt::Registration name##_wrong(#name "_wrong", simt::Caller<&name<false>>::kEntry);
 FAULT(barrier)
 FAULT(second_barrier)
 FAULT(early_return)

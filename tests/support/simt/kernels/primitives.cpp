@@ -31,6 +31,6 @@ void primitives(const FaultArgs a) {
     out[7] = -1;
 }
 
-const simt::Registration registered("primitives", &simt::Caller<&primitives>::call);
+const simt::Registration registered("primitives", simt::Caller<&primitives>::kEntry);
 
 }  // namespace
