@@ -21,7 +21,7 @@ struct MemoryInfo {
   size_t peak_bytes = 0;
   size_t total_bytes = 0;  // of the device
   size_t free_bytes = 0;   // of a card's, that may still be taken, as far as the driver says
-  size_t other_bytes = 0;  // of a card's, that other programs have, or the driver for this one; 0: not known
+  size_t other_bytes = 0;  // of a card's, that other programs have; where NVML is not there, also what the driver has for this one
 };
 
 struct Product {

@@ -117,7 +117,7 @@ Result<std::unique_ptr<Device>> Device::open(const DeviceOptions& options) {
   const auto images = options.images.empty() ? embedded_images() : options.images;
   if (images.empty())
     return Status(Code::Unsupported, "This build has no kernels for GPUs; build it where CUDA's compiler is installed");
-  std::unique_ptr<Device> device(new Device(driver, std::move(card), options.limit_bytes));
+  std::unique_ptr<Device> device(new Device(driver, std::move(card), options));
   const Status started = device->start(images);
   if (started.code() == Code::DeviceLost)
     return Status(Code::Unsupported, "The card " + device->card_.name + " does not start: " + started.message());
@@ -125,8 +125,8 @@ Result<std::unique_ptr<Device>> Device::open(const DeviceOptions& options) {
   return device;
 }
 
-Device::Device(const Driver& driver, Card card, size_t limit_bytes)
-    : driver_(driver), card_(std::move(card)), limit_bytes_(limit_bytes) {
+Device::Device(const Driver& driver, Card card, const DeviceOptions& options)
+    : driver_(driver), management_(options.library), card_(std::move(card)), limit_bytes_(options.limit_bytes) {
   memory_.total_bytes = card_.memory_bytes;
 }
 
@@ -177,13 +177,23 @@ Device::~Device() {
 
 Status Device::attach() { return driver_.status(driver_.set_context(context_), "changing threads"); }
 
+// What the driver took for this program besides; asked for now and then, for the answer takes a while.
+size_t Device::driver_bytes() {
+  constexpr std::chrono::seconds kNow{2};
+  const auto now = std::chrono::steady_clock::now();
+  if (now - asked_ < kNow) return driver_bytes_;
+  asked_ = now;
+  if (const auto own = management_.own_bytes(card_.uuid)) driver_bytes_ = *own - std::min(*own, memory_.used_bytes);
+  return driver_bytes_;
+}
+
 MemoryInfo Device::memory() {
   MemoryInfo info = memory_;
   info.free_bytes = info.total_bytes - std::min(info.total_bytes, info.used_bytes);
   size_t free = 0, total = 0;
   if (attach().ok() && driver_.free_memory(&free, &total) == kSuccess) {
     info.free_bytes = free;
-    info.other_bytes = total - std::min(total, free + info.used_bytes);
+    info.other_bytes = total - std::min(total, free + info.used_bytes + driver_bytes());
   }
   if (limit_bytes_ != 0)
     info.free_bytes = std::min(info.free_bytes, limit_bytes_ - std::min(limit_bytes_, info.used_bytes));

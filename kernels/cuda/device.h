@@ -2,6 +2,7 @@
 // Not thread-safe: one thread at a time.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <span>
@@ -11,6 +12,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/cuda/driver.h"
+#include "kernels/cuda/management.h"
 #include "kernels/cuda/options.h"
 
 namespace longleaf::kernels::cuda {
@@ -63,7 +65,8 @@ class Device {
 
  private:
   Status may_be_asked_for() const;
-  Device(const Driver& driver, Card card, size_t limit_bytes);
+  size_t driver_bytes();
+  Device(const Driver& driver, Card card, const DeviceOptions& options);
   Status start(std::span<const void* const> images);
   Status load(std::span<const void* const> images);
   Status attach();
@@ -72,6 +75,7 @@ class Device {
   Result<Function> function(const std::string& kernel, unsigned shared_bytes);
 
   Driver driver_;
+  Management management_;
   Card card_;
   size_t limit_bytes_;
   Context context_ = nullptr;
@@ -90,6 +94,8 @@ class Device {
   int half_ = 0;
   Event half_read_[2] = {nullptr, nullptr};
   bool is_recording_ = false;
+  size_t driver_bytes_ = 0;
+  std::chrono::steady_clock::time_point asked_{};
 };
 
 // The cards that are there, also those that cannot be used, and the driver's version (13000 for CUDA 13.0).

@@ -1,24 +1,14 @@
 #include "kernels/cuda/driver.h"
 
-#ifdef _WIN32
-#include <windows.h>
-#else
-#include <dlfcn.h>
-#endif
+#include "kernels/cuda/shared_library.h"
 
 namespace longleaf::kernels::cuda {
 namespace {
 
 #ifdef _WIN32
 constexpr const char* kLibrary = "nvcuda.dll";
-void* open_library(const char* name) { return reinterpret_cast<void*>(LoadLibraryA(name)); }
-void* find_symbol(void* library, const char* name) {
-  return reinterpret_cast<void*>(GetProcAddress(static_cast<HMODULE>(library), name));
-}
 #else
 constexpr const char* kLibrary = "libcuda.so.1";
-void* open_library(const char* name) { return dlopen(name, RTLD_NOW | RTLD_LOCAL); }
-void* find_symbol(void* library, const char* name) { return dlsym(library, name); }
 #endif
 
 struct Finder {

@@ -303,6 +303,7 @@ TEST(a_model_on_two_cards_gives_the_answers_of_one) {
 
 TEST(a_card_holds_what_was_stated_before_loading) {
   Emulator emulator(LONGLEAF_SIMT_DRIVER);
+  emulator.settings.context_bytes = size_t{300} << 20;  // is no other program's
   Rig rig("cuda");
   REQUIRE(rig.engine != nullptr);
   CHECK(rig.engine->encode(rig.document, rig.folder / "memory", nullptr, {}).ok());

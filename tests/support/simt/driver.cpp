@@ -1,5 +1,7 @@
 // NVIDIA's driver, played by the emulator: the functions that kernels/cuda/driver.h looks for, over host memory and
 // fibers. Copies and kernels are done when the call returns. After a kernel that fails every call fails, as a GPU's do.
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -70,7 +72,7 @@ Context context_of(DeviceIndex card) { return reinterpret_cast<Context>(static_c
 // Of the current card, that may be taken.
 size_t free_memory() {
   size_t free = simt_settings.memory_bytes;
-  if (current == context_of(0)) free -= std::min(free, simt_settings.taken_bytes);
+  if (current == context_of(0)) free -= std::min(free, simt_settings.taken_bytes + simt_settings.context_bytes);
   for (const auto& [address, block] : blocks)
     if (block.card == current) free -= std::min(free, block.bytes);
   return free;
@@ -306,5 +308,28 @@ int cuEventCreate(Event* event, unsigned) {
 int cuEventDestroy_v2(Event) { return failed_with; }
 int cuEventRecord(Event, Stream) { return failed_with; }
 int cuEventSynchronize(Event) { return failed_with; }
+
+// Of NVML, which programs have what of a card.
+struct NvmlProcess {
+  unsigned id;
+  unsigned long long bytes;
+  unsigned gpu_instance, compute_instance;
+};
+int nvmlInit_v2() { return 0; }
+int nvmlDeviceGetHandleByUUID(const char* uuid, void** card) {
+  *card = reinterpret_cast<void*>(context_of(std::strncmp(uuid, "GPU-10", 6) == 0 ? 1 : 0));
+  return 0;
+}
+int nvmlDeviceGetComputeRunningProcesses_v3(void* card, unsigned* n, NvmlProcess* processes) {
+  constexpr unsigned kProcesses = 20;  // more than anybody has room for at first
+  const unsigned room = *n;
+  *n = kProcesses;
+  if (room < kProcesses) return 7;
+  for (unsigned i = 0; i < kProcesses; ++i) processes[i] = {i + 1, simt_settings.taken_bytes / kProcesses, 0, 0};
+  size_t own = simt_settings.context_bytes;
+  for (const auto& [address, block] : blocks) own += static_cast<void*>(block.card) == card ? block.bytes : 0;
+  processes[kProcesses - 1] = {static_cast<unsigned>(getpid()), own, 0, 0};
+  return 0;
+}
 
 }  // extern "C"

@@ -11,7 +11,8 @@ struct Settings {
   int init_code = 0;  // what cuInit answers
   int compute = 90;
   size_t memory_bytes = size_t{16} << 30;
-  size_t taken_bytes = 0;  // of the first card's memory, by other programs
+  size_t taken_bytes = 0;    // of the first card's memory, by other programs
+  size_t context_bytes = 0;  // … by the driver for this one
   int multiprocessors = 4;
   size_t shared_bytes = 227 << 10;
   unsigned seed = 1;          // of the order in which threads run; 0: in order
