@@ -281,7 +281,9 @@ TEST(quantized_weights_cost_what_their_format_implies) {
   }
   const auto story = own_story(*original);
   const Likelihood exact = likelihood(*original, story);
-  for (DType type : {DType::F16, DType::BF16, DType::Q8_0, DType::Q5_1, DType::Q5_0, DType::Q4_1, DType::Q4_0}) {
+  for (const kernels::Format& format : kernels::kFormats) {
+    const DType type = format.type;
+    if (type == DType::F32) continue;
     // The same rounded weights with inputs in f32, and as the engine runs them.
     const Likelihood plain = likelihood(*stories_gguf(type, true), story),
                      ours = likelihood(*stories_gguf(type), story);

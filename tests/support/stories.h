@@ -26,6 +26,10 @@ inline std::optional<std::string> stories_gguf(kernels::DType type = kernels::DT
              layers = static_cast<uint64_t>(h[2]);
   const auto heads = static_cast<uint64_t>(h[3]), kv_heads = static_cast<uint64_t>(h[4]);
   const auto vocabulary = static_cast<uint64_t>(std::abs(h[5])), kv = dim / heads * kv_heads;
+  // Rows of 64 and 172 are no whole blocks of 256: zeros behind them change nothing, where norms are told of it. The
+  // mean square of a row is a quarter then, heads beyond the eighth say nothing.
+  const bool padded = kernels::format_of(type).values == 256;
+  const uint64_t wide = padded ? 256 : dim, wide_hidden = padded ? 256 : hidden, more = wide / dim;
   const auto read = [&](uint64_t n) {
     std::vector<float> values(n);
     model.read(reinterpret_cast<char*>(values.data()), static_cast<std::streamsize>(n * 4));
@@ -35,13 +39,30 @@ inline std::optional<std::string> stories_gguf(kernels::DType type = kernels::DT
   gguf.text("general.architecture", "llama");
   gguf.text("general.name", "stories260K");
   gguf.u32("llama.block_count", static_cast<uint32_t>(layers));
-  gguf.u32("llama.embedding_length", static_cast<uint32_t>(dim));
-  gguf.u32("llama.feed_forward_length", static_cast<uint32_t>(hidden));
-  gguf.u32("llama.attention.head_count", static_cast<uint32_t>(heads));
-  gguf.u32("llama.attention.head_count_kv", static_cast<uint32_t>(kv_heads));
+  gguf.u32("llama.embedding_length", static_cast<uint32_t>(wide));
+  gguf.u32("llama.feed_forward_length", static_cast<uint32_t>(wide_hidden));
+  gguf.u32("llama.attention.head_count", static_cast<uint32_t>(heads * more));
+  gguf.u32("llama.attention.head_count_kv", static_cast<uint32_t>(kv_heads * more));
   gguf.u32("llama.context_length", static_cast<uint32_t>(h[6]));
-  gguf.f32("llama.attention.layer_norm_rms_epsilon", 1e-5f);
-  const auto add = [&](const std::string& name, const std::vector<uint64_t>& shape, std::vector<float> values) {
+  gguf.u32("llama.attention.key_length", static_cast<uint32_t>(dim / heads));
+  gguf.u32("llama.attention.value_length", static_cast<uint32_t>(dim / heads));
+  gguf.f32("llama.attention.layer_norm_rms_epsilon", 1e-5f / static_cast<float>(more));
+  const auto pad = [&](std::vector<uint64_t>& shape, std::vector<float>& values) {
+    if (!padded) return;
+    const auto size = [&](uint64_t n) { return n == hidden ? wide_hidden : n == vocabulary ? n : n * more; };
+    std::vector<uint64_t> to;
+    for (const uint64_t n : shape) to.push_back(size(n));
+    const uint64_t rows = shape.size() == 2 ? shape[1] : 1;
+    std::vector<float> wider(to[0] * (to.size() == 2 ? to[1] : 1));
+    for (uint64_t row = 0; row < rows; ++row)
+      for (uint64_t i = 0; i < shape[0]; ++i)
+        wider[row * to[0] + i] =
+            values[row * shape[0] + i] / (shape.size() == 1 ? std::sqrt(static_cast<float>(more)) : 1);
+    shape = std::move(to);
+    values = std::move(wider);
+  };
+  const auto add = [&](const std::string& name, std::vector<uint64_t> shape, std::vector<float> values) {
+    pad(shape, values);
     const kernels::Format& format = kernels::format_of(type);
     const bool fits = shape.size() == 2 && shape[0] % static_cast<uint64_t>(format.values) == 0;
     if (!fits) return gguf.tensor(name, shape, values);
@@ -68,7 +89,7 @@ inline std::optional<std::string> stories_gguf(kernels::DType type = kernels::DT
   each("ffn_gate", {dim, hidden});
   each("ffn_down", {hidden, dim});
   each("ffn_up", {dim, hidden});
-  gguf.tensor("output_norm.weight", {dim}, read(dim));
+  add("output_norm.weight", {dim}, read(dim));
 
   gguf.text("tokenizer.ggml.model", "llama");
   std::vector<std::string> tokens;
