@@ -59,9 +59,14 @@ ComputeDevices shared_out(const DeviceRequest& request, std::vector<OpenCard> ca
   for (const OpenCard& card : cards) rooms.push_back(card.room);
   const auto placed = place_layers(request.needs, rooms);
   const int left = layers_of(request) - std::accumulate(placed.begin(), placed.end(), 0);
-  if (left == layers_of(request) && left > 0) return processor_alone(request, too_large(request, cards.front()));
+  if (left == layers_of(request) && left > 0) {
+    ComputeDevices alone = processor_alone(request, too_large(request, cards.front()));
+    alone.wants_room = true;
+    return alone;
+  }
   ComputeDevices devices;
   if (left > 0) {
+    devices.wants_room = true;
     devices.note = std::to_string(left) + " of " + std::to_string(layers_of(request)) +
                    " layers run on the processor: " + too_large(request, cards.front());
     devices.all.push_back(processor(request, left, 0));

@@ -30,6 +30,7 @@ struct ComputeDevice {
 struct ComputeDevices {
   std::vector<ComputeDevice> all;  // in the order of their layers
   std::string note;  // one sentence, where "auto" came to the processor, or a model is not on one card; else empty
+  bool wants_room = false;  // layers are on the processor for which a card that can be used had no room
   bool has_gpu() const;
   std::string name() const;  // for people
   Placement placement() const;

@@ -107,7 +107,9 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::filesystem::path& path, 
   // A card that fills up or fails while the model is loaded is no reason to have none.
   const bool steps_down = options.device == "auto" && !engine->is_resting() && engine->parts_->devices.has_gpu() &&
                           (status.code() == Code::NoMemory || status.code() == Code::DeviceLost);
-  if (steps_down) status = engine->step_down(status.message());
+  if (steps_down)
+    status =
+        status.code() == Code::NoMemory ? engine->place_again(status.message()) : engine->step_down(status.message());
   if (!status.ok()) return status;
   engine->load_ms_ = 1000 * seconds_since(start);
   return engine;
@@ -124,20 +126,33 @@ Result<ModelNeeds> Engine::needs_with_draft(int n_tokens) const {
   return needs;
 }
 
-// With room for the keys and values of a window, for cards are for encoding, too; where all layers do not find a place
-// so, with room for those of a question, until more are needed.
+// With room for the keys and values of `n_tokens`.
+Result<ComputeDevices> Engine::devices_for(int n_tokens, DeviceRequest& request) const {
+  LL_ASSIGN_OR_RETURN(request.needs, needs_with_draft(n_tokens));
+  return open_devices(request);
+}
+
+// With room for the keys and values of a window, for cards are for encoding, too. Where only that keeps layers from the
+// cards, with room for those of a question, until more are needed.
 Status Engine::choose_devices(const std::string& name) {
   // A limit that was meant for a card does not bind the processor that takes its place.
   const size_t limit = name == options_.device ? options_.memory_limit_bytes : 0;
   DeviceRequest request{name, options_.n_threads, limit, {}, options_.gpu};
   parts_ = std::make_unique<Parts>();
-  for (const int n_tokens : {card_tokens(facts_.config), kStatedTokens}) {
-    parts_->devices = {};
-    kept_tokens_ = n_tokens;
-    LL_ASSIGN_OR_RETURN(request.needs, needs_with_draft(n_tokens));
-    LL_ASSIGN_OR_RETURN(parts_->devices, open_devices(request));
-    if (parts_->devices.all.front().is_gpu || needs_window_ || name == "cpu") break;
+  kept_tokens_ = card_tokens(facts_.config);
+  auto devices = devices_for(kept_tokens_, request);
+  const bool is_full = devices.ok() ? devices->wants_room : devices.status().code() == Code::NoMemory;
+  if (is_full && !needs_window_ && kept_tokens_ > kStatedTokens) {
+    DeviceRequest smaller = request;
+    auto narrow = devices_for(kStatedTokens, smaller);
+    if (narrow.ok() && narrow->all.front().is_gpu) {
+      devices = std::move(narrow);
+      request = std::move(smaller);
+      kept_tokens_ = kStatedTokens;
+    }
   }
+  LL_RETURN_IF_ERROR(devices.status());
+  parts_->devices = std::move(*devices);
   if (!parts_->devices.has_gpu()) kept_tokens_ = kStatedTokens;
   device_name_ = parts_->devices.name();
   device_note_ = parts_->devices.note;
@@ -174,6 +189,7 @@ Status Engine::start(const std::string& name) {
 // What was stated and placed is of the file that was opened first.
 Status Engine::check_same_file() {
   const uint64_t found = fingerprint_of(*parts_->file);
+  LL_RETURN_IF_ERROR(parts_->file->check());
   if (file_fingerprint_ == 0) file_fingerprint_ = found;
   if (file_fingerprint_ == found) return {};
   return Status(Code::Invalid, "The model file " + parts_->file->name() +
@@ -191,17 +207,27 @@ Status Engine::revive() {
   const std::string twice =
       "The GPU stopped " + std::to_string(losses_) + " times; the processor is used until the model is opened again";
   LL_RETURN_IF_ERROR(describe_model(facts_.path).status());  // no other device has what the disk has not
-  const Status status = losses_ < 2 ? start(options_.device) : Status(Code::DeviceLost, twice);
+  Status status = losses_ < 2 ? start(options_.device) : Status(Code::DeviceLost, twice);
+  if (status.code() == Code::NoMemory) status = place_again(status.message());
   if (!status.ok()) LL_RETURN_IF_ERROR(step_down(status.message()));
   closed_ = false;
   return {};
 }
 
+// Whether what filled a card may find room: "auto" takes fewer layers there, or the processor; a card that was named,
+// fewer layers where it had reserved less than a window.
+bool Engine::may_place_again() const { return options_.device == "auto" || kept_tokens_ < card_tokens(facts_.config); }
+
 // Other programs may have taken some of a card, or a window more than was planned for: as many layers as fit now.
 Status Engine::place_again(const std::string& why) {
   needs_window_ = true;
   closed_ = true;
-  if (const Status status = start(options_.device); !status.ok()) return step_down(status.message());
+  const Status status = start(options_.device);
+  if (!status.ok() && options_.device == "auto") return step_down(status.message());
+  if (!status.ok()) {
+    needs_window_ = false;  // questions need no more than there was
+    return status;
+  }
   closed_ = false;
   if (!parts_->devices.has_gpu()) device_note_ = why;
   return {};

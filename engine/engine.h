@@ -28,6 +28,8 @@
 namespace longleaf {
 
 class LearnedMemory;
+struct ComputeDevices;
+struct DeviceRequest;
 
 struct EngineOptions {
   std::string device = "auto";       // see DeviceRequest
@@ -197,6 +199,7 @@ class Engine {
   friend class Answering;
   // Opens the model on a device; what was open is closed before.
   Status start(const std::string& device);
+  Result<ComputeDevices> devices_for(int n_tokens, DeviceRequest& request) const;
   Status choose_devices(const std::string& name);
   Status check_same_file();
   Result<ModelNeeds> needs_with_draft(int n_tokens) const;  // of a card that has all of it
@@ -206,6 +209,9 @@ class Engine {
   template <typename Request>
   auto guarded(const Request& request) -> decltype(request());
   Status revive();
+  template <typename Request>
+  auto checked(const Request& request) -> decltype(request());
+  bool may_place_again() const;
   Status place_again(const std::string& why);
   Status step_down(const std::string& why);
   Result<EncodeReport> encode_now(const DocumentInput& document, const std::filesystem::path& folder,

@@ -46,25 +46,33 @@ struct Engine::OpenDocument {
   }
 };
 
+// Runs a request once, and notes what it means for the next.
 template <typename Request>
-auto Engine::guarded(const Request& request) -> decltype(request()) {
-  LL_RETURN_IF_ERROR(revive());
+auto Engine::checked(const Request& request) -> decltype(request()) {
   auto result = request();
   if (Status status = parts_->check_files(); !status.ok()) {
     closed_ = true;
     return status;
   }
-  if (result.ok()) return result;
-  const Code code = result.status().code();
-  if (code == Code::DeviceLost) {
+  if (result.status().code() == Code::DeviceLost) {
     closed_ = true;
     ++losses_;
-  } else if (code == Code::NoMemory && parts_->devices.has_gpu() && options_.device == "auto") {
+  }
+  return result;
+}
+
+template <typename Request>
+auto Engine::guarded(const Request& request) -> decltype(request()) {
+  LL_RETURN_IF_ERROR(revive());
+  auto result = checked(request);
+  const auto is_full = [&] { return result.status().code() == Code::NoMemory && parts_->devices.has_gpu(); };
+  if (is_full() && may_place_again()) {
     LL_RETURN_IF_ERROR(place_again(result.status().message()));
-    auto again = request();
-    if (again.status().code() != Code::NoMemory || !parts_->devices.has_gpu()) return again;
-    LL_RETURN_IF_ERROR(step_down(again.status().message()));
-    return request();
+    result = checked(request);
+  }
+  if (is_full() && options_.device == "auto") {
+    LL_RETURN_IF_ERROR(step_down(result.status().message()));
+    result = checked(request);
   }
   return result;
 }

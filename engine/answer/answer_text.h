@@ -19,7 +19,7 @@ class AnswerText {
   // True where the answer has ended by what it says.
   bool add(std::string_view bytes) {
     append(heard(stream_.push(bytes)));
-    const size_t end = stop_at_.empty() || said_ == 0 ? std::string::npos : text_.find(stop_at_);
+    const size_t end = stop_at_.empty() ? std::string::npos : text_.find(stop_at_);
     if (end != std::string::npos) text_.erase(end);
     return end != std::string::npos;
   }
@@ -34,8 +34,9 @@ class AnswerText {
   std::string_view unsaid() {
     const bool may_end = !is_whole_ && !stop_at_.empty() && text_.ends_with(stop_at_[0]);
     const size_t begin = said_, end = text_.size() - (may_end ? 1 : 0);
-    said_ = std::max(said_, end);
-    return std::string_view(text_).substr(begin, said_ - begin);
+    if (end <= begin) return {};
+    said_ = end;
+    return std::string_view(text_).substr(begin, end - begin);
   }
 
  private:

@@ -53,7 +53,9 @@ std::vector<Sampler::Candidate> weighted(std::span<const float> logits, const Sa
     all.resize(static_cast<size_t>(options.top_k));
   }
   if (all.empty()) return {{0, 1.0}};
-  const double top = std::min_element(all.begin(), all.end(), better)->probability;
+  const Sampler::Candidate best = *std::min_element(all.begin(), all.end(), better);
+  const double top = best.probability;
+  if (std::isinf(top)) return {{best.id, 1.0}};
   for (auto& c : all) c.probability = std::exp((c.probability - top) / double{options.temperature});
   return all;
 }

@@ -86,6 +86,7 @@ class Encoding {
     }
     for (size_t i = first; i < end; ++i) {
       if (missing < end) LL_RETURN_IF_ERROR(put(i, true));
+      if (i + 1 == file_.plan().entries.size()) LL_RETURN_IF_ERROR(finish_writing());  // all means all
       ++state_.leaves_done;
       state_.tokens_done += count(file_.plan().entries[i].tokens);
       if (progress_) progress_(state_);

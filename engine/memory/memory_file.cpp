@@ -122,8 +122,8 @@ Status MemoryFile::load(bool writing) {
 Status MemoryFile::begin_anew() {
   std::fill(done_.begin(), done_.end(), false);
   if (ftruncate(fd_, 0) != 0 || ftruncate(fd_, static_cast<off_t>(file_bytes_)) != 0)
-    return Status(Code::NoMemory, "There is no room for a memory file of " + std::to_string(file_bytes_ >> 20) +
-                                      " MiB in " + path_.parent_path().string() + "; free some space and try again");
+    return Status(Code::Io, "There is no room for a memory file of " + std::to_string(file_bytes_ >> 20) + " MiB in " +
+                                path_.parent_path().string() + "; free some space and try again");
   const Header header = header_of(plan_);
   return write_at(0, &header, sizeof header);
 }
@@ -199,8 +199,8 @@ Status MemoryFile::write_at(uint64_t offset, const void* from, size_t bytes) {
     const ssize_t n = pwrite(fd_, p, bytes, static_cast<off_t>(offset));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
-      return Status(Code::NoMemory, "The disk is full: the memory file " + path_.string() +
-                                        " cannot grow; free some space and encode again, it goes on where it stopped");
+      return Status(Code::Io, "The disk is full: the memory file " + path_.string() +
+                                  " cannot grow; free some space and encode again, it goes on where it stopped");
     if (n <= 0)
       return Status(Code::Io, "The memory file " + path_.string() + " cannot be written: " + std::strerror(errno));
     p += n, offset += static_cast<uint64_t>(n), bytes -= static_cast<size_t>(n);

@@ -66,7 +66,7 @@ class MemoryFile {
   static void find_vectors(const std::filesystem::path& path, size_t n_last,
                            const std::function<bool(std::span<const float> last)>& wants,
                            const std::function<void(std::vector<float> vector)>& take);
-  // NoMemory on a full disk: the entry stays missing.
+  // Io, also on a full disk: the entry stays missing.
   Status write(size_t entry, const MemoryBlob& blob);
 
  private:

@@ -122,12 +122,12 @@ Status Stage::compute(const Pass& pass, int end) {
 }
 
 Status Stage::compute_recorded(const Pass& pass, int end) {
-  constexpr size_t kMostRecordings = 64;
+  constexpr size_t kMostRecordings = 16;
   const Backend& b = backend_;
   if (pass.stop.stop_requested()) return Status(Code::Cancelled, "Stopped");
   auto way = way_of(pass, end);
   auto known = recorded_.find(way);
-  if (known != recorded_.end() && known->second.recording != nullptr) return b.replay(b.self, known->second.recording);
+  if (known != recorded_.end() && known->second.recording != nullptr) return replay(known->second.recording, pass, end);
   if (known == recorded_.end()) {
     LL_RETURN_IF_ERROR(compute(pass, end));
     if (recorded_.size() >= kMostRecordings) forget_recordings();
@@ -135,13 +135,22 @@ Status Stage::compute_recorded(const Pass& pass, int end) {
     return {};
   }
   const auto recording = b.record(b.self, [&] { return compute(pass, end); });
-  if (!recording.ok()) {
-    if (recording.status().code() != Code::Unsupported) return recording.status();
-    records_ = false;
-    return compute(pass, end);
-  }
+  if (!recording.ok()) return without_recordings(recording.status(), pass, end);
   known->second.recording = *recording;
-  return b.replay(b.self, *recording);
+  return replay(*recording, pass, end);
+}
+
+Status Stage::replay(void* recording, const Pass& pass, int end) {
+  const Status status = backend_.replay(backend_.self, recording);
+  return status.ok() ? status : without_recordings(status, pass, end);
+}
+
+// A device that cannot, or has no memory for it, does without from now on.
+Status Stage::without_recordings(const Status& why, const Pass& pass, int end) {
+  if (why.code() != Code::Unsupported && why.code() != Code::NoMemory) return why;
+  forget_recordings();
+  records_ = false;
+  return compute(pass, end);
 }
 
 // All that the kernels of a pass are given, as far as it may differ from one to the next.

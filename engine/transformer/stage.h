@@ -72,6 +72,8 @@ class Stage {
   Status compute(const Pass& pass, int end);
   // Few tokens: as one launch from the second time on that they are computed in the same way.
   Status compute_recorded(const Pass& pass, int end);
+  Status replay(void* recording, const Pass& pass, int end);
+  Status without_recordings(const Status& why, const Pass& pass, int end);
   std::vector<uint64_t> way_of(const Pass& pass, int end) const;
   void forget_recordings();
   Status layer(int index, const LayerWeights* next, const Pass& pass);

@@ -118,6 +118,7 @@ TEST(an_answers_text_is_said_without_space_in_front_thoughts_and_what_ends_it) {
     CHECK_EQ(said("<think>no</think>\n\nYes.", "", false, step), std::string("Yes."));
     CHECK_EQ(said("\n\n\n", "", false, step), std::string());
     CHECK_EQ(said("A line\nand one.\n\nQuestion: more", "\n\n", false, step), std::string("A line\nand one."));
+    CHECK_EQ(said(".\n\nFoo", "\n\n", false, step), std::string("."));
     CHECK_EQ(said("ends with a line\n", "\n\n", false, step), std::string("ends with a line\n"));
     CHECK_EQ(said(" \n<think>a</think>\n\nb", "\n\n", true, step), std::string(" \n<think>a</think>\n\nb"));
   }

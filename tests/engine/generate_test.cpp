@@ -35,6 +35,14 @@ TEST(filters_keep_what_they_say) {
   CHECK_EQ(ids({.temperature = 1, .top_k = 0, .top_p = 0, .min_p = 0, .seed = 0}), std::string("1"));
 }
 
+TEST(an_infinite_logit_is_the_most_likely) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  for (int top_k : {0, 1}) {
+    Sampler warm({.temperature = 1, .top_k = top_k});
+    CHECK_EQ(warm.pick(std::vector<float>{1, infinity, 2, infinity}), 1);
+  }
+}
+
 // Of a vocabulary that is not sorted as a whole.
 TEST(candidates_of_a_large_vocabulary_come_most_likely_first) {
   std::vector<float> logits(5000);
