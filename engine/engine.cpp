@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "engine/base/checksum.h"
+#include "engine/base/host_memory.h"
 #include "engine/model/decoder_tensors.h"
 #include "engine/parts.h"
 #include "kernels/cpu_backend.h"
@@ -45,7 +46,11 @@ uint64_t needed_on(const ComputeDevices& devices, const ModelNeeds& needs, bool 
 Status has_room(const kernels::Backend& processor, uint64_t needed, size_t limit_bytes) {
   const uint64_t machine = processor.memory(processor.self).total_bytes;
   const bool is_limited = limit_bytes != 0 && limit_bytes < machine;
-  const uint64_t most = is_limited ? limit_bytes : machine;
+  const uint64_t most = is_limited ? limit_bytes : machine, free = free_host_memory();
+  if (needed <= most && free != 0 && needed > free)
+    return Status(Code::NoMemory, "The model needs " + std::to_string(needed >> 20) + " MiB and this machine has " +
+                                      std::to_string(free >> 20) +
+                                      " MiB left; close other programs or choose a smaller model");
   if (most == 0 || needed <= most) return {};
   return Status(Code::NoMemory, "The model needs " + std::to_string(needed >> 20) + " MiB and " +
                                     (is_limited ? "may have " : "this machine has ") + std::to_string(most >> 20) +

@@ -2,8 +2,9 @@
 
 #include <algorithm>
 #include <fstream>
-#include <string>
 #include <thread>
+
+#include "engine/base/control_group.h"
 
 #ifdef __linux__
 #include <sched.h>
@@ -21,32 +22,24 @@ int processors_to_run_on() {
   return 0;
 }
 
-std::filesystem::path own_group() {
-  std::ifstream groups("/proc/self/cgroup");
-  for (std::string line; std::getline(groups, line);)
-    if (line.starts_with("0::")) return line.substr(3);
-  return {};
-}
-
 }  // namespace
 
 int processors_of_group(const std::filesystem::path& root, const std::filesystem::path& group) {
   int least = 0;
-  for (std::filesystem::path at = group.relative_path();; at = at.parent_path()) {
-    std::ifstream limit(root / at / "cpu.max");
+  each_group(root, group, [&](const std::filesystem::path& folder) {
+    std::ifstream limit(folder / "cpu.max");
     double quota = 0, period = 0;  // "max" is no number: no limit
-    if (limit >> quota >> period && quota > 0 && period > 0) {
-      const int n = static_cast<int>(std::clamp((quota + period - 1) / period, 1.0, 1e6));
-      least = least == 0 ? n : std::min(least, n);
-    }
-    if (at.empty()) return least;
-  }
+    if (!(limit >> quota >> period) || !(quota > 0) || !(period > 0)) return;
+    const int n = static_cast<int>(std::clamp((quota + period - 1) / period, 1.0, 1e6));
+    least = least == 0 ? n : std::min(least, n);
+  });
+  return least;
 }
 
 int usable_processors() {
   int n = processors_to_run_on();
   if (n == 0) n = static_cast<int>(std::thread::hardware_concurrency());
-  if (const int group = processors_of_group("/sys/fs/cgroup", own_group()); group > 0) n = std::min(n, group);
+  if (const int group = processors_of_group(kControlGroups, own_control_group()); group > 0) n = std::min(n, group);
   return std::max(n, 1);
 }
 

@@ -38,6 +38,13 @@ for unit in ops matmul attention training; do
     }
   done
 done
+if [ "$engine" = ON ]; then
+  echo "compute-sanitizer memcheck, transformer:"
+  LONGLEAF_TEST_DEVICE=gpu timeout 300 compute-sanitizer --tool memcheck --error-exitcode 1 \
+    "$build/tests/engine_transformer_test" | tail -n 2 || {
+    if [ $? -eq 124 ]; then echo "  not done in 300 s"; else echo "  FAILED"; failed=1; fi
+  }
+fi
 
 echo "## Limits of the card"
 nvcc -O3 -arch="sm_$arch" -o "$build/gpu_limits" tests/bench/gpu_limits.cu -lcublas
@@ -57,7 +64,7 @@ for shape in llama-3.2-1b qwen2.5-7b llama-3.1-8b; do
     "$build/bin/random_model" "$shape" "$format" "$file"
     echo "$shape $format"
     "$build/bin/model_bench" "$file" --device cuda --prefill 512,4096 --decode 128
-    [ "$format" != Q4_K ] || "$build/bin/document_bench" "$file" cuda 10000 100000
+    [ "$format" != Q4_K ] || "$build/bin/document_bench" "$file" cuda 10000 100000 1000000
     [ "$shape $format" != "llama-3.2-1b Q8_0" ] ||
       "$build/bin/train_bench" "$file" 2048 256 3 cuda || echo "  not all of it had room"
     rm -f "$file"
