@@ -16,8 +16,11 @@ class AnswerText {
   //   verbatim  every byte counts: an answer of a form. Else white space in front and thoughts are left out.
   AnswerText(std::string_view stop_at, bool verbatim) : stop_at_(verbatim ? "" : stop_at), verbatim_(verbatim) {}
 
-  // True where the answer has ended by what it says.
+  // The bytes of a token. True where the answer has ended by what it says: what ends it, or nothing for long.
   bool add(std::string_view bytes) {
+    constexpr int kMostBlank = 16;  // tokens in a row
+    blank_ = bytes.find_first_not_of(" \n\t\r") == bytes.npos ? blank_ + 1 : 0;
+    if (!verbatim_ && blank_ > kMostBlank) return true;
     append(heard(stream_.push(bytes)));
     const size_t end = stop_at_.empty() ? std::string::npos : text_.find(stop_at_);
     if (end != std::string::npos) text_.erase(end);
@@ -52,6 +55,7 @@ class AnswerText {
   Thoughts thoughts_;
   std::string text_;
   size_t said_ = 0;
+  int blank_ = 0;  // tokens of white space, last
 };
 
 }  // namespace longleaf

@@ -123,3 +123,16 @@ TEST(an_answers_text_is_said_without_space_in_front_thoughts_and_what_ends_it) {
     CHECK_EQ(said(" \n<think>a</think>\n\nb", "\n\n", true, step), std::string(" \n<think>a</think>\n\nb"));
   }
 }
+
+TEST(a_model_that_says_nothing_any_more_is_not_listened_to) {
+  for (const bool verbatim : {false, true}) {
+    AnswerText text("", verbatim);
+    CHECK(!text.add("It is brass."));
+    int more = 0;
+    while (more < 100 && !text.add("\n")) ++more;
+    CHECK_EQ(more, verbatim ? 100 : 16);
+    CHECK(text.text().starts_with("It is brass."));
+  }
+  AnswerText poem("", false);
+  for (int i = 0; i < 100; ++i) CHECK(!poem.add(i % 10 == 0 ? "line" : "\n"));
+}
