@@ -21,7 +21,8 @@ struct MemoryInfo {
   size_t peak_bytes = 0;
   size_t total_bytes = 0;  // of the device
   size_t free_bytes = 0;   // of a card's, that may still be taken, as far as the driver says
-  size_t other_bytes = 0;  // of a card's, that other programs have; where NVML is not there, also what the driver has for this one
+  size_t other_bytes =
+      0;  // of a card's, that other programs have; where NVML is not there, also what the driver has for this one
 };
 
 struct Product {
@@ -105,6 +106,9 @@ struct Backend {
   // x[ids[i]] += weights[i] * rows[i] for i = 0 … n-1, in place: rows (n, cols), ids i32 (n) all different,
   // weights f32 (n).
   Status (*scatter_add)(void* self, DevicePtr rows, DevicePtr ids, DevicePtr weights, int n, int cols, DevicePtr x);
+  // out i32 (rows): where in a row of x (rows, cols) its largest number is, of equal ones the first; NaN is none, and a
+  // row without numbers gives 0. REQUIRES: cols > 0.
+  Status (*best)(void* self, DevicePtr x, int rows, int cols, DevicePtr out);
   // out (cols) = mean of rows [0, rows) of x (rows, cols). REQUIRES: rows > 0.
   Status (*mean_rows)(void* self, DevicePtr x, int rows, int cols, DevicePtr out);
 

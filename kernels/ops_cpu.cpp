@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numbers>
 #include <vector>
 
@@ -254,6 +255,14 @@ void gather_rows(const float* x, const int32_t* ids, int n, int cols, float* out
 void scatter_add(const float* rows, const int32_t* ids, const float* weights, int n, int cols, float* x) {
   for (int i = 0; i < n; ++i)
     for (int c = 0; c < cols; ++c) x[int64_t{ids[i]} * cols + c] += weights[i] * rows[int64_t{i} * cols + c];
+}
+
+int best(const float* row, int first, int last) {
+  float top = -std::numeric_limits<float>::infinity();
+  int at = -1;
+  for (int i = first; i < last; ++i)
+    if (row[i] > top) top = row[i], at = i;
+  return at;
 }
 
 void mean_rows(const float* x, int rows, int cols, float* out) {

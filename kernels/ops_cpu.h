@@ -21,6 +21,8 @@ void add(float* x, const float* y, float scale, int64_t n);
 void gather_rows(const float* x, const int32_t* ids, int n, int cols, float* out);
 void scatter_add(const float* rows, const int32_t* ids, const float* weights, int n, int cols, float* x);
 void mean_rows(const float* x, int rows, int cols, float* out);
+// Of columns [first, last); -1 where none is a number above minus infinity.
+int best(const float* row, int first, int last);
 
 // Rotates one head by `position` (any sign). Angles in double, so that rotations compose.
 void rotate_head(float* head, double position, const float* inv_freq, int rope_dims, RopeStyle style);

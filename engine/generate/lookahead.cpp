@@ -36,6 +36,7 @@ std::vector<TokenId> look_up(std::span<const TokenId> text, int most) {
 }
 
 std::span<const float> Lookahead::row(size_t index) const {
+  if (most_likely_) return {};
   const size_t width = logits_.size() / (guesses_.size() + 1);
   return std::span(logits_).subspan(index * width, width);
 }
@@ -48,6 +49,7 @@ Result<std::vector<TokenId>> Lookahead::written(int most, double least, std::sto
 }
 
 Result<TokenId> Lookahead::choose(Sampler& sampler, std::span<const float> logits, std::stop_token stop) {
+  if (logits.empty()) return best_[taken_];
   if (draft_ == nullptr || !gate_) return sampler.pick(logits);
   const bool pending = taken_ < guesses_.size();
   drafted_.clear();
@@ -78,6 +80,11 @@ Status Lookahead::guess(std::stop_token stop) {
   return {};
 }
 
+Status Lookahead::compute(std::span<const TokenId> tokens, std::stop_token stop) {
+  if (most_likely_) return transformer_.forward_best(tokens, store_, strategy_, best_, std::move(stop));
+  return transformer_.forward(tokens, store_, strategy_, Want::AllLogits, &logits_, std::move(stop));
+}
+
 Result<std::span<const float>> Lookahead::next(TokenId token, std::stop_token stop) {
   text_.push_back(token);
   if (taken_ < guesses_.size() && guesses_[taken_] == token) {
@@ -93,10 +100,10 @@ Result<std::span<const float>> Lookahead::next(TokenId token, std::stop_token st
   LL_RETURN_IF_ERROR(guess(stop));
   std::vector<TokenId> batch = {token};
   batch.insert(batch.end(), guesses_.begin(), guesses_.end());
-  Status status = transformer_.forward(batch, store_, strategy_, Want::AllLogits, &logits_, stop);
+  Status status = compute(batch, stop);
   if (status.code() == Code::NoMemory && !guesses_.empty()) {  // there may be enough for the token alone
     guesses_.clear();
-    status = transformer_.forward(std::span(&token, 1), store_, strategy_, Want::AllLogits, &logits_, std::move(stop));
+    status = compute(std::span(&token, 1), std::move(stop));
   }
   if (!status.ok()) {
     guesses_.clear();

@@ -36,6 +36,10 @@ class Lookahead {
     gate_ = gate;
   }
 
+  // From now on nobody asks for anything but the most likely token: where the model can say that without its logits,
+  // `next` returns none. REQUIRES: no gate.
+  void take_most_likely() { most_likely_ = transformer_.has_best(); }
+
   // The token that follows, of the logits that `next` returned last: the sampler's choice, or with a gate the draft
   // model's, if it is likely enough.
   Result<TokenId> choose(Sampler& sampler, std::span<const float> logits, std::stop_token stop);
@@ -48,6 +52,7 @@ class Lookahead {
 
  private:
   std::span<const float> row(size_t index) const;
+  Status compute(std::span<const TokenId> tokens, std::stop_token stop);
   Status guess(std::stop_token stop);
   Result<std::vector<TokenId>> written(int most, double least, std::stop_token stop);
 
@@ -57,8 +62,10 @@ class Lookahead {
   std::vector<TokenId> text_;
   std::vector<TokenId> guesses_;  // that stand in the store behind the last token that was computed
   std::vector<float> logits_;     // behind that token, then behind every guess
-  size_t taken_ = 0;              // guesses that came true
-  int length_ = 2;                // of the next guess: grows while guesses come true
+  std::vector<TokenId> best_;     // … or what is most likely there
+  bool most_likely_ = false;
+  size_t taken_ = 0;  // guesses that came true
+  int length_ = 2;    // of the next guess: grows while guesses come true
   int guessed_ = 0, accepted_ = 0;
   Draft* draft_ = nullptr;
   double worth_checking_ = 1;

@@ -390,21 +390,44 @@ Status Stage::add_low_rank(const Linear& linear, const Buffer& x, int n) {
   return b.add(b.self, linear.product.out, added_.data(), 1, int64_t{n} * rows);
 }
 
+// Of tokens [first, first + n_tokens) of the batch, to logits_; not scaled or capped yet.
+Status Stage::compute_logits(int first, int n) {
+  const ModelConfig& c = model_.config();
+  const Backend& b = backend_;
+  const DevicePtr hidden = kernels::at(hidden_.data(), static_cast<size_t>(first) * static_cast<size_t>(c.d_model) * 4);
+  LL_RETURN_IF_ERROR(b.rms_norm(b.self, hidden, model_.output_norm(), c.norm_eps, n, c.d_model, normed_.data()));
+  LL_RETURN_IF_ERROR(grow(logits_, b, static_cast<size_t>(n) * static_cast<size_t>(c.n_vocab) * 4));
+  const kernels::Product product{model_.output(), nullptr, logits_.data()};
+  return b.matmul(b.self, {&product, 1}, normed_.data(), n);
+}
+
 Status Stage::read_logits(int n_tokens, Want want, std::vector<float>& logits) {
   const ModelConfig& c = model_.config();
   const Backend& b = backend_;
-  const auto width = static_cast<size_t>(c.d_model) * 4, row = static_cast<size_t>(c.n_vocab);
   for (int first = want == Want::AllLogits ? 0 : n_tokens - 1; first < n_tokens; first += kLogitRows) {
     const int n = std::min(kLogitRows, n_tokens - first);
-    const DevicePtr hidden = kernels::at(hidden_.data(), static_cast<size_t>(first) * width);
-    LL_RETURN_IF_ERROR(b.rms_norm(b.self, hidden, model_.output_norm(), c.norm_eps, n, c.d_model, normed_.data()));
-    LL_RETURN_IF_ERROR(grow(logits_, b, static_cast<size_t>(n) * row * 4));
-    const kernels::Product product{model_.output(), nullptr, logits_.data()};
-    LL_RETURN_IF_ERROR(b.matmul(b.self, {&product, 1}, normed_.data(), n));
-    const size_t before = logits.size();
-    logits.resize(before + static_cast<size_t>(n) * row);
-    LL_RETURN_IF_ERROR(b.download(b.self, logits.data() + before, logits_.data(), static_cast<size_t>(n) * row * 4));
+    LL_RETURN_IF_ERROR(compute_logits(first, n));
+    const size_t before = logits.size(), more = static_cast<size_t>(n) * static_cast<size_t>(c.n_vocab);
+    logits.resize(before + more);
+    LL_RETURN_IF_ERROR(b.download(b.self, logits.data() + before, logits_.data(), more * 4));
     finish_logits(c, std::span(logits).subspan(before));
+  }
+  return {};
+}
+
+// Scaling changes no order; neither does a cap, but that it may make two numbers equal (see Transformer::best).
+Status Stage::read_best(int n_tokens, std::vector<TokenId>& best) {
+  const Backend& b = backend_;
+  static_assert(sizeof(TokenId) == sizeof(int32_t));
+  for (int first = 0; first < n_tokens; first += kLogitRows) {
+    const int n = std::min(kLogitRows, n_tokens - first);
+    LL_RETURN_IF_ERROR(compute_logits(first, n));
+    LL_RETURN_IF_ERROR(grow(best_, b, kLogitRows * sizeof(TokenId)));
+    LL_RETURN_IF_ERROR(b.best(b.self, logits_.data(), n, model_.config().n_vocab, best_.data()));
+    const size_t before = best.size();
+    best.resize(before + static_cast<size_t>(n));
+    LL_RETURN_IF_ERROR(
+        b.download(b.self, best.data() + before, best_.data(), static_cast<size_t>(n) * sizeof(TokenId)));
   }
   return {};
 }

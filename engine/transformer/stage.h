@@ -58,6 +58,8 @@ class Stage {
   Status run(const Pass& pass, int depth);
   // Appends rows of logits to `logits`: the last token's, or all.
   Status read_logits(int n_tokens, Want want, std::vector<float>& logits);
+  // Appends the most likely token behind each of the batch's; logits stay on the device.
+  Status read_best(int n_tokens, std::vector<TokenId>& best);
 
   int first_layer() const { return first_layer_; }
   ~Stage();
@@ -77,6 +79,7 @@ class Stage {
   std::vector<uint64_t> way_of(const Pass& pass, int end) const;
   void forget_recordings();
   Status layer(int index, const LayerWeights* next, const Pass& pass);
+  Status compute_logits(int first, int n_tokens);
   Status norm_before(kernels::DevicePtr weight, int n_tokens);
   Status norm_behind(kernels::DevicePtr weight, int n_tokens);
   Status add_to_hidden(kernels::DevicePtr weight, int n_tokens);
@@ -100,7 +103,7 @@ class Stage {
   kernels::DevicePtr first_key() const { return keys_.data(); }
   kernels::DevicePtr positions() const { return kernels::at(keys_.data(), sizeof(int32_t)); }
   kernels::Buffer keys_;  // the first key of the batch, then the positions of its tokens
-  kernels::Buffer hidden_, normed_, q_, k_, v_, heads_, gate_, up_, logits_, spans_, groups_;
+  kernels::Buffer hidden_, normed_, q_, k_, v_, heads_, gate_, up_, logits_, best_, spans_, groups_;
   kernels::Buffer low_, added_;                                            // what an adapter adds to a product
   kernels::Buffer expert_in_, expert_out_, expert_rows_, expert_weights_;  // one expert's share
   // The plans of a pass, each once: spans, `spans_stride_` of them for a plan, and where its groups begin.

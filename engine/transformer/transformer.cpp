@@ -22,14 +22,29 @@ Status Transformer::allocate() {
 
 Status Transformer::forward(Input input, KvStore& store, const Strategy& strategy, Want want,
                             std::vector<float>* logits, std::stop_token stop, const LayerTap& tap) {
+  if (logits != nullptr) logits->clear();
+  return append(input, store, strategy, stop, tap, [&](int n_tokens, bool is_last) -> Status {
+    if (want == Want::Nothing || (want == Want::LastLogits && !is_last)) return {};
+    return stages_.back()->read_logits(n_tokens, want, *logits);
+  });
+}
+
+Status Transformer::forward_best(std::span<const TokenId> tokens, KvStore& store, const Strategy& strategy,
+                                 std::vector<TokenId>& best, std::stop_token stop) {
+  assert(has_best());
+  best.clear();
+  return append(Input{tokens}, store, strategy, stop, nullptr,
+                [&](int n_tokens, bool) { return stages_.back()->read_best(n_tokens, best); });
+}
+
+Status Transformer::append(Input input, KvStore& store, const Strategy& strategy, const std::stop_token& stop,
+                           const LayerTap& tap, const std::function<Status(int n_tokens, bool is_last)>& behind) {
   assert(!input.tokens.empty());
   const int before = store.size();
-  if (logits != nullptr) logits->clear();
   while (!input.tokens.empty()) {
     const Input part = split(input, static_cast<size_t>(batch_tokens_));
     Status status = append_batch(part, store, strategy, stop, tap);
-    if (status.ok() && (want == Want::AllLogits || (want == Want::LastLogits && input.tokens.empty())))
-      status = stages_.back()->read_logits(static_cast<int>(part.tokens.size()), want, *logits);
+    if (status.ok()) status = behind(static_cast<int>(part.tokens.size()), input.tokens.empty());
     if (!status.ok()) {
       store.truncate(before);
       return status;

@@ -27,6 +27,13 @@ class Transformer {
     return forward(Input{tokens}, store, strategy, want, logits, std::move(stop), tap);
   }
 
+  // As forward, but what is most likely behind each token is found where it is computed: `best` is resized to (n). Ties
+  // go to the lower id, NaN is never taken. REQUIRES: has_best().
+  Status forward_best(std::span<const TokenId> tokens, KvStore& store, const Strategy& strategy,
+                      std::vector<TokenId>& best, std::stop_token stop = {});
+  // False for models that cap their logits: of two that become equal the lower id is meant.
+  bool has_best() const { return model_->config().logit_soft_cap == 0; }
+
   // Computes tokens that are in `store` already once more, from key `first_key` on, and writes their keys and values
   // anew where they stand, rotated at their recorded positions. What is behind them is not touched.
   // An error or cancel leaves some layers rewritten: the store is then only fit for truncate(0).
@@ -42,6 +49,9 @@ class Transformer {
   explicit Transformer(std::shared_ptr<const Model> model) : model_(std::move(model)) {}
   Status allocate();
   Input split(Input& input, size_t most) const;
+  // Batch by batch, and what is wanted behind each; is_last: there is none behind it.
+  Status append(Input input, KvStore& store, const Strategy& strategy, const std::stop_token& stop, const LayerTap& tap,
+                const std::function<Status(int n_tokens, bool is_last)>& behind);
   Status append_batch(const Input& input, KvStore& store, const Strategy& strategy, const std::stop_token& stop,
                       const LayerTap& tap);
   Status run_layers(const Input& input, const Pass& pass);

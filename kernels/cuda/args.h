@@ -54,6 +54,12 @@ struct RowsArgs {  // gather_rows, scatter_add
   int cols;
 };
 
+struct BestArgs {
+  const float* x;
+  int32_t* out;
+  int cols;
+};
+
 struct MeanArgs {
   const float* x;
   float* out;

@@ -108,6 +108,14 @@ Status scatter_add(void* self, DevicePtr rows, DevicePtr ids, DevicePtr weights,
                    RowsArgs{as<float>(rows), as<int32_t>(ids), as<float>(weights), as<float>(x), cols});
 }
 
+Status best(void* self, DevicePtr x, int rows, int cols, DevicePtr out) {
+  constexpr unsigned kBestThreads = 512;  // a row may be all of a vocabulary
+  if (rows == 0) return {};
+  const unsigned threads = std::clamp(pieces(cols, kWarp) * kWarp, kWarp, kBestThreads);
+  return gpu(self).device->launch("best", {static_cast<unsigned>(rows)}, threads, 0,
+                                  BestArgs{as<float>(x), as<int32_t>(out), cols});
+}
+
 Result<void*> record(void* self, const std::function<Status()>& work) {
   LL_ASSIGN_OR_RETURN(const GraphExec recording, gpu(self).device->record(work));
   return static_cast<void*>(recording);
@@ -170,6 +178,7 @@ Result<BackendPtr> make_cuda_backend(const cuda::DeviceOptions& options) {
   backend->scale = cuda::scale;
   backend->gather_rows = cuda::gather_rows;
   backend->scatter_add = cuda::scatter_add;
+  backend->best = cuda::best;
   backend->mean_rows = cuda::mean_rows;
   backend->record = cuda::record;
   backend->replay = cuda::replay;

@@ -2,6 +2,7 @@
 #include "kernels/cuda/activation.cuh"
 #include "kernels/cuda/args.h"
 #include "kernels/cuda/elements.cuh"
+#include "kernels/cuda/warp.cuh"
 
 using namespace longleaf::kernels;
 using namespace longleaf::kernels::cuda;
@@ -43,4 +44,42 @@ extern "C" __global__ void mean_rows(const MeanArgs a) {
   double sum = 0;
   for (int r = 0; r < a.rows; ++r) sum += a.x[int64_t{r} * a.cols + c];
   a.out[c] = static_cast<float>(sum / a.rows);
+}
+
+namespace {
+
+struct Best {
+  float top;
+  int at;
+};
+
+// The better of two, the first of equals.
+__device__ inline Best better(const Best& a, const Best& b) {
+  return b.top > a.top || (b.top == a.top && b.at < a.at) ? b : a;
+}
+
+__device__ inline Best warp_best(Best best) {
+  for (int bits = kWarpThreads / 2; bits > 0; bits /= 2)
+    best = better(best, {__shfl_xor_sync(kAllLanes, best.top, bits), __shfl_xor_sync(kAllLanes, best.at, bits)});
+  return best;
+}
+
+}  // namespace
+
+// Grid: rows. Block: whole warps.
+extern "C" __global__ void best(const BestArgs a) {
+  __shared__ float tops[kMostWarps];
+  __shared__ int places[kMostWarps];
+  const float* x = a.x + int64_t{blockIdx.x} * a.cols;
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarpThreads, warp = thread / kWarpThreads;
+  Best own{-INFINITY, a.cols};
+  for (int c = thread; c < a.cols; c += static_cast<int>(blockDim.x))
+    if (x[c] > own.top) own = {x[c], c};
+  own = warp_best(own);
+  if (lane == 0) tops[warp] = own.top, places[warp] = own.at;
+  __syncthreads();
+  if (warp > 0) return;
+  const bool has_one = lane < static_cast<int>(blockDim.x) / kWarpThreads;
+  own = warp_best(has_one ? Best{tops[lane], places[lane]} : Best{-INFINITY, a.cols});
+  if (lane == 0) a.out[blockIdx.x] = own.at < a.cols ? own.at : 0;
 }

@@ -209,7 +209,9 @@ TEST(two_thousand_damaged_models_end_in_a_sentence_or_run_and_take_no_more_memor
   std::printf("  %d of %zu ran; the peak rose by %lld KiB\n", ran, models.size() * static_cast<size_t>(each),
               static_cast<long long>((peak_bytes() - before) >> 10));
   CHECK(ran > 500);                                    // weights may be anything
+#ifndef __SANITIZE_ADDRESS__                           // which keeps what was freed
   CHECK(peak_bytes() - before < (int64_t{96} << 20));  // the device's limit, and files of 100 KB
+#endif
 }
 
 TEST(lengths_beyond_the_file_are_not_allocated) {

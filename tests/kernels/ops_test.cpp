@@ -179,6 +179,34 @@ TEST(mean_of_rows_agrees_with_its_twin) {
   }
 }
 
+TEST(the_best_of_a_row_is_its_first_largest_number) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  for (auto& backend : backends()) {
+    for (int cols : {1, 2, 33, 511, 512, 513, 20000}) {
+      const int rows = 7;
+      const auto n = static_cast<size_t>(cols);
+      auto x = random_floats(static_cast<size_t>(rows) * n);
+      std::vector<int32_t> expected;
+      std::fill_n(x.begin(), n, kNaN);              // no numbers
+      std::fill_n(x.begin() + cols, n, -infinity);  // none above the least
+      std::fill_n(x.begin() + 2 * cols, n, 3.0f);   // all equal
+      x[4 * n - 1] = 100;                           // the last of row 3
+      x[4 * n + n / 2] = infinity;                  // of row 4, behind a NaN
+      if (n > 1) x[4 * n] = kNaN;
+      x[5 * n + n / 3] = x[5 * n + n / 2] = 50;  // two of row 5
+      for (int r = 0; r < rows; ++r)
+        expected.push_back(std::max(0, twin::best(&x[static_cast<size_t>(r) * n], 0, cols)));
+      CHECK_EQ(expected[2], 0);
+      CHECK_EQ(expected[3], cols - 1);
+      CHECK_EQ(expected[5], cols / 3);
+      const OnDevice in(*backend, x);
+      const OnDevice out(*backend, std::vector<int32_t>(rows, -7));
+      CHECK(backend->best(backend->self, in.data(), rows, cols, out.data()).ok());
+      CHECK(out.read() == expected);
+    }
+  }
+}
+
 TEST(rope_agrees_with_its_twin_near_and_far) {
   for (auto& backend : backends()) {
     for (RopeStyle style : {RopeStyle::Adjacent, RopeStyle::Halves}) {
