@@ -46,15 +46,20 @@ uint64_t needed_on(const ComputeDevices& devices, const ModelNeeds& needs, bool 
 Status has_room(const kernels::Backend& processor, uint64_t needed, size_t limit_bytes) {
   const uint64_t machine = processor.memory(processor.self).total_bytes;
   const bool is_limited = limit_bytes != 0 && limit_bytes < machine;
-  const uint64_t most = is_limited ? limit_bytes : machine, free = free_host_memory();
-  if (needed <= most && free != 0 && needed > free)
-    return Status(Code::NoMemory, "The model needs " + std::to_string(needed >> 20) + " MiB and this machine has " +
-                                      std::to_string(free >> 20) +
-                                      " MiB left; close other programs or choose a smaller model");
+  const uint64_t most = is_limited ? limit_bytes : machine;
   if (most == 0 || needed <= most) return {};
   return Status(Code::NoMemory, "The model needs " + std::to_string(needed >> 20) + " MiB and " +
                                     (is_limited ? "may have " : "this machine has ") + std::to_string(most >> 20) +
                                     " MiB; choose a smaller model");
+}
+
+// Besides other programs, at this moment. Whoever sets a limit knows better.
+Status is_left(uint64_t needed) {
+  const auto free = free_host_memory();
+  if (!free || needed <= *free) return {};
+  return Status(Code::NoMemory, "The model needs " + std::to_string(needed >> 20) + " MiB and this machine has " +
+                                    std::to_string(*free >> 20) +
+                                    " MiB left; close other programs, choose a smaller model, or set --memory-limit");
 }
 
 int64_t count(const std::vector<TokenId>& tokens) { return static_cast<int64_t>(tokens.size()); }
@@ -168,7 +173,8 @@ Status Engine::choose_devices(const std::string& name) {
     return first.is_gpu ? Status() : has_room(*first.backend, needed_on(parts_->devices, request.needs, false), 0);
   }
   stated_device_bytes_ = facts_.needed_bytes - table_bytes_;  // tables stay in the file's pages
-  return has_room(*first.backend, stated_device_bytes_, name == "cpu" ? limit : 0);
+  LL_RETURN_IF_ERROR(has_room(*first.backend, stated_device_bytes_, name == "cpu" ? limit : 0));
+  return options_.memory_limit_bytes == 0 ? is_left(stated_device_bytes_) : Status();
 }
 
 Status Engine::start(const std::string& name) {
@@ -212,11 +218,14 @@ Status Engine::revive() {
   const std::string twice =
       "The GPU stopped " + std::to_string(losses_) + " times; the processor is used until the model is opened again";
   LL_RETURN_IF_ERROR(describe_model(facts_.path).status());  // no other device has what the disk has not
-  Status status = losses_ < 2 ? start(options_.device) : Status(Code::DeviceLost, twice);
-  if (status.code() == Code::NoMemory) status = place_again(status.message());
-  if (!status.ok()) LL_RETURN_IF_ERROR(step_down(status.message()));
-  closed_ = false;
-  return {};
+  const Status status = losses_ < 2 ? start(options_.device) : Status(Code::DeviceLost, twice);
+  closed_ = !status.ok();
+  if (status.ok()) return {};
+  if (status.code() == Code::NoMemory) {
+    if (options_.device != "auto") return status;  // what was asked for by name is not replaced
+    if (!is_resting() && parts_->devices.has_gpu()) return place_again(status.message());
+  }
+  return step_down(status.message());
 }
 
 // Whether what filled a card may find room: "auto" takes fewer layers there, or the processor; a card that was named,

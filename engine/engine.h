@@ -204,8 +204,9 @@ class Engine {
   Status check_same_file();
   Result<ModelNeeds> needs_with_draft(int n_tokens) const;  // of a card that has all of it
   // Runs one request. A lost device ends it with a reason; the next request finds the model opened anew, on the same
-  // device the first time, then on the processor. Where "auto" chose a card that is full, the model is placed again,
-  // with fewer layers there, and the request goes on with what it has done; where that is not enough, on the processor.
+  // device the first time, then on the processor. Where a card is full that "auto" chose, or that reserved less than a
+  // window, the model is placed again, with fewer layers there, and the request goes on with what it has done; where
+  // that is not enough, on the processor.
   template <typename Request>
   auto guarded(const Request& request) -> decltype(request());
   Status revive();

@@ -24,21 +24,24 @@ uint64_t left_by_group(const std::filesystem::path& folder) {
   uint64_t most = 0, used = 0;
   std::ifstream limit(folder / "memory.max"), current(folder / "memory.current");
   if (!(limit >> most) || !(current >> used)) return std::numeric_limits<uint64_t>::max();  // "max", or no such file
-  used -= std::min(used, number_behind(folder / "memory.stat", "inactive_file"));
+  for (const char* kind : {"inactive_file", "active_file", "slab_reclaimable"})
+    used -= std::min(used, number_behind(folder / "memory.stat", kind));
   return most - std::min(most, used);
 }
 
 }  // namespace
 
-uint64_t free_host_memory(const std::filesystem::path& meminfo, const std::filesystem::path& root,
-                          const std::filesystem::path& group) {
+std::optional<uint64_t> free_host_memory(const std::filesystem::path& meminfo, const std::filesystem::path& root,
+                                         const std::filesystem::path& group) {
   const uint64_t available = number_behind(meminfo, "MemAvailable:");
-  if (available == 0) return 0;
+  if (available == 0) return std::nullopt;
   uint64_t free = 1024 * (available + number_behind(meminfo, "SwapFree:"));
   each_group(root, group, [&](const auto& folder) { free = std::min(free, left_by_group(folder)); });
   return free;
 }
 
-uint64_t free_host_memory() { return free_host_memory("/proc/meminfo", kControlGroups, own_control_group()); }
+std::optional<uint64_t> free_host_memory() {
+  return free_host_memory("/proc/meminfo", kControlGroups, own_control_group());
+}
 
 }  // namespace longleaf

@@ -3,17 +3,18 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 
 namespace longleaf {
 
 // Bytes that may still be taken before the system has to end programs: what is available, swap included, at most what
-// the program's control group leaves. 0: not known.
-uint64_t free_host_memory();
+// the program's control group (version 2) leaves. nullopt: not known.
+std::optional<uint64_t> free_host_memory();
 
 // The same of a machine whose files are elsewhere.
 //   meminfo      as /proc/meminfo
 //   root, group  where control groups are mounted, and the program's, "/a/b"
-uint64_t free_host_memory(const std::filesystem::path& meminfo, const std::filesystem::path& root,
-                          const std::filesystem::path& group);
+std::optional<uint64_t> free_host_memory(const std::filesystem::path& meminfo, const std::filesystem::path& root,
+                                         const std::filesystem::path& group);
 
 }  // namespace longleaf

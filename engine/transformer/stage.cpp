@@ -415,7 +415,7 @@ Status Stage::read_logits(int n_tokens, Want want, std::vector<float>& logits) {
   return {};
 }
 
-// Scaling changes no order; neither does a cap, but that it may make two numbers equal (see Transformer::best).
+// Of logits as they are: see Transformer::has_best.
 Status Stage::read_best(int n_tokens, std::vector<TokenId>& best) {
   const Backend& b = backend_;
   static_assert(sizeof(TokenId) == sizeof(int32_t));

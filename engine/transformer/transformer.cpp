@@ -1,6 +1,7 @@
 #include "engine/transformer/transformer.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace longleaf {
 
@@ -27,6 +28,12 @@ Status Transformer::forward(Input input, KvStore& store, const Strategy& strateg
     if (want == Want::Nothing || (want == Want::LastLogits && !is_last)) return {};
     return stages_.back()->read_logits(n_tokens, want, *logits);
   });
+}
+
+bool Transformer::has_best() const {
+  const ModelConfig& c = model_->config();
+  int exponent = 0;
+  return c.logit_soft_cap == 0 && std::frexp(c.logit_scale, &exponent) == 0.5f;
 }
 
 Status Transformer::forward_best(std::span<const TokenId> tokens, KvStore& store, const Strategy& strategy,

@@ -31,8 +31,9 @@ class Transformer {
   // go to the lower id, NaN is never taken. REQUIRES: has_best().
   Status forward_best(std::span<const TokenId> tokens, KvStore& store, const Strategy& strategy,
                       std::vector<TokenId>& best, std::stop_token stop = {});
-  // False for models that cap their logits: of two that become equal the lower id is meant.
-  bool has_best() const { return model_->config().logit_soft_cap == 0; }
+  // False for models that cap their logits, or scale them by what is no power of two: two may become equal, and then
+  // the lower id is meant.
+  bool has_best() const;
 
   // Computes tokens that are in `store` already once more, from key `first_key` on, and writes their keys and values
   // anew where they stand, rotated at their recorded positions. What is behind them is not touched.

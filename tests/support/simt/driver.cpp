@@ -325,7 +325,7 @@ int nvmlDeviceGetComputeRunningProcesses_v3(void* card, unsigned* n, NvmlProcess
   const unsigned room = *n;
   *n = kProcesses;
   if (room < kProcesses) return 7;
-  for (unsigned i = 0; i < kProcesses; ++i) processes[i] = {i + 1, simt_settings.taken_bytes / kProcesses, 0, 0};
+  for (unsigned i = 0; i < kProcesses; ++i) processes[i] = {~i, simt_settings.taken_bytes / kProcesses, 0, 0};
   size_t own = simt_settings.context_bytes;
   for (const auto& [address, block] : blocks) own += static_cast<void*>(block.card) == card ? block.bytes : 0;
   processes[kProcesses - 1] = {static_cast<unsigned>(getpid()), own, 0, 0};
