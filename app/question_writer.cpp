@@ -18,8 +18,8 @@ using Json = nlohmann::ordered_json;
 constexpr const char* kAskForQuestion =
     "Write one question that this passage answers and that names what it is about. Write the question only.";
 constexpr const char* kAskForAnswer = " Answer in the words of the passage, and with no more of them than it takes.";
-constexpr const char*
-    kQuestionForm =  // Three words at least; or, in scripts without spaces, four characters beyond ASCII.
+// Three words at least; or, in scripts without spaces, four characters beyond ASCII.
+constexpr const char* kQuestionForm =
     R"([^\s?"*]{1,30}( [^\s?"*]{1,30}){2,39} ?(\?|؟|？)|([^ -~\s][^\s?"*]{0,3}){4,60}(\?|？))";
 constexpr int kQuestionTokens = 96, kAnswerTokens = 96;
 constexpr size_t kFewestWords = 8;  // of a leaf

@@ -66,6 +66,7 @@ class Stage {
 
  private:
   Stage(const Model& model, size_t share);
+  static Status grow(kernels::Buffer& buffer, const kernels::Backend& backend, size_t bytes);
   Status allocate(int batch_tokens);
   // What changes from pass to pass and is no argument of a kernel: positions, the first key, the plans of all layers.
   Status send_inputs(const Pass& pass, int end);
@@ -116,11 +117,8 @@ class Stage {
   std::vector<uint32_t> plan_of_;   // layers from first_layer_ on, and the blocks of each
   std::vector<QueryBlock> blocks_;
   size_t spans_stride_ = 0, begins_stride_ = 0;
-  struct Recorded {
-    void* recording = nullptr;  // nullptr: computed once in this way
-  };
-  std::map<std::vector<uint64_t>, Recorded> recorded_;
-  bool records_ = true;  // false: the device refused to
+  std::map<std::vector<uint64_t>, void*> recorded_;  // by way_of; nullptr: computed once in this way
+  bool records_ = true;                              // false: the device refused to
 };
 
 }  // namespace longleaf
