@@ -43,6 +43,19 @@ struct RopeArgs {
 
 constexpr int kMostTokens = 65535;
 
+// The k largest numbers of every row, largest first, of equal ones the first; and what a softmax over the row divides
+// by. NaN and minus infinity are no numbers; where these run out, ids are -1 and values minus infinity.
+constexpr int kMostTop = 1024;
+struct TopArgs {
+  DevicePtr x = nullptr;       // f32 (rows, cols)
+  DevicePtr values = nullptr;  // f32 (rows, k)
+  DevicePtr ids = nullptr;     // i32 (rows, k): columns
+  DevicePtr sums = nullptr;    // f64 (rows): of exp((x - largest) / temperature); nullptr: not wanted
+  int rows = 0, cols = 0;
+  int k = 0;              // from 1 to kMostTop
+  float temperature = 1;  // above 0; sums of rows whose largest number is infinite have no meaning
+};
+
 // Up to so many tokens at a time no device's results depend on how many there are. CPUs keep that for any number.
 constexpr int kSameBits = 8;
 
@@ -109,6 +122,7 @@ struct Backend {
   // out i32 (rows): where in a row of x (rows, cols) its largest number is, of equal ones the first; NaN is none, and a
   // row without numbers gives 0. REQUIRES: cols > 0.
   Status (*best)(void* self, DevicePtr x, int rows, int cols, DevicePtr out);
+  Status (*top)(void* self, const TopArgs& args);
   // out (cols) = mean of rows [0, rows) of x (rows, cols). REQUIRES: rows > 0.
   Status (*mean_rows)(void* self, DevicePtr x, int rows, int cols, DevicePtr out);
 

@@ -302,27 +302,6 @@ Status scatter_add(void*, DevicePtr rows, DevicePtr ids, DevicePtr weights, int 
   return {};
 }
 
-Status best(void* self, DevicePtr x, int rows, int cols, DevicePtr out) {
-  constexpr int kAtOnce = 8192;
-  const int pieces = (cols + kAtOnce - 1) / kAtOnce;
-  std::vector<int> found(static_cast<size_t>(rows * pieces));  // of every piece of a row
-  cpu(self).pool.parallel_for(rows * pieces, 1, [&](int begin, int end, int) {
-    for (int i = begin; i < end; ++i) {
-      const int first = i % pieces * kAtOnce;
-      found[static_cast<size_t>(i)] =
-          twin::best(floats(x) + int64_t{i / pieces} * cols, first, std::min(cols, first + kAtOnce));
-    }
-  });
-  for (int r = 0; r < rows; ++r) {
-    const float* row = floats(x) + int64_t{r} * cols;
-    int top = -1;
-    for (int i = r * pieces; i < (r + 1) * pieces; ++i)
-      if (const int at = found[static_cast<size_t>(i)]; at >= 0 && (top < 0 || row[at] > row[top])) top = at;
-    reinterpret_cast<int32_t*>(out)[r] = std::max(top, 0);
-  }
-  return {};
-}
-
 Status mean_rows(void*, DevicePtr x, int rows, int cols, DevicePtr out) {
   twin::mean_rows(floats(x), rows, cols, floats(out));
   return {};
@@ -407,6 +386,7 @@ BackendPtr make(const CpuOptions& options, const FastOps* ops) {
   backend->gather_rows = gather_rows;
   backend->scatter_add = scatter_add;
   backend->best = best;
+  backend->top = top;
   backend->mean_rows = mean_rows;
   backend->training = &cpu_training();
   return backend;

@@ -53,6 +53,10 @@ void over_elements(Cpu& c, int64_t n, const Run& run) {
                       [&](int begin, int end, int) { run(begin * kElementTile, std::min(n, end * kElementTile)); });
 }
 
+// The largest numbers of rows (cpu_top.cpp).
+Status best(void* self, DevicePtr x, int rows, int cols, DevicePtr out);
+Status top(void* self, const TopArgs& args);
+
 // What the CPU offers for training (cpu_training.cpp).
 const TrainingOps& cpu_training();
 

@@ -265,6 +265,33 @@ int best(const float* row, int first, int last) {
   return at;
 }
 
+bool comes_before(const float* row, int32_t a, int32_t b) { return row[a] != row[b] ? row[a] > row[b] : a < b; }
+
+std::vector<int32_t> top(const float* row, int first, int last, int k) {
+  const auto before = [row](int32_t a, int32_t b) { return comes_before(row, a, b); };
+  std::vector<int32_t> kept;  // a heap whose first is the last in order
+  for (int32_t i = first; i < last; ++i) {
+    if (!(row[i] > -std::numeric_limits<float>::infinity())) continue;
+    if (kept.size() == static_cast<size_t>(k)) {
+      if (!before(i, kept.front())) continue;
+      std::pop_heap(kept.begin(), kept.end(), before);
+      kept.pop_back();
+    }
+    kept.push_back(i);
+    std::push_heap(kept.begin(), kept.end(), before);
+  }
+  std::sort_heap(kept.begin(), kept.end(), before);
+  return kept;
+}
+
+double softmax_sum(const float* row, int first, int last, float largest, float temperature) {
+  double sum = 0;
+  for (int i = first; i < last; ++i)
+    if (row[i] > -std::numeric_limits<float>::infinity())
+      sum += std::exp((double{row[i]} - double{largest}) / double{temperature});
+  return sum;
+}
+
 void mean_rows(const float* x, int rows, int cols, float* out) {
   for (int c = 0; c < cols; ++c) {
     double sum = 0;

@@ -2,6 +2,8 @@
 // Every faster version, on any device, is tested against these. Any thread.
 #pragma once
 
+#include <vector>
+
 #include "kernels/backend.h"
 
 namespace longleaf::kernels::twin {
@@ -23,6 +25,12 @@ void scatter_add(const float* rows, const int32_t* ids, const float* weights, in
 void mean_rows(const float* x, int rows, int cols, float* out);
 // Of columns [first, last); -1 where none is a number above minus infinity.
 int best(const float* row, int first, int last);
+// Of columns [first, last), those of the k largest numbers, largest first: see TopArgs.
+std::vector<int32_t> top(const float* row, int first, int last, int k);
+// Orders columns of a row as `top` does.
+bool comes_before(const float* row, int32_t a, int32_t b);
+// Of columns [first, last): see TopArgs::sums.
+double softmax_sum(const float* row, int first, int last, float largest, float temperature);
 
 // Rotates one head by `position` (any sign). Angles in double, so that rotations compose.
 void rotate_head(float* head, double position, const float* inv_freq, int rope_dims, RopeStyle style);

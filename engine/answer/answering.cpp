@@ -345,7 +345,7 @@ Status Answering::generate(const std::function<void(std::string_view)>& on_text,
   Lookahead ahead(*parts_.transformer, *parts_.store, *strategy_, known_tokens());
   // The draft model has no such memory, and knows nothing of forms, so its word alone does not count in one.
   if (parts_.draft != nullptr && !remembers()) ahead.use_draft(*parts_.draft, mask ? std::nullopt : request_.gate);
-  if (request_.sampler.temperature <= 0 && !mask && !request_.gate) ahead.take_most_likely();
+  if (!mask && !request_.gate) ahead.leave_logits(request_.sampler);
   std::span<const float> logits = logits_;
   bool is_whole = false;
   for (size_t i = 0; !is_whole && i < static_cast<size_t>(request_.max_tokens); ++i) {

@@ -11,6 +11,9 @@ static_assert(kernels::kSameBits >= 8);        // what is checked at once has th
 constexpr int kMostGuesses =
     kernels::kSameBits - 1;  // with the token itself two tiles of four: see kernels/fast_matmul.cpp
 
+constexpr int kShortlist = 256;  // tokens, of which nearly every pick is
+static_assert(kMostGuesses < kLogitRows && kShortlist <= kernels::kMostTop);
+
 // -ln of the probability.
 double surprise(std::span<const float> logits, TokenId token) {
   const float top = *std::max_element(logits.begin(), logits.end());
@@ -35,8 +38,15 @@ std::vector<TokenId> look_up(std::span<const TokenId> text, int most) {
   return {};
 }
 
+void Lookahead::leave_logits(const SamplerOptions& options) {
+  if (!transformer_.has_best() || options.top_k > kernels::kMostTop) return;
+  read_ = options.temperature <= 0 ? Read::MostLikely : Read::Best;
+  temperature_ = options.temperature;
+  best_.k = options.top_k > 0 ? options.top_k : kShortlist;
+}
+
 std::span<const float> Lookahead::row(size_t index) const {
-  if (most_likely_) return {};
+  if (read_ != Read::Logits) return {};
   const size_t width = logits_.size() / (guesses_.size() + 1);
   return std::span(logits_).subspan(index * width, width);
 }
@@ -49,7 +59,7 @@ Result<std::vector<TokenId>> Lookahead::written(int most, double least, std::sto
 }
 
 Result<TokenId> Lookahead::choose(Sampler& sampler, std::span<const float> logits, std::stop_token stop) {
-  if (logits.empty()) return best_[taken_];
+  if (logits.empty()) return read_ == Read::MostLikely ? most_likely_[taken_] : pick_best(sampler);
   if (draft_ == nullptr || !gate_) return sampler.pick(logits);
   const bool pending = taken_ < guesses_.size();
   drafted_.clear();
@@ -60,6 +70,15 @@ Result<TokenId> Lookahead::choose(Sampler& sampler, std::span<const float> logit
   const TokenId candidate = pending ? guesses_[taken_] : drafted_[0];
   const bool known = static_cast<size_t>(candidate) < logits.size();
   return known && surprise(logits, candidate) <= gate_->roll_back ? candidate : sampler.pick(logits);
+}
+
+// … or of all logits, for which the luck of one in a few hundred picks is.
+Result<TokenId> Lookahead::pick_best(Sampler& sampler) {
+  const size_t n = static_cast<size_t>(best_.k), at = taken_ * n;
+  const Shortlist best{std::span(best_.logits).subspan(at, n), std::span(best_.ids).subspan(at, n), best_.sums[taken_]};
+  if (const auto id = sampler.pick(best)) return *id;
+  LL_RETURN_IF_ERROR(transformer_.read_row(static_cast<int>(taken_), logits_));
+  return sampler.pick(logits_);
 }
 
 // What may follow text_.
@@ -81,7 +100,10 @@ Status Lookahead::guess(std::stop_token stop) {
 }
 
 Status Lookahead::compute(std::span<const TokenId> tokens, std::stop_token stop) {
-  if (most_likely_) return transformer_.forward_best(tokens, store_, strategy_, best_, std::move(stop));
+  if (read_ == Read::MostLikely)
+    return transformer_.forward_best(tokens, store_, strategy_, most_likely_, std::move(stop));
+  if (read_ == Read::Best)
+    return transformer_.forward_top(tokens, store_, strategy_, temperature_, best_, std::move(stop));
   return transformer_.forward(tokens, store_, strategy_, Want::AllLogits, &logits_, std::move(stop));
 }
 

@@ -36,9 +36,9 @@ class Lookahead {
     gate_ = gate;
   }
 
-  // From now on nobody asks for anything but the most likely token: where the model can say that without its logits,
-  // `next` returns none. REQUIRES: no gate.
-  void take_most_likely() { most_likely_ = transformer_.has_best(); }
+  // From now on nobody asks for anything but the choice of this sampler: where the device can say what is best without
+  // sending all logits, `next` returns none. REQUIRES: no gate.
+  void leave_logits(const SamplerOptions& options);
 
   // The token that follows, of the logits that `next` returned last: the sampler's choice, or with a gate the draft
   // model's, if it is likely enough.
@@ -53,6 +53,7 @@ class Lookahead {
  private:
   std::span<const float> row(size_t index) const;
   Status compute(std::span<const TokenId> tokens, std::stop_token stop);
+  Result<TokenId> pick_best(Sampler& sampler);
   Status guess(std::stop_token stop);
   Result<std::vector<TokenId>> written(int most, double least, std::stop_token stop);
 
@@ -60,10 +61,12 @@ class Lookahead {
   KvStore& store_;
   const Strategy& strategy_;
   std::vector<TokenId> text_;
-  std::vector<TokenId> guesses_;  // that stand in the store behind the last token that was computed
-  std::vector<float> logits_;     // behind that token, then behind every guess
-  std::vector<TokenId> best_;     // … or what is most likely there
-  bool most_likely_ = false;
+  std::vector<TokenId> guesses_;      // that stand in the store behind the last token that was computed
+  std::vector<float> logits_;         // behind that token, then behind every guess
+  std::vector<TokenId> most_likely_;  // … or what is most likely there
+  BestLogits best_;                   // … or the best
+  enum class Read { Logits, MostLikely, Best } read_ = Read::Logits;
+  float temperature_ = 0;
   size_t taken_ = 0;  // guesses that came true
   int length_ = 2;    // of the next guess: grows while guesses come true
   int guessed_ = 0, accepted_ = 0;

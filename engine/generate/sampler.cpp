@@ -1,6 +1,7 @@
 #include "engine/generate/sampler.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cmath>
 #include <limits>
 
@@ -21,9 +22,16 @@ bool better(const Sampler::Candidate& a, const Sampler::Candidate& b) {
 // Candidates, most likely first: in order as far as they were looked at, for of a large vocabulary few ever are.
 class Ordered {
  public:
-  explicit Ordered(std::vector<Sampler::Candidate> all) : all_(std::move(all)) {}
+  explicit Ordered(std::vector<Sampler::Candidate> all) : all_(std::move(all)) {
+    for (const Sampler::Candidate& c : all_) total_ += c.probability;
+  }
+  // Those that are known, in order; there may be more, and all have `total` together.
+  Ordered(std::vector<Sampler::Candidate> first, double total, bool is_all)
+      : all_(std::move(first)), sorted_(all_.size()), total_(total), is_all_(is_all) {}
+
   size_t size() const { return all_.size(); }
-  const std::vector<Sampler::Candidate>& in_any_order() const { return all_; }
+  bool is_all() const { return is_all_; }
+  double total() const { return total_; }
   const Sampler::Candidate& operator[](size_t i) {
     while (i >= sorted_) sort_more();
     return all_[i];
@@ -39,10 +47,17 @@ class Ordered {
   }
   std::vector<Sampler::Candidate> all_;
   size_t sorted_ = 0;
+  double total_ = 0;
+  bool is_all_ = true;
 };
 
-// Those that can be picked at all, with their weights: 1 for the best.
-std::vector<Sampler::Candidate> weighted(std::span<const float> logits, const SamplerOptions& options) {
+// 1 for the best.
+double weight(double logit, double best, const SamplerOptions& options) {
+  return std::exp((logit - best) / double{options.temperature});
+}
+
+// Those that can be picked at all, with their weights.
+Ordered weighted(std::span<const float> logits, const SamplerOptions& options) {
   std::vector<Sampler::Candidate> all;
   all.reserve(logits.size());
   for (size_t i = 0; i < logits.size(); ++i)
@@ -52,49 +67,80 @@ std::vector<Sampler::Candidate> weighted(std::span<const float> logits, const Sa
     std::nth_element(all.begin(), all.begin() + options.top_k, all.end(), better);
     all.resize(static_cast<size_t>(options.top_k));
   }
-  if (all.empty()) return {{0, 1.0}};
+  if (all.empty()) return Ordered({{0, 1.0}});
   const Sampler::Candidate best = *std::min_element(all.begin(), all.end(), better);
-  const double top = best.probability;
-  if (std::isinf(top)) return {{best.id, 1.0}};
-  for (auto& c : all) c.probability = std::exp((c.probability - top) / double{options.temperature});
-  return all;
+  if (std::isinf(best.probability)) return Ordered({{best.id, 1.0}});
+  for (auto& c : all) c.probability = weight(c.probability, best.probability, options);
+  return Ordered(std::move(all));
+}
+
+Ordered weighted(const Shortlist& best, const SamplerOptions& options) {
+  const auto wanted = static_cast<size_t>(options.top_k);
+  assert(wanted <= best.ids.size());
+  const bool is_cut = wanted > 0;
+  std::vector<Sampler::Candidate> first;
+  for (size_t i = 0; i < best.ids.size() && best.ids[i] >= 0 && !(is_cut && i == wanted); ++i)
+    first.push_back({best.ids[i], weight(double{best.logits[i]}, double{best.logits[0]}, options)});
+  if (first.empty()) return Ordered({{0, 1.0}});
+  if (std::isinf(best.logits[0])) return Ordered({{best.ids[0], 1.0}});
+  const bool is_all = first.size() < best.ids.size() || is_cut;
+  return is_all ? Ordered(std::move(first)) : Ordered(std::move(first), best.sum, false);
 }
 
 struct Kept {
-  Ordered candidates;
-  size_t n = 0;     // of them
+  size_t n = 0;     // of the candidates
   double mass = 0;  // that they have together
 };
 
-Kept kept(std::span<const float> logits, const SamplerOptions& options) {
-  Kept kept{Ordered(weighted(logits, options))};
-  double total = 0;
-  for (const Sampler::Candidate& c : kept.candidates.in_any_order()) total += c.probability;
-  if (options.top_p >= 1 && options.min_p <= 0) return kept.n = kept.candidates.size(), kept.mass = total, kept;
-  while (kept.n < kept.candidates.size() &&
-         (kept.n == 0 ||
-          (kept.mass < double{options.top_p} * total && kept.candidates[kept.n].probability >= double{options.min_p})))
-    kept.mass += kept.candidates[kept.n++].probability;
+// What the filters keep; nullopt where it ends behind the candidates that are known.
+std::optional<Kept> kept(Ordered& all, const SamplerOptions& options) {
+  if (options.top_p >= 1 && options.min_p <= 0) return Kept{all.size(), all.total()};
+  Kept kept;
+  while (kept.n < all.size() && (kept.n == 0 || (kept.mass < double{options.top_p} * all.total() &&
+                                                 all[kept.n].probability >= double{options.min_p})))
+    kept.mass += all[kept.n++].probability;
+  if (kept.n == all.size() && !all.is_all()) return std::nullopt;
   return kept;
+}
+
+std::optional<TokenId> chosen(Ordered all, const SamplerOptions& options, double luck) {
+  const auto some = kept(all, options);
+  if (!some) return std::nullopt;
+  double left = luck * some->mass;
+  for (size_t i = 0; i < some->n; ++i)
+    if ((left -= all[i].probability) < 0) return all[i].id;
+  if (some->n == all.size() && !all.is_all()) return std::nullopt;
+  return all[some->n - 1].id;
 }
 
 }  // namespace
 
 std::vector<Sampler::Candidate> Sampler::candidates(std::span<const float> logits) const {
-  Kept all = kept(logits, options_);
+  Ordered all = weighted(logits, options_);
+  const Kept some = *kept(all, options_);
   std::vector<Candidate> out;
-  for (size_t i = 0; i < all.n; ++i) out.push_back({all.candidates[i].id, all.candidates[i].probability / all.mass});
+  for (size_t i = 0; i < some.n; ++i) out.push_back({all[i].id, all[i].probability / some.mass});
   return out;
+}
+
+// The top 53 bits as a fraction: the same on every platform, which std's distributions do not promise.
+double Sampler::luck() {
+  if (!luck_) luck_ = static_cast<double>(random_() >> 11) * 0x1p-53;
+  return *luck_;
 }
 
 TokenId Sampler::pick(std::span<const float> logits) {
   if (options_.temperature <= 0) return most_likely(logits);
-  Kept all = kept(logits, options_);
-  // The top 53 bits as a fraction: the same on every platform, which std's distributions do not promise.
-  double left = static_cast<double>(random_() >> 11) * 0x1p-53 * all.mass;
-  for (size_t i = 0; i < all.n; ++i)
-    if ((left -= all.candidates[i].probability) < 0) return all.candidates[i].id;
-  return all.candidates[all.n - 1].id;
+  const TokenId id = *chosen(weighted(logits, options_), options_, luck());
+  luck_.reset();
+  return id;
+}
+
+std::optional<TokenId> Sampler::pick(const Shortlist& best) {
+  assert(options_.temperature > 0);
+  const auto id = chosen(weighted(best, options_), options_, luck());
+  if (id) luck_.reset();
+  return id;
 }
 
 }  // namespace longleaf

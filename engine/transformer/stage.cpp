@@ -20,7 +20,12 @@ void finish_logits(const ModelConfig& c, std::span<float> logits) {
     for (float& x : logits) x = c.logit_soft_cap * std::tanh(x / c.logit_soft_cap);
 }
 
-constexpr int kLogitRows = 16;  // tokens whose logits are computed together
+// `n` numbers of the device's memory, behind what there is.
+template <typename T>
+Status append_from(const Backend& b, DevicePtr from, size_t n, std::vector<T>& to) {
+  to.resize(to.size() + n);
+  return b.download(b.self, to.data() + to.size() - n, from, n * sizeof(T));
+}
 
 const LayerAdditions kNothing{};
 
@@ -279,14 +284,12 @@ Status Stage::compute_logits(int first, int n) {
 
 Status Stage::read_logits(int n_tokens, Want want, std::vector<float>& logits) {
   const ModelConfig& c = model_.config();
-  const Backend& b = backend_;
   for (int first = want == Want::AllLogits ? 0 : n_tokens - 1; first < n_tokens; first += kLogitRows) {
     const int n = std::min(kLogitRows, n_tokens - first);
     LL_RETURN_IF_ERROR(compute_logits(first, n));
-    const size_t before = logits.size(), more = static_cast<size_t>(n) * static_cast<size_t>(c.n_vocab);
-    logits.resize(before + more);
-    LL_RETURN_IF_ERROR(b.download(b.self, logits.data() + before, logits_.data(), more * 4));
-    finish_logits(c, std::span(logits).subspan(before));
+    const size_t more = static_cast<size_t>(n) * static_cast<size_t>(c.n_vocab);
+    LL_RETURN_IF_ERROR(append_from(backend_, logits_.data(), more, logits));
+    finish_logits(c, std::span(logits).last(more));
   }
   return {};
 }
@@ -294,17 +297,44 @@ Status Stage::read_logits(int n_tokens, Want want, std::vector<float>& logits) {
 // Of logits as they are: see Transformer::has_best.
 Status Stage::read_best(int n_tokens, std::vector<TokenId>& best) {
   const Backend& b = backend_;
-  static_assert(sizeof(TokenId) == sizeof(int32_t));
   for (int first = 0; first < n_tokens; first += kLogitRows) {
     const int n = std::min(kLogitRows, n_tokens - first);
     LL_RETURN_IF_ERROR(compute_logits(first, n));
     LL_RETURN_IF_ERROR(grow(best_, b, kLogitRows * sizeof(TokenId)));
     LL_RETURN_IF_ERROR(b.best(b.self, logits_.data(), n, model_.config().n_vocab, best_.data()));
-    const size_t before = best.size();
-    best.resize(before + static_cast<size_t>(n));
-    LL_RETURN_IF_ERROR(
-        b.download(b.self, best.data() + before, best_.data(), static_cast<size_t>(n) * sizeof(TokenId)));
+    LL_RETURN_IF_ERROR(append_from(b, best_.data(), static_cast<size_t>(n), best));
   }
+  return {};
+}
+
+Status Stage::read_top(int n_tokens, float temperature, BestLogits& best) {
+  const ModelConfig& c = model_.config();
+  const Backend& b = backend_;
+  const auto most = static_cast<size_t>(kLogitRows * best.k);
+  LL_RETURN_IF_ERROR(grow(best_, b, most * (sizeof(TokenId) + sizeof(float))));
+  LL_RETURN_IF_ERROR(grow(sums_, b, kLogitRows * sizeof(double)));
+  const DevicePtr logits = kernels::at(best_.data(), most * sizeof(TokenId));
+  for (int first = 0; first < n_tokens; first += kLogitRows) {
+    const int rows = std::min(kLogitRows, n_tokens - first);
+    const auto n = static_cast<size_t>(rows * best.k);
+    LL_RETURN_IF_ERROR(compute_logits(first, rows));
+    LL_RETURN_IF_ERROR(b.top(b.self, {logits_.data(), logits, best_.data(), sums_.data(), rows, c.n_vocab, best.k,
+                                      temperature / c.logit_scale}));
+    LL_RETURN_IF_ERROR(append_from(b, best_.data(), n, best.ids));
+    LL_RETURN_IF_ERROR(append_from(b, logits, n, best.logits));
+    LL_RETURN_IF_ERROR(append_from(b, sums_.data(), static_cast<size_t>(rows), best.sums));
+    finish_logits(c, std::span(best.logits).last(n));
+  }
+  return {};
+}
+
+Status Stage::read_row(int row, std::vector<float>& logits) const {
+  const ModelConfig& c = model_.config();
+  const auto n = static_cast<size_t>(c.n_vocab);
+  logits.clear();
+  LL_RETURN_IF_ERROR(
+      append_from(backend_, kernels::at(logits_.data(), static_cast<size_t>(row) * n * sizeof(float)), n, logits));
+  finish_logits(c, logits);
   return {};
 }
 

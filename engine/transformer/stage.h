@@ -24,6 +24,8 @@ namespace longleaf {
 using LayerTap =
     std::function<Status(int layer, const kernels::Backend& device, kernels::DevicePtr hidden, int n_tokens)>;
 
+constexpr int kLogitRows = 16;  // tokens whose logits are computed together
+
 enum class Want { Nothing, LastLogits, AllLogits };
 
 // What a pass reads: tokens, and vectors among them that are no token's embedding.
@@ -31,6 +33,14 @@ constexpr TokenId kVector = -1;  // in the place of a token: the next of the vec
 struct Input {
   std::span<const TokenId> tokens;
   std::span<const float> vectors = {};  // as layers take them: (as many as there are kVector, d_model)
+};
+
+// The best of rows of logits: see kernels::TopArgs.
+struct BestLogits {
+  int k = 0;  // of each row
+  std::vector<float> logits;
+  std::vector<TokenId> ids;
+  std::vector<double> sums;  // of exp((logit - best) / temperature) over a row; of no meaning for an infinite best
 };
 
 // A pass through layers, as it is asked for.
@@ -60,6 +70,10 @@ class Stage {
   Status read_logits(int n_tokens, Want want, std::vector<float>& logits);
   // Appends the most likely token behind each of the batch's; logits stay on the device.
   Status read_best(int n_tokens, std::vector<TokenId>& best);
+  // Appends the k best behind each.
+  Status read_top(int n_tokens, float temperature, BestLogits& best);
+  // Of read_top's last call, all logits of a row. REQUIRES: it was of no more than kLogitRows tokens.
+  Status read_row(int row, std::vector<float>& logits) const;
 
   int first_layer() const { return first_layer_; }
   ~Stage();
@@ -104,7 +118,7 @@ class Stage {
   kernels::DevicePtr first_key() const { return keys_.data(); }
   kernels::DevicePtr positions() const { return kernels::at(keys_.data(), sizeof(int32_t)); }
   kernels::Buffer keys_;  // the first key of the batch, then the positions of its tokens
-  kernels::Buffer hidden_, normed_, q_, k_, v_, heads_, gate_, up_, logits_, best_, spans_, groups_;
+  kernels::Buffer hidden_, normed_, q_, k_, v_, heads_, gate_, up_, logits_, best_, sums_, spans_, groups_;
   kernels::Buffer low_, added_;                                            // what an adapter adds to a product
   kernels::Buffer expert_in_, expert_out_, expert_rows_, expert_weights_;  // one expert's share
   // The plans of a pass, each once: spans, `spans_stride_` of them for a plan, and where its groups begin.

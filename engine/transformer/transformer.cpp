@@ -44,6 +44,14 @@ Status Transformer::forward_best(std::span<const TokenId> tokens, KvStore& store
                 [&](int n_tokens, bool) { return stages_.back()->read_best(n_tokens, best); });
 }
 
+Status Transformer::forward_top(std::span<const TokenId> tokens, KvStore& store, const Strategy& strategy,
+                                float temperature, BestLogits& best, std::stop_token stop) {
+  assert(has_best());
+  best = {.k = best.k, .logits = {}, .ids = {}, .sums = {}};
+  return append(Input{tokens}, store, strategy, stop, nullptr,
+                [&](int n_tokens, bool) { return stages_.back()->read_top(n_tokens, temperature, best); });
+}
+
 Status Transformer::append(Input input, KvStore& store, const Strategy& strategy, const std::stop_token& stop,
                            const LayerTap& tap, const std::function<Status(int n_tokens, bool is_last)>& behind) {
   assert(!input.tokens.empty());

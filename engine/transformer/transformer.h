@@ -31,6 +31,13 @@ class Transformer {
   // go to the lower id, NaN is never taken. REQUIRES: has_best().
   Status forward_best(std::span<const TokenId> tokens, KvStore& store, const Strategy& strategy,
                       std::vector<TokenId>& best, std::stop_token stop = {});
+  // As forward_best, but of each token the `best.k` best and what they share the mass with, at `temperature` above 0:
+  // the other members of `best` are resized. REQUIRES: has_best().
+  Status forward_top(std::span<const TokenId> tokens, KvStore& store, const Strategy& strategy, float temperature,
+                     BestLogits& best, std::stop_token stop = {});
+  // All logits behind a token of the last forward_top. REQUIRES: nothing was computed since; it was of no more than
+  // kLogitRows tokens.
+  Status read_row(int token, std::vector<float>& logits) const { return stages_.back()->read_row(token, logits); }
   // False for models that cap their logits, or scale them by what is no power of two: two may become equal, and then
   // the lower id is meant.
   bool has_best() const;

@@ -60,6 +60,15 @@ struct BestArgs {
   int cols;
 };
 
+struct TopKernelArgs {  // top
+  const float* x;
+  float* values;
+  int32_t* ids;
+  double* sums;  // may be nullptr
+  int cols, k;
+  float temperature;
+};
+
 struct MeanArgs {
   const float* x;
   float* out;

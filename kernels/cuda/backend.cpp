@@ -116,6 +116,16 @@ Status best(void* self, DevicePtr x, int rows, int cols, DevicePtr out) {
                                   BestArgs{as<float>(x), as<int32_t>(out), cols});
 }
 
+Status top(void* self, const TopArgs& a) {
+  constexpr unsigned kTopThreads = 1024;
+  assert(a.k > 0 && a.k <= kMostTop);
+  if (a.rows == 0) return {};
+  const unsigned threads = std::clamp(pieces(a.cols, kWarp) * kWarp, kWarp, kTopThreads);
+  return gpu(self).device->launch("top", {static_cast<unsigned>(a.rows)}, threads, 0,
+                                  TopKernelArgs{as<float>(a.x), as<float>(a.values), as<int32_t>(a.ids),
+                                                as<double>(a.sums), a.cols, a.k, a.temperature});
+}
+
 Result<void*> record(void* self, const std::function<Status()>& work) {
   LL_ASSIGN_OR_RETURN(const GraphExec recording, gpu(self).device->record(work));
   return static_cast<void*>(recording);
@@ -179,6 +189,7 @@ Result<BackendPtr> make_cuda_backend(const cuda::DeviceOptions& options) {
   backend->gather_rows = cuda::gather_rows;
   backend->scatter_add = cuda::scatter_add;
   backend->best = cuda::best;
+  backend->top = cuda::top;
   backend->mean_rows = cuda::mean_rows;
   backend->record = cuda::record;
   backend->replay = cuda::replay;

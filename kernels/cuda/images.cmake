@@ -1,6 +1,6 @@
 # The kernels for GPUs, compiled by nvcc where it is and embedded in the program. Without it the program is the same but
 # for them, and says so when a card is asked for.
-set(kernel_files norm elements positions prepare matvec matmul attend_rows attend_tiles gemm unpack sequences back_rows back_elements)
+set(kernel_files norm elements top positions prepare matvec matmul attend_rows attend_tiles gemm unpack sequences back_rows back_elements)
 set(LONGLEAF_CUDA_ARCHITECTURES "75;80;86;89;90;100;120" CACHE STRING "GPUs to compile kernels for; PTX of the last serves later ones")
 
 set(images "")

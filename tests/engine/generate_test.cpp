@@ -74,6 +74,61 @@ TEST(candidates_of_a_large_vocabulary_come_most_likely_first) {
   }
 }
 
+// A vocabulary of 4,000 and the 200 best of it, as a device finds them.
+struct Listed {
+  std::vector<float> all, best;
+  std::vector<TokenId> ids;
+  explicit Listed(size_t n_numbers) : all(4000, -std::numeric_limits<float>::infinity()) {
+    uint32_t state = 9;
+    const auto next = [&state] { return (state = state * 1664525 + 1013904223) >> 20; };  // 12 bits
+    for (size_t i = 0; i < n_numbers; ++i) all[next() % all.size()] = static_cast<float>(next()) / 256.0f;
+    for (size_t i = 0; i < all.size(); ++i)
+      if (!std::isinf(all[i])) ids.push_back(static_cast<TokenId>(i));
+    std::stable_sort(ids.begin(), ids.end(), [this](TokenId a, TokenId b) { return logit(a) > logit(b); });
+    ids.resize(200, -1);
+    for (const TokenId id : ids) best.push_back(id < 0 ? -std::numeric_limits<float>::infinity() : logit(id));
+  }
+  float logit(TokenId id) const { return all[static_cast<size_t>(id)]; }
+  double sum(float temperature) const {
+    double sum = 0;
+    for (const float x : all) sum += std::exp((double{x} - double{best[0]}) / double{temperature});
+    return sum;
+  }
+};
+
+TEST(the_best_of_a_vocabulary_are_enough_to_pick_as_from_all) {
+  for (const size_t n_numbers : {size_t{6000}, size_t{150}}) {
+    const Listed listed(n_numbers);
+    int told = 0, asked = 0;
+    for (const SamplerOptions& options : {SamplerOptions{.temperature = 0.5f},
+                                          {.temperature = 3},
+                                          {.temperature = 1, .top_k = 40},
+                                          {.temperature = 1, .top_k = 200, .top_p = 0.9f},
+                                          {.temperature = 2, .top_p = 0.8f},
+                                          {.temperature = 9, .top_p = 0.99f},
+                                          {.temperature = 1, .min_p = 0.05f}}) {
+      Sampler sampler(options), few = sampler;
+      for (int i = 0; i < 200; ++i) {
+        const auto id = few.pick(Shortlist{listed.best, listed.ids, listed.sum(options.temperature)});
+        (id ? told : asked) += 1;
+        CHECK_EQ(sampler.pick(listed.all), id ? *id : few.pick(listed.all));
+      }
+    }
+    CHECK(told > 500);
+    if (n_numbers == 150) CHECK_EQ(asked, 0);  // all that there are
+    if (n_numbers == 6000) CHECK(asked > 200);
+  }
+}
+
+TEST(a_shortlist_without_numbers_or_with_infinite_ones_is_picked_from_as_all_are) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  Sampler sampler({.temperature = 1});
+  const std::vector<float> none = {-infinity, -infinity}, high = {infinity, infinity};
+  const std::vector<TokenId> ids = {-1, -1}, two = {3, 8};
+  CHECK_EQ(sampler.pick(Shortlist{none, ids, 0}).value_or(-1), 0);
+  CHECK_EQ(sampler.pick(Shortlist{high, two, 0}).value_or(-1), 3);
+}
+
 TEST(samples_follow_the_distribution_and_repeat_with_the_seed) {
   const std::vector<float> logits = {std::log(0.2f), std::log(0.8f)};
   Sampler a({.temperature = 1, .top_k = 0, .top_p = 1, .min_p = 0, .seed = 5}), b = a;

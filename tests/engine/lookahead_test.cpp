@@ -48,7 +48,7 @@ std::vector<TokenId> answer(Rig& rig, const SamplerOptions& options, int* accept
   Sampler sampler(options);
   Lookahead ahead(*rig.transformer, store, dense, known);
   if (draft != nullptr) ahead.use_draft(*draft, gate, 0);
-  if (options.temperature <= 0 && !gate) ahead.take_most_likely();  // without logits: the same tokens
+  if (!gate) ahead.leave_logits(options);  // the same tokens
   const auto first = ahead.choose(sampler, logits, {});
   CHECK(first.ok());
   std::vector<TokenId> out = {*first};

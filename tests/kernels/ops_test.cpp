@@ -207,6 +207,88 @@ TEST(the_best_of_a_row_is_its_first_largest_number) {
   }
 }
 
+namespace {
+
+struct Top {
+  std::vector<float> values;
+  std::vector<int32_t> ids;
+  std::vector<double> sums;
+};
+
+Top top_of(const Backend& backend, const std::vector<float>& x, int rows, int k, float temperature) {
+  const auto n = static_cast<size_t>(rows * k);
+  const OnDevice in(backend, x), values(backend, std::vector<float>(n, kNaN));
+  const OnDevice ids(backend, std::vector<int32_t>(n, -7));
+  const OnDevice sums(backend, std::vector<double>(static_cast<size_t>(rows), -7.0));
+  const int cols = static_cast<int>(x.size()) / rows;
+  TopArgs args{in.data(), values.data(), ids.data(), nullptr, rows, cols, k, temperature};
+  CHECK(backend.top(backend.self, args).ok());  // without sums
+  args.sums = sums.data();
+  CHECK(backend.top(backend.self, args).ok());
+  return {values.read(), ids.read(), sums.read()};
+}
+
+// What each row of the twin's says.
+void check_top(const Backend& backend, const std::vector<float>& x, int rows, int k, float temperature) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  const Top found = top_of(backend, x, rows, k, temperature);
+  const int cols = static_cast<int>(x.size()) / rows;
+  for (int r = 0; r < rows; ++r) {
+    const float* row = &x[static_cast<size_t>(r) * static_cast<size_t>(cols)];
+    const auto expected = twin::top(row, 0, cols, k);
+    for (int i = 0; i < k; ++i) {
+      const bool is_there = i < static_cast<int>(expected.size());
+      const int32_t id = is_there ? expected[static_cast<size_t>(i)] : -1;
+      const auto at = static_cast<size_t>(r * k + i);
+      CHECK_EQ(found.ids[at], id);
+      CHECK_EQ(found.values[at], is_there ? row[id] : -infinity);
+    }
+    if (expected.empty() || std::isinf(row[expected[0]])) continue;
+    const float largest = row[expected[0]];
+    // Of every term the exponent is rounded three times, the function is within two units; Kahan's sum adds two, and
+    // the threads' sums ten.
+    double sum = 0, bound = 0;
+    for (int c = 0; c < cols; ++c) {
+      const double exponent = (double{row[c]} - double{largest}) / double{temperature};
+      if (!(row[c] > -infinity)) continue;
+      sum += std::exp(exponent);
+      bound += std::exp(exponent) * kUnit * (3 * std::abs(exponent) + 2 + 2 + 10);
+    }
+    CHECK(std::abs(found.sums[static_cast<size_t>(r)] - sum) <= bound);
+  }
+}
+
+}  // namespace
+
+TEST(the_top_of_a_row_is_in_order_and_weighed) {
+  for (auto& backend : backends()) {
+    for (int cols : {1, 2, 33, 1000, 1025, 5000}) {
+      for (int k : {1, 7, 64, kMostTop}) check_top(*backend, random_floats(3 * static_cast<size_t>(cols)), 3, k, 0.25f);
+    }
+    auto wide = random_floats(150000);  // a vocabulary, most of it unlikely
+    for (float& x : wide) x = -x * x;
+    check_top(*backend, wide, 1, 256, 0.7f);
+  }
+}
+
+TEST(the_top_of_odd_rows_is_in_order_too) {
+  const float infinity = std::numeric_limits<float>::infinity(), most = std::numeric_limits<float>::max();
+  constexpr size_t kCols = 6000;
+  for (auto& backend : backends()) {
+    std::vector<float> equal(kCols, 3.0f), none(kCols, kNaN), few(kCols, -infinity), extremes(kCols, -most);
+    few[5] = -2, few[5999] = 7, few[80] = kNaN;
+    extremes[17] = most, extremes[4000] = 1, extremes[4001] = infinity, extremes[4003] = infinity;
+    // One far above makes all others one place of the first digit, and then many of them are equal, too.
+    auto crowded = random_floats(kCols);
+    for (size_t i = 0; i < kCols; i += 2) crowded[i] = 0.5f;
+    crowded[3000] = 1e30f;
+    auto zeros = random_floats(kCols);
+    for (size_t i = 0; i < kCols; ++i) zeros[i] = i % 3 == 0 ? -0.0f : i % 3 == 1 ? 0.0f : -std::abs(zeros[i]);
+    for (const auto& x : {equal, none, few, extremes, crowded, zeros})
+      for (int k : {1, 5, 300, kMostTop}) check_top(*backend, x, 1, k, 1.5f);
+  }
+}
+
 TEST(rope_agrees_with_its_twin_near_and_far) {
   for (auto& backend : backends()) {
     for (RopeStyle style : {RopeStyle::Adjacent, RopeStyle::Halves}) {
