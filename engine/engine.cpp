@@ -24,6 +24,12 @@ uint64_t text_of(const DocumentInput& document) {
   return key;
 }
 
+// What a memory file is made by.
+uint64_t maker_of(const Model& model, kernels::DType kv) {
+  if (kv == kernels::DType::F16) return model.fingerprint();
+  return fingerprint(std::vector{static_cast<uint64_t>(kv)}, model.fingerprint());
+}
+
 std::string file_name(const std::string& document_id, uint64_t model) {
   char tail[32];
   std::snprintf(tail, sizeof tail, "-%016llx.llm", static_cast<unsigned long long>(model));
@@ -85,7 +91,7 @@ Status Engine::finish() {
 }
 
 std::filesystem::path Engine::memory_path(const DocumentInput& document, const std::filesystem::path& folder) const {
-  return folder / file_name(document.id, parts_->transformer->model().fingerprint());
+  return folder / file_name(document.id, maker_of(parts_->transformer->model(), options_.kv));
 }
 
 namespace {

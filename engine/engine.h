@@ -32,13 +32,19 @@ struct ComputeDevices;
 struct DeviceRequest;
 
 struct EngineOptions {
-  std::string device = "auto";       // see DeviceRequest
-  int n_threads = 0;                 // 0: one per processor
-  size_t memory_limit_bytes = 0;     // of each card, or with "cpu" of the processor; 0: what there is
-  bool f32_kv = false;               // keep keys and values in F32 instead of F16
-  std::filesystem::path draft;       // a smaller model of the same vocabulary, which writes ahead; empty: none
-  std::filesystem::path adapter;     // what training made for this model: memory tokens; empty: none
+  std::string device = "auto";              // see DeviceRequest
+  int n_threads = 0;                        // 0: one per processor
+  size_t memory_limit_bytes = 0;            // of each card, or with "cpu" of the processor; 0: what there is
+  kernels::DType kv = kernels::DType::F16;  // of keys and values: F16, F32, or Q8_0: half the memory and files of F16
+  std::filesystem::path draft;              // a smaller model of the same vocabulary, which writes ahead; empty: none
+  std::filesystem::path adapter;            // what training made for this model: memory tokens; empty: none
   kernels::cuda::DeviceOptions gpu;  // its driver and kernels, where they are not the system's and this program's
+};
+
+// What a model takes, in bytes.
+struct MemoryNeeds {
+  uint64_t weights = 0, kv = 0, workspace = 0, table = 0;
+  uint64_t all() const { return weights + kv + workspace + table; }
 };
 
 struct ModelFacts {
@@ -46,16 +52,15 @@ struct ModelFacts {
   ChatStyle chat;
   std::string path;
   uint64_t kv_bytes_per_token = 0;
-  // Weights, workspace and KV of 4,096 tokens, to load and answer here, and the whole table of embeddings, whose pages
-  // the system may take back.
-  uint64_t needed_bytes = 0;
-  // The same of this model alone on a card, with KV of a whole window, and without the table, which stays in this
-  // machine's memory.
-  uint64_t needed_card_bytes = 0;
+  // To load and answer here, with KV of 4,096 tokens; and the whole table of embeddings, whose pages the system may
+  // take back.
+  MemoryNeeds needed;
+  // On a card, with KV of a whole window, this model alone; the table stays in this machine's memory.
+  MemoryNeeds needed_card;
 };
 
 // Reads a model's description without loading it.
-Result<ModelFacts> describe_model(const std::filesystem::path& file, bool f32_kv = false);
+Result<ModelFacts> describe_model(const std::filesystem::path& file, kernels::DType kv = kernels::DType::F16);
 
 struct MemoryUse {
   // Of the cards together, or of the processor where there is none.
@@ -245,8 +250,9 @@ class Engine {
   Rates rates_;
   double load_ms_ = 0;
   uint64_t file_fingerprint_ = 0;
-  uint64_t table_bytes_ = 0;  // of embeddings, of all that is loaded
-  bool closed_ = false;       // the model: the device was lost since the last request, or rests
+  uint64_t needed_bytes_ = 0;  // of the processor's memory, by all that is loaded; of that,
+  uint64_t table_bytes_ = 0;   // by tables of embeddings
+  bool closed_ = false;        // the model: the device was lost since the last request, or rests
   int losses_ = 0;
   int kept_tokens_ = 0;        // whose keys and values have room on the devices
   bool needs_window_ = false;  // room for less was not enough

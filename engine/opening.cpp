@@ -18,9 +18,14 @@ constexpr int kStatedTokens = 4096;  // KV counted in "memory it will need"
 // KV counted in what a model is said to need of a card: that of a window, for cards are for encoding too.
 int card_tokens(const ModelConfig& config) { return std::max(kStatedTokens, window_limits(config).window_tokens); }
 
-// What one card that has the whole model needs.
-ModelNeeds needs_of_card(const ModelFacts& facts, int n_tokens) {
-  return needs_of(facts.config, facts.kv_bytes_per_token, n_tokens, kernels::kCudaBatchTokens);
+// What an adapter adds to a product, for the tokens of a batch.
+uint64_t added_bytes(const ModelConfig& c) {
+  const int widest = std::max({c.d_model, c.d_ff, c.n_heads * c.head_dim});
+  return uint64_t{kernels::kCudaBatchTokens} * static_cast<uint64_t>(widest) * 2 * sizeof(float);
+}
+
+MemoryNeeds parts_of(const ModelNeeds& needs, uint64_t table_bytes) {
+  return {needs.all() - needs.kv_bytes - needs.workspace_bytes, needs.kv_bytes, needs.workspace_bytes, table_bytes};
 }
 
 // What the layers need that are on cards, or those that are not.
@@ -63,7 +68,7 @@ uint64_t file_bytes(const std::filesystem::path& path) {
 
 }  // namespace
 
-Result<ModelFacts> describe_model(const std::filesystem::path& path, bool f32_kv) {
+Result<ModelFacts> describe_model(const std::filesystem::path& path, kernels::DType kv) {
   LL_ASSIGN_OR_RETURN(const auto file, ModelFile::open(path));
   ModelFacts facts;
   LL_ASSIGN_OR_RETURN(facts.config, read_model_config(*file));
@@ -72,25 +77,27 @@ Result<ModelFacts> describe_model(const std::filesystem::path& path, bool f32_kv
   LL_RETURN_IF_ERROR(tensors);
   facts.chat = ChatStyle::of(*file);
   facts.path = path.string();
-  facts.kv_bytes_per_token = KvStore::bytes_per_token(facts.config, f32_kv ? kernels::DType::F32 : kernels::DType::F16);
-  facts.needed_bytes = facts.config.table_bytes +
-                       needs_of(facts.config, facts.kv_bytes_per_token, kStatedTokens, kernels::kCpuBatchTokens).all();
-  facts.needed_card_bytes = needs_of_card(facts, card_tokens(facts.config)).all();
+  LL_RETURN_IF_ERROR(KvStore::check_format(facts.config, kv));
+  facts.kv_bytes_per_token = KvStore::bytes_per_token(facts.config, kv);
+  facts.needed =
+      parts_of(needs_of(facts.config, kv, kStatedTokens, kernels::kCpuBatchTokens), facts.config.table_bytes);
+  facts.needed_card = parts_of(needs_of(facts.config, kv, card_tokens(facts.config), kernels::kCudaBatchTokens), 0);
   return facts;
 }
 
 Result<std::unique_ptr<Engine>> Engine::load(const std::filesystem::path& path, const EngineOptions& options) {
   const auto start = Clock::now();
   std::unique_ptr<Engine> engine(new Engine);
-  LL_ASSIGN_OR_RETURN(engine->facts_, describe_model(path, options.f32_kv));
+  LL_ASSIGN_OR_RETURN(engine->facts_, describe_model(path, options.kv));
+  engine->needed_bytes_ = engine->facts_.needed.all();
   engine->table_bytes_ = engine->facts_.config.table_bytes;
   if (!options.draft.empty()) {
-    LL_ASSIGN_OR_RETURN(const ModelFacts draft, describe_model(options.draft, options.f32_kv));
-    engine->facts_.needed_bytes += draft.needed_bytes;
+    LL_ASSIGN_OR_RETURN(const ModelFacts draft, describe_model(options.draft, options.kv));
+    engine->needed_bytes_ += draft.needed.all();
     engine->table_bytes_ += draft.config.table_bytes;
   }
   engine->options_ = options;
-  engine->facts_.needed_bytes += file_bytes(options.adapter);
+  engine->needed_bytes_ += file_bytes(options.adapter);
   Status status = engine->start(options.device);
   // A card that fills up or fails while the model is loaded is no reason to have none.
   const bool steps_down = options.device == "auto" && !engine->is_resting() && engine->parts_->devices.has_gpu() &&
@@ -104,13 +111,15 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::filesystem::path& path, 
 }
 
 Result<ModelNeeds> Engine::needs_with_draft(int n_tokens) const {
-  ModelNeeds needs = needs_of_card(facts_, n_tokens);
+  ModelNeeds needs = needs_of(facts_.config, options_.kv, n_tokens, kernels::kCudaBatchTokens);
   if (!options_.draft.empty()) {
-    LL_ASSIGN_OR_RETURN(const ModelFacts draft, describe_model(options_.draft, options_.f32_kv));
-    needs.output_bytes +=
-        needs_of(draft.config, draft.kv_bytes_per_token, kStatedTokens, kernels::kCudaBatchTokens).all();
+    LL_ASSIGN_OR_RETURN(const ModelFacts draft, describe_model(options_.draft, options_.kv));
+    needs.output_bytes += needs_of(draft.config, options_.kv, kStatedTokens, kernels::kCudaBatchTokens).all();
   }
-  needs.output_bytes += file_bytes(options_.adapter);
+  if (!options_.adapter.empty()) {
+    needs.output_bytes += file_bytes(options_.adapter);
+    needs.workspace_bytes += added_bytes(facts_.config);
+  }
   return needs;
 }
 
@@ -150,7 +159,7 @@ Status Engine::choose_devices(const std::string& name) {
     stated_device_bytes_ = needed_on(parts_->devices, request.needs, true);
     return first.is_gpu ? Status() : has_room(*first.backend, needed_on(parts_->devices, request.needs, false), 0);
   }
-  stated_device_bytes_ = facts_.needed_bytes - table_bytes_;  // tables stay in the file's pages
+  stated_device_bytes_ = needed_bytes_ - table_bytes_;  // tables stay in the file's pages
   LL_RETURN_IF_ERROR(has_room(*first.backend, stated_device_bytes_, name == "cpu" ? limit : 0));
   return options_.memory_limit_bytes == 0 ? is_left(stated_device_bytes_) : Status();
 }
@@ -166,8 +175,7 @@ Status Engine::start(const std::string& name) {
   LL_ASSIGN_OR_RETURN(parts.tokenizer, Tokenizer::load(parts.file));
   LL_ASSIGN_OR_RETURN(auto model, Model::load(parts.file, placement));
   LL_ASSIGN_OR_RETURN(parts.transformer, Transformer::create(std::move(model)));
-  parts.store = std::make_unique<KvStore>(facts_.config, placement,
-                                          options_.f32_kv ? kernels::DType::F32 : kernels::DType::F16, kept_tokens_);
+  parts.store = std::make_unique<KvStore>(facts_.config, placement, options_.kv, kept_tokens_);
   if (!options_.draft.empty()) LL_RETURN_IF_ERROR(load_draft());
   if (!options_.adapter.empty()) {
     LL_ASSIGN_OR_RETURN(parts.learned, load_learned(options_.adapter));

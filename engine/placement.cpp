@@ -3,22 +3,42 @@
 #include <algorithm>
 #include <numeric>
 
+#include "engine/transformer/stage.h"
+
 namespace longleaf {
 
 uint64_t ModelNeeds::of_last(int n_layers) const {
   return std::accumulate(layer_bytes.end() - n_layers, layer_bytes.end(), output_bytes + workspace_bytes);
 }
 
-ModelNeeds needs_of(const ModelConfig& c, uint64_t kv_bytes_per_token, int n_tokens, int batch_tokens) {
-  const auto u = [](int n) { return static_cast<uint64_t>(n); };
-  const uint64_t heads = u(c.n_heads) * u(c.head_dim), kv = u(c.n_kv_heads) * u(c.head_dim);
-  const uint64_t rounded = u(std::max(c.d_model, c.d_ff)) / 2;  // a product's input as bytes and scales, in floats
+namespace {
+
+uint64_t u(int n) { return static_cast<uint64_t>(n); }
+
+// What a stage and its device allocate to compute in: see stage.cpp, and what products and attention keep from one
+// kernel to the next.
+uint64_t workspace_of(const ModelConfig& c, kernels::DType kv, int batch_tokens) {
+  const uint64_t heads = u(c.n_heads) * u(c.head_dim), kv_heads = u(c.n_kv_heads) * u(c.head_dim);
+  const uint64_t wide = std::max(u(c.d_model), heads);
+  const uint64_t rows = u(c.d_model) + 2 * wide + heads + 2 * kv_heads + u(std::max(c.d_ff, c.n_experts)) + u(c.d_ff);
+  const uint64_t experts = c.n_experts > 0 ? 2 * u(c.d_model) + 2 : 0;
+  const uint64_t input = std::max(wide, u(c.d_ff));  // of a product, as its weights want it
+  const uint64_t logits = u(kLogitRows) * (u(c.n_vocab) + 2 * u(kernels::kMostTop));
+  const uint64_t partial = u(kernels::kSameBits) * u(kernels::kMostKeySplits) * u(c.n_heads) * u(c.head_dim + 2);
+  const uint64_t layer_rows = 2 * kernels::kv_row_bytes(kv, c.head_dim) * u(c.n_kv_heads) * u(batch_tokens);
+  const uint64_t staged = std::min(std::max(uint64_t{KvStore::kStagedBytes}, layer_rows), u(c.n_layers) * layer_rows);
+  return 4 * ((rows + experts + input) * u(batch_tokens) + logits + partial) + staged;
+}
+
+}  // namespace
+
+ModelNeeds needs_of(const ModelConfig& c, kernels::DType kv, int n_tokens, int batch_tokens) {
   ModelNeeds needs;
   needs.layer_bytes = c.layer_bytes;
-  for (uint64_t& bytes : needs.layer_bytes) bytes += kv_bytes_per_token * u(n_tokens) / u(c.n_layers);
+  needs.kv_bytes = KvStore::bytes_of(c, kv, n_tokens);
+  for (uint64_t& bytes : needs.layer_bytes) bytes += needs.kv_bytes / u(c.n_layers);
   needs.output_bytes = c.output_bytes;
-  needs.workspace_bytes =
-      4 * ((2 * u(c.d_model) + 2 * heads + 2 * kv + 2 * u(c.d_ff) + rounded) * u(batch_tokens) + u(c.n_vocab));
+  needs.workspace_bytes = workspace_of(c, kv, batch_tokens);
   return needs;
 }
 

@@ -59,6 +59,9 @@ struct TopArgs {
 // Up to so many tokens at a time no device's results depend on how many there are. CPUs keep that for any number.
 constexpr int kSameBits = 8;
 
+// Parts that keys may be split into for so few tokens, each of which keeps what it found until all are joined.
+constexpr int kMostKeySplits = 64;
+
 // A table of functions, filled by a device (cpu_backend.cpp, cuda/backend.cpp). `self` is the device's own state.
 // All matrices are row-major f32 unless said otherwise; outputs must not overlap inputs unless "in place".
 // n_tokens == 0 is allowed everywhere and does nothing; more than kMostTokens nowhere.
@@ -105,8 +108,8 @@ struct Backend {
   Status (*kv_write)(void* self, const KvRowsArgs& args);
   Status (*kv_read)(void* self, const KvRowsArgs& args);
   // Batching changes no bit here either; nor does how adjacent spans of equal shift are cut, after merging. A GPU may
-  // round queries and weights of more than kSameBits tokens over an F16 store to halves; and a value that is infinite
-  // or none may there reach queries that do not see its key.
+  // round queries and weights, and what an 8-bit store stands for, to halves for more than kSameBits tokens over a
+  // store that is not F32; and a value that is infinite or none may there reach queries that do not see its key.
   Status (*span_attention)(void* self, const SpanAttentionArgs& args);
   // gate = activation(gate) * up, in place; n values. up: nullptr for activation(gate) alone.
   Status (*gate)(void* self, Activation activation, DevicePtr gate, DevicePtr up, int64_t n);

@@ -104,6 +104,13 @@ void widen(DType type, const uint8_t* from, int n, float* to) {
     std::memcpy(to, from, static_cast<size_t>(n) * 4);
     return;
   }
+  if (type == DType::Q8_0) {
+    for (int i = 0; i < n; i += kKvBlock, from += kKvBlockBytes) {
+      const Vf scale = splat(read_half(from));
+      for (int j = 0; j < kKvBlock; j += kWidth) store(to + i + j, scale * load_int8(from + 2 + j));
+    }
+    return;
+  }
   int i = 0;
   for (; i + kWidth <= n; i += kWidth) store(to + i, load_half(from + 2 * i));
   for (; i < n; ++i) to[i] = read_half(from + 2 * i);
@@ -113,7 +120,7 @@ void widen(DType type, const uint8_t* from, int n, float* to) {
 void load_keys(const Tile& tile, int key, int n) {
   const KvView& kv = tile.a.kv;
   uint8_t* const* pages = reinterpret_cast<uint8_t* const*>(kv.page_table);
-  const size_t row = static_cast<size_t>(kv.head_dim) * static_cast<size_t>(kv.type == DType::F32 ? 4 : 2);
+  const size_t row = kv_row_bytes(kv.type, kv.head_dim);
   const uint8_t* layer = pages[key / kPageTokens] + kv.layer_offset + static_cast<size_t>(key % kPageTokens) * row;
   widen(kv.type, layer + static_cast<size_t>(tile.kv_head) * kPageTokens * row, n * kv.head_dim, tile.keys);
   widen(kv.type, layer + static_cast<size_t>(kv.n_kv_heads + tile.kv_head) * kPageTokens * row, n * kv.head_dim,

@@ -16,29 +16,53 @@ const uint8_t* bytes(DevicePtr p) { return reinterpret_cast<const uint8_t*>(p); 
 // Start of the (kPageTokens, head_dim) tile of K (or V) of `head` that holds key `key`.
 uint8_t* kv_tile(const KvView& kv, int key, int head, bool value) {
   auto* const* pages = reinterpret_cast<uint8_t* const*>(kv.page_table);
-  const size_t element = static_cast<size_t>(format_of(kv.type).bytes);
-  const size_t tile = static_cast<size_t>(kPageTokens) * static_cast<size_t>(kv.head_dim) * element;
+  const size_t tile = static_cast<size_t>(kPageTokens) * kv_row_bytes(kv.type, kv.head_dim);
   const auto index = static_cast<size_t>((value ? kv.n_kv_heads : 0) + head);
   return pages[key / kPageTokens] + kv.layer_offset + index * tile;
 }
 
 uint8_t* kv_row(const KvView& kv, int key, int head, bool value) {
   const auto slot = static_cast<size_t>(key % kPageTokens);
-  return kv_tile(kv, key, head, value) + slot * static_cast<size_t>(kv.head_dim * format_of(kv.type).bytes);
+  return kv_tile(kv, key, head, value) + slot * kv_row_bytes(kv.type, kv.head_dim);
 }
 
-void convert_row(const uint8_t* from, DType from_type, uint8_t* to, DType to_type, int n) {
+// Not infinite: 0 * inf is NaN, for a masked key too.
+uint16_t to_finite_half(float x) {
+  constexpr float kMost = 65504;
+  return float_to_half(x > kMost ? kMost : x < -kMost ? -kMost : x);
+}
+
+// kKvBlock numbers: see span_attention.h.
+void write_kv_block(const float* x, uint8_t* to) {
+  float top = 0;
+  bool is_number = true;
+  for (int i = 0; i < kKvBlock; ++i) top = std::max(top, std::abs(x[i])), is_number = is_number && x[i] == x[i];
+  const uint16_t scale = is_number ? to_finite_half(top / 127.0f) : uint16_t{0x7e00};
+  const float unit = half_to_float(scale), inverse = unit > 0 ? 1.0f / unit : 0.0f;
+  std::memcpy(to, &scale, sizeof scale);
+  for (int i = 0; i < kKvBlock; ++i) {
+    const float code = std::nearbyint(x[i] * inverse);
+    to[2 + i] = static_cast<uint8_t>(static_cast<int8_t>(code >= 127 ? 127 : code > -127 ? code : -127));
+  }
+}
+
+void write_row(const float* from, uint8_t* to, DType type, int n) {
+  if (type == DType::F32) std::memcpy(to, from, static_cast<size_t>(n) * sizeof(float));
+  if (type == DType::F16)
+    for (int i = 0; i < n; ++i) reinterpret_cast<uint16_t*>(to)[i] = to_finite_half(from[i]);
+  if (type == DType::Q8_0)
+    for (int i = 0; i < n / kKvBlock; ++i) write_kv_block(from + i * kKvBlock, to + i * kKvBlockBytes);
+}
+
+// `numbers`: scratch for n of them.
+void convert_row(const uint8_t* from, DType from_type, uint8_t* to, DType to_type, int n, float* numbers) {
   if (from_type == to_type) {
-    std::memcpy(to, from, static_cast<size_t>(n * format_of(to_type).bytes));
-  } else if (to_type == DType::F32) {
-    dequantize_row(from_type, from, n, reinterpret_cast<float*>(to));
+    std::memcpy(to, from, kv_row_bytes(to_type, n));
+  } else if (from_type == DType::F32) {
+    write_row(reinterpret_cast<const float*>(from), to, to_type, n);
   } else {
-    const auto* source = reinterpret_cast<const float*>(from);
-    auto* target = reinterpret_cast<uint16_t*>(to);
-    // Not infinite: 0 * inf is NaN, for a masked key too.
-    constexpr float kMost = 65504;
-    for (int i = 0; i < n; ++i)
-      target[i] = float_to_half(source[i] > kMost ? kMost : source[i] < -kMost ? -kMost : source[i]);
+    dequantize_row(from_type, from, n, numbers);
+    write_row(numbers, to, to_type, n);
   }
 }
 
@@ -189,7 +213,7 @@ template <typename F>
 void each_head(const KvRowsArgs& a, int i, F use) {
   const int layer = i / a.n_tokens, t = i % a.n_tokens;
   const KvView view = layer_of(a.kv, layer);
-  const auto stride = static_cast<size_t>(a.kv.head_dim * format_of(a.type).bytes);
+  const size_t stride = kv_row_bytes(a.type, a.kv.head_dim);
   for (int h = 0; h < a.kv.n_kv_heads; ++h) {
     const size_t at =
         static_cast<size_t>(layer) * a.rows_stride + static_cast<size_t>(t * a.kv.n_kv_heads + h) * stride;
@@ -201,13 +225,19 @@ void each_head(const KvRowsArgs& a, int i, F use) {
 }  // namespace
 
 void kv_write(const KvRowsArgs& a, int first, int last) {
+  std::vector<float> numbers(static_cast<size_t>(a.kv.head_dim));
   for (int i = first; i < last; ++i)
-    each_head(a, i, [&](uint8_t* stored, uint8_t* row) { convert_row(row, a.type, stored, a.kv.type, a.kv.head_dim); });
+    each_head(a, i, [&](uint8_t* stored, uint8_t* row) {
+      convert_row(row, a.type, stored, a.kv.type, a.kv.head_dim, numbers.data());
+    });
 }
 
 void kv_read(const KvRowsArgs& a, int first, int last) {
+  std::vector<float> numbers(static_cast<size_t>(a.kv.head_dim));
   for (int i = first; i < last; ++i)
-    each_head(a, i, [&](uint8_t* stored, uint8_t* row) { convert_row(stored, a.kv.type, row, a.type, a.kv.head_dim); });
+    each_head(a, i, [&](uint8_t* stored, uint8_t* row) {
+      convert_row(stored, a.kv.type, row, a.type, a.kv.head_dim, numbers.data());
+    });
 }
 
 void span_attention(const SpanAttentionArgs& a) {

@@ -27,14 +27,23 @@ struct Span {
 struct KvView {
   DevicePtr page_table = nullptr;  // DevicePtr[n_pages], in device memory
   size_t layer_offset = 0;         // bytes from a page's start to this layer's K
-  DType type = DType::F16;         // F32 or F16
+  DType type = DType::F16;         // F32, F16, or Q8_0 where head_dim is a multiple of kKvBlock
   int n_kv_heads = 0;
   int head_dim = 0;
 };
 
+// Numbers of a Q8_0 row that share a scale, largest / 127 rounded to a half; each is rounded to a multiple of it, so it
+// is off by no more than half a scale. Largest numbers below 2^-18 may become zero. A NaN makes its block NaN.
+constexpr int kKvBlock = 32, kKvBlockBytes = 2 + kKvBlock;  // the scale, then the codes
+
+// Of a head's numbers of one token.
+constexpr size_t kv_row_bytes(DType type, int head_dim) {
+  const auto n = static_cast<size_t>(head_dim);
+  return type == DType::Q8_0 ? n / kKvBlock * kKvBlockBytes : n * (type == DType::F32 ? 4 : 2);
+}
+
 constexpr size_t kv_page_layer_bytes(DType type, int n_kv_heads, int head_dim) {
-  return 2 * static_cast<size_t>(n_kv_heads) * kPageTokens * static_cast<size_t>(head_dim) *
-         static_cast<size_t>(format_of(type).bytes);
+  return 2 * static_cast<size_t>(n_kv_heads) * kPageTokens * kv_row_bytes(type, head_dim);
 }
 
 struct SpanAttentionArgs {
@@ -58,10 +67,11 @@ struct SpanAttentionArgs {
   DevicePtr base_key = nullptr;   // i32 in the device's memory: may change where all else stays; nullptr: 0
 };
 
-// Writes rows of K and V of layers into the store, or reads them back without change of value.
+// Writes rows of K and V of layers into the store, or reads them back without change of value, unless the format is
+// another.
 //   kv           of the first layer; the others follow it in every page
-//   k, v         of the first layer (n_tokens, n_kv_heads, head_dim), `type` F32 or F16; a F16 row into a F32 store and
-//                the reverse convert
+//   k, v         of the first layer (n_tokens, n_kv_heads, head_dim), `type` a store's; between two formats
+//                rows are converted
 //   rows_stride  bytes from a layer's rows in k, and in v, to those of the next layer
 struct KvRowsArgs {
   KvView kv;

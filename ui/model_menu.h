@@ -21,6 +21,8 @@ class ModelMenu final : public QMenu {
   void setMemoryLimit(quint64 bytes);  // of a card; 0: none
   quint64 memoryLimit() const { return limit_; }
   int idleMinutes() const;
+  void setCompact(bool compact);  // keys and values in 8 bits
+  bool isCompact() const;
 
  signals:
   void openRequested();
@@ -28,12 +30,13 @@ class ModelMenu final : public QMenu {
   void trainRequested();
   void idleMinutesChosen(int minutes);
   void memoryLimitChosen(quint64 bytes);
+  void compactChosen(bool compact);
 
  private:
   void addIdleChoices();
   void askLimit();
 
-  QAction *close_, *train_;
+  QAction *close_, *train_, *compact_;
   QActionGroup* idle_;
   quint64 limit_ = 0;
 };

@@ -16,6 +16,8 @@ namespace longleaf::cli {
 namespace {
 
 constexpr size_t kShortId = 12;
+const std::map<std::string, kernels::DType> kKvFormats = {
+    {"f16", kernels::DType::F16}, {"q8_0", kernels::DType::Q8_0}, {"f32", kernels::DType::F32}};
 const std::map<std::string, double> kSizes = {{"MB", 1e6}, {"GB", 1e9}, {"MiB", 0x1p20}, {"GiB", 0x1p30}};
 
 }  // namespace
@@ -38,12 +40,18 @@ void Context::addOptions(CLI::App& app) {
           CLI::AsNumberWithUnit(kSizes, CLI::AsNumberWithUnit::Options(CLI::AsNumberWithUnit::UNIT_REQUIRED |
                                                                        CLI::AsNumberWithUnit::CASE_INSENSITIVE)))
       ->check(CLI::Range(1.0, 1e15));
+  app.add_option("--kv", kv_name_,
+                 "How keys and values are kept: f16, q8_0 (half the memory and files, nearly as exact) or f32")
+      ->type_name("FORMAT")
+      ->check(CLI::IsMember(kKvFormats));
   app.add_option("--threads", threads_, "Threads to compute with (0: one per processor)")->check(CLI::Range(0, 1024));
   app.add_flag("--json", json_, "Print JSON for programs");
   app.add_flag("--progress", progress_, "Show progress even where stderr is no terminal");
   app.add_flag("--verbose", verbose_, "Print the log on stderr");
   app.add_flag("--password-stdin", password_from_stdin_, "Read the password of an encrypted file from standard input");
 }
+
+kernels::DType Context::kv() const { return kKvFormats.at(kv_name_); }
 
 void Context::start() {
   data_folder_ = data_option_.empty() ? defaultDataFolder() : std::filesystem::absolute(data_option_);
@@ -83,7 +91,7 @@ Result<Engine*> Context::engine() {
   LL_ASSIGN_OR_RETURN(engine_, Engine::load(model_, {.device = device_,
                                                      .n_threads = threads_,
                                                      .memory_limit_bytes = static_cast<size_t>(memory_limit_),
-                                                     .f32_kv = false,
+                                                     .kv = kv(),
                                                      .draft = draft_,
                                                      .adapter = adapter_,
                                                      .gpu = {}}));

@@ -35,6 +35,7 @@ class Context {
   int threads() const { return threads_; }
   const std::string& device() const { return device_; }
   size_t memoryLimit() const { return static_cast<size_t>(memory_limit_); }
+  kernels::DType kv() const;
   bool hasDraft() const { return !draft_.empty(); }
   // The embedding model of the options; nullptr without one.
   Result<Embedder*> embedder();
@@ -62,6 +63,7 @@ class Context {
   std::string data_option_, model_, draft_, adapter_, embedder_file_, device_ = "auto";
   bool json_ = false, verbose_ = false, progress_ = false, password_from_stdin_ = false, line_open_ = false;
   int threads_ = 0;
+  std::string kv_name_ = "f16";
   double memory_limit_ = 0;  // bytes; 0: none
   std::filesystem::path data_folder_;
   std::string password_;

@@ -11,6 +11,12 @@
 namespace longleaf::cli {
 namespace {
 
+double mebibytes(uint64_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
+
+Json needsJson(const MemoryNeeds& needs) {
+  return {{"weights", needs.weights}, {"kv", needs.kv}, {"workspace", needs.workspace}, {"table", needs.table}};
+}
+
 Json factsJson(const ModelFacts& facts) {
   const ModelConfig& c = facts.config;
   return {{"path", facts.path},
@@ -24,18 +30,26 @@ Json factsJson(const ModelFacts& facts) {
           {"chat_form", facts.chat.name()},
           {"weight_bytes", c.weight_bytes},
           {"kv_bytes_per_token", facts.kv_bytes_per_token},
-          {"needed_bytes", facts.needed_bytes},
-          {"needed_card_bytes", facts.needed_card_bytes}};
+          {"needed_bytes", facts.needed.all()},
+          {"needed", needsJson(facts.needed)},
+          {"needed_card_bytes", facts.needed_card.all()},
+          {"needed_card", needsJson(facts.needed_card)}};
+}
+
+void printNeeds(const char* where, const MemoryNeeds& needs) {
+  std::printf("  %s about %.1f MiB: %.1f of weights, %.1f for keys and values, %.1f to work in", where,
+              mebibytes(needs.all()), mebibytes(needs.weights), mebibytes(needs.kv), mebibytes(needs.workspace));
+  std::printf(needs.table > 0 ? ", %.1f of embeddings\n" : "\n", mebibytes(needs.table));
 }
 
 void printFacts(const ModelFacts& facts) {
   const ModelConfig& c = facts.config;
   std::printf(
-      "%s\n  %s, %s, %d layers, width %d, context %d tokens, chat form %s\n  weights %.1f MiB; about %.1f MiB of "
-      "memory to answer here, %.1f MiB of a graphics card\n",
+      "%s\n  %s, %s, %d layers, width %d, context %d tokens, chat form %s\n  weights %.1f MiB; memory it needs\n",
       facts.path.c_str(), std::string(c.architecture->name).c_str(), c.weight_format.c_str(), c.n_layers, c.d_model,
-      c.context_tokens, facts.chat.name().c_str(), static_cast<double>(c.weight_bytes) / (1 << 20),
-      static_cast<double>(facts.needed_bytes) / (1 << 20), static_cast<double>(facts.needed_card_bytes) / (1 << 20));
+      c.context_tokens, facts.chat.name().c_str(), mebibytes(c.weight_bytes));
+  printNeeds("  to answer here:  ", facts.needed);
+  printNeeds("  of a card:       ", facts.needed_card);
 }
 
 Json embedderJson(const std::string& path, const EmbedderFacts& facts) {
@@ -67,7 +81,7 @@ Result<Json> tell(Context& context, const std::filesystem::path& path) {
     if (!context.json()) printEmbedder(path.string(), facts);
     return embedderJson(path.string(), facts);
   }
-  LL_ASSIGN_OR_RETURN(const ModelFacts facts, describe_model(path));
+  LL_ASSIGN_OR_RETURN(const ModelFacts facts, describe_model(path, context.kv()));
   if (!context.json()) printFacts(facts);
   return factsJson(facts);
 }

@@ -22,6 +22,7 @@ const QString kEmbedderSetting = QStringLiteral("embedder");
 const QString kAdapterSetting = QStringLiteral("adapter");
 const QString kIdleSetting = QStringLiteral("idle_minutes");
 const QString kLimitSetting = QStringLiteral("memory_limit");
+const QString kCompactSetting = QStringLiteral("compact_memory");
 constexpr qsizetype kShownProblems = 6;
 const QString kDocumentSetting = QStringLiteral("document");
 
@@ -43,6 +44,7 @@ void Application::start(const QStringList& files) {
   library_.loadSetting(TrainingDesk::kModelSetting);
   library_.loadSetting(kIdleSetting);
   library_.loadSetting(kLimitSetting);
+  library_.loadSetting(kCompactSetting);
   library_.loadSetting(kModelSetting);
   library_.loadSetting(kEmbedderSetting);
   library_.loadSetting(kAdapterSetting);
@@ -80,6 +82,10 @@ void Application::connectWindow() {
     engine_.setMemoryLimit(bytes);
     training_.setMemoryLimit(bytes);
     library_.saveSetting(kLimitSetting, QString::number(bytes));
+  });
+  connect(window_.modelMenu(), &ui::ModelMenu::compactChosen, this, [this](bool compact) {
+    engine_.setCompact(compact);
+    library_.saveSetting(kCompactSetting, QString::number(compact ? 1 : 0));
   });
   connect(&window_, &ui::MainWindow::recogniseRequested, this, [this] {
     if (document() != 0) library_.countScans(document());
@@ -129,6 +135,10 @@ void Application::connectLibrary() {
       window_.modelMenu()->setMemoryLimit(value.toULongLong());
       engine_.setMemoryLimit(value.toULongLong());
       training_.setMemoryLimit(value.toULongLong());
+    }
+    if (name == kCompactSetting) {
+      window_.modelMenu()->setCompact(value.toInt() != 0);
+      engine_.setCompact(value.toInt() != 0);
     }
     const bool isModel = name == kModelSetting || name == kEmbedderSetting || name == kAdapterSetting;
     if (isModel && !value.isEmpty()) engine_.openModel(value);

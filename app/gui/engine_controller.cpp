@@ -124,6 +124,7 @@ void EngineController::openLanguageModel(const QString& file, const QString& ada
   EngineOptions options;
   options.adapter = adapter.toStdString();
   options.memory_limit_bytes = memoryLimit_;
+  if (isCompact_ && describe_model(file.toStdString(), kernels::DType::Q8_0).ok()) options.kv = kernels::DType::Q8_0;
   auto loaded = Engine::load(file.toStdString(), options);
   worked_ = Clock::now();
   if (adapter.isEmpty()) home([this] { emit adapterClosed(); });
@@ -141,6 +142,14 @@ void EngineController::setMemoryLimit(quint64 bytes) {
   thread_.post([this, bytes] {
     if (bytes == memoryLimit_) return;
     memoryLimit_ = bytes;
+    if (engine_ != nullptr) openLanguageModel(modelFile_, adapterFile_);
+  });
+}
+
+void EngineController::setCompact(bool compact) {
+  thread_.post([this, compact] {
+    if (compact == isCompact_) return;
+    isCompact_ = compact;
     if (engine_ != nullptr) openLanguageModel(modelFile_, adapterFile_);
   });
 }

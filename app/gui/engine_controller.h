@@ -29,6 +29,8 @@ class EngineController final : public QObject {
   void closeModel();
   // Of a card; the open model is opened again within it. 0: what is free.
   void setMemoryLimit(quint64 bytes);
+  // Keeps keys and values in 8 bits where the model allows it; an open model is opened again.
+  void setCompact(bool compact);
   // Releases the model's memory until it is needed again.
   void rest();
   // After so long without work the model's memory is released until it is needed again. 0: never.
@@ -100,6 +102,7 @@ class EngineController final : public QObject {
   std::chrono::milliseconds idle_{0};
   std::chrono::steady_clock::time_point worked_;  // when work ended last
   size_t memoryLimit_ = 0;
+  bool isCompact_ = false;
   QString modelFile_, adapterFile_;
 
   QTimer idleTimer_;

@@ -10,8 +10,6 @@ using kernels::kPageTokens;
 
 namespace {
 
-constexpr size_t kStagedBytes = size_t{8} << 20;  // of rows that are copied at once
-
 size_t pages_for(int n_tokens) { return static_cast<size_t>((n_tokens + kPageTokens - 1) / kPageTokens); }
 
 KvPool make_pool(const Placement& placement, size_t layer_bytes, int most_tokens) {
@@ -44,6 +42,17 @@ KvStore::KvStore(const ModelConfig& config, const Placement& placement, kernels:
 size_t KvStore::bytes_per_token(const ModelConfig& config, kernels::DType type) {
   return 2 * static_cast<size_t>(config.n_layers) *
          kernels::row_bytes(type, int64_t{config.n_kv_heads} * config.head_dim);
+}
+
+size_t KvStore::bytes_of(const ModelConfig& config, kernels::DType type, int n_tokens) {
+  return pages_for(n_tokens) * kPageTokens * bytes_per_token(config, type);
+}
+
+Status KvStore::check_format(const ModelConfig& config, kernels::DType type) {
+  if (type != kernels::DType::Q8_0 || config.head_dim % kernels::kKvBlock == 0) return {};
+  return Status(Code::Unsupported, "Keys and values of " + config.title + " cannot be kept in 8 bits: its heads have " +
+                                       std::to_string(config.head_dim) + " numbers, no multiple of " +
+                                       std::to_string(kernels::kKvBlock) + "; choose --kv f16");
 }
 
 Status KvStore::append(std::span<const int32_t> positions) {

@@ -16,7 +16,7 @@ namespace longleaf {
 
 class KvStore {
  public:
-  // `type` F32 or F16. The devices must outlive the store.
+  // `type` as check_format wants it. The devices must outlive the store.
   //   most_tokens  that runs may be kept for, together with the sequence itself
   KvStore(const ModelConfig& config, const Placement& placement, kernels::DType type, int most_tokens = 0);
   // All layers on one device.
@@ -51,6 +51,12 @@ class KvStore {
 
   // Bytes a token takes, all layers.
   static size_t bytes_per_token(const ModelConfig& config, kernels::DType type);
+  // Of so many, in whole pages.
+  static size_t bytes_of(const ModelConfig& config, kernels::DType type, int n_tokens);
+  // Of rows that are copied to or from another device's memory at once; a layer's may be more.
+  static constexpr size_t kStagedBytes = size_t{8} << 20;
+  // Unsupported where the model's heads do not fit the format.
+  static Status check_format(const ModelConfig& config, kernels::DType type);
 
  private:
   // What one device has of every page.

@@ -71,8 +71,12 @@ Status Stage::allocate(int batch_tokens) {
     LL_RETURN_IF_ERROR(rows(expert_rows_, 1));
     LL_RETURN_IF_ERROR(rows(expert_weights_, 1));
   }
-  const bool is_last = end_layer_ == c.n_layers;
-  return is_last ? grow(logits_, backend_, static_cast<size_t>(c.n_vocab) * 4) : Status();
+  if (end_layer_ < c.n_layers) return {};
+  constexpr size_t kMostBest = kLogitRows * kernels::kMostTop;
+  LL_RETURN_IF_ERROR(grow(logits_, backend_, kLogitRows * static_cast<size_t>(c.n_vocab) * sizeof(float)));
+  LL_RETURN_IF_ERROR(grow(best_, backend_, kMostBest * sizeof(TokenId)));
+  LL_RETURN_IF_ERROR(grow(best_logits_, backend_, kMostBest * sizeof(float)));
+  return grow(sums_, backend_, kLogitRows * sizeof(double));
 }
 
 Status Stage::embed(const Input& input) {
@@ -277,7 +281,6 @@ Status Stage::compute_logits(int first, int n) {
   const Backend& b = backend_;
   const DevicePtr hidden = kernels::at(hidden_.data(), static_cast<size_t>(first) * static_cast<size_t>(c.d_model) * 4);
   LL_RETURN_IF_ERROR(b.rms_norm(b.self, hidden, model_.output_norm(), c.norm_eps, n, c.d_model, normed_.data()));
-  LL_RETURN_IF_ERROR(grow(logits_, b, static_cast<size_t>(n) * static_cast<size_t>(c.n_vocab) * 4));
   const kernels::Product product{model_.output(), nullptr, logits_.data()};
   return b.matmul(b.self, {&product, 1}, normed_.data(), n);
 }
@@ -300,7 +303,6 @@ Status Stage::read_best(int n_tokens, std::vector<TokenId>& best) {
   for (int first = 0; first < n_tokens; first += kLogitRows) {
     const int n = std::min(kLogitRows, n_tokens - first);
     LL_RETURN_IF_ERROR(compute_logits(first, n));
-    LL_RETURN_IF_ERROR(grow(best_, b, kLogitRows * sizeof(TokenId)));
     LL_RETURN_IF_ERROR(b.best(b.self, logits_.data(), n, model_.config().n_vocab, best_.data()));
     LL_RETURN_IF_ERROR(append_from(b, best_.data(), static_cast<size_t>(n), best));
   }
@@ -310,18 +312,14 @@ Status Stage::read_best(int n_tokens, std::vector<TokenId>& best) {
 Status Stage::read_top(int n_tokens, float temperature, BestLogits& best) {
   const ModelConfig& c = model_.config();
   const Backend& b = backend_;
-  const auto most = static_cast<size_t>(kLogitRows * best.k);
-  LL_RETURN_IF_ERROR(grow(best_, b, most * (sizeof(TokenId) + sizeof(float))));
-  LL_RETURN_IF_ERROR(grow(sums_, b, kLogitRows * sizeof(double)));
-  const DevicePtr logits = kernels::at(best_.data(), most * sizeof(TokenId));
   for (int first = 0; first < n_tokens; first += kLogitRows) {
     const int rows = std::min(kLogitRows, n_tokens - first);
     const auto n = static_cast<size_t>(rows * best.k);
     LL_RETURN_IF_ERROR(compute_logits(first, rows));
-    LL_RETURN_IF_ERROR(b.top(b.self, {logits_.data(), logits, best_.data(), sums_.data(), rows, c.n_vocab, best.k,
-                                      temperature / c.logit_scale}));
+    LL_RETURN_IF_ERROR(b.top(b.self, {logits_.data(), best_logits_.data(), best_.data(), sums_.data(), rows, c.n_vocab,
+                                      best.k, temperature / c.logit_scale}));
     LL_RETURN_IF_ERROR(append_from(b, best_.data(), n, best.ids));
-    LL_RETURN_IF_ERROR(append_from(b, logits, n, best.logits));
+    LL_RETURN_IF_ERROR(append_from(b, best_logits_.data(), n, best.logits));
     LL_RETURN_IF_ERROR(append_from(b, sums_.data(), static_cast<size_t>(rows), best.sums));
     finish_logits(c, std::span(best.logits).last(n));
   }

@@ -59,7 +59,18 @@ __device__ inline void turn_query(const AttentionArgs& a, const Scratch& s, int 
 
 __device__ inline float dot_key(const float* q, const uint8_t* key, DType type, int head_dim) {
   float sum = 0;
-  if (type == DType::F32) {
+  if (type == DType::Q8_0) {
+    for (int b = 0; b < head_dim / kKvBlock; ++b) {
+      const auto* block = reinterpret_cast<const uint16_t*>(key + b * kKvBlockBytes);
+      float part = 0;
+      for (int i = 0; i < kKvBlock / 2; ++i) {
+        const auto both = static_cast<int16_t>(block[1 + i]);
+        part += q[b * kKvBlock + 2 * i] * static_cast<float>(static_cast<int8_t>(both));
+        part += q[b * kKvBlock + 2 * i + 1] * static_cast<float>(both >> 8);
+      }
+      sum += from_half(block[0]) * part;
+    }
+  } else if (type == DType::F32) {
     const auto* k = reinterpret_cast<const float*>(key);
     for (int i = 0; i < head_dim; ++i) sum += q[i] * k[i];
   } else if (head_dim % 2 != 0) {  // rows are not aligned to words
@@ -115,17 +126,12 @@ __device__ inline void weigh_chunk(const Scratch& s, int group) {
   }
 }
 
-__device__ inline float value_at(const uint8_t* row, DType type, int i) {
-  return type == DType::F32 ? reinterpret_cast<const float*>(row)[i]
-                            : from_half(reinterpret_cast<const uint16_t*>(row)[i]);
-}
-
 __device__ inline void add_values(const AttentionArgs& a, const Scratch& s, int kv_head, int group, int key, int n) {
   const int d = a.kv.head_dim;
   for (int i = own_thread(); i < group * d; i += kThreads) {
     const float* weights = s.weights + i / d * kChunk;
     float sum = s.sums[i] * s.fade[i / d];
-    for (int k = 0; k < n; ++k) sum += weights[k] * value_at(kv_row(a.kv, key + k, kv_head, true), a.kv.type, i % d);
+    for (int k = 0; k < n; ++k) sum += weights[k] * kv_number(kv_row(a.kv, key + k, kv_head, true), a.kv.type, i % d);
     s.sums[i] = sum;
   }
 }

@@ -1,4 +1,4 @@
-// Span attention of many tokens (prefill) over a store of halves, on tensor cores. See span_attention.h.
+// Span attention of many tokens (prefill) over a store of halves or of 8 bits, on tensor cores. See span_attention.h.
 // Queries, turned for a span, and weights are rounded to halves; sums are f32. Tiles and their order as in
 // FlashAttention-2 (Dao, arXiv 2307.08691). A block of threads serves 64 query rows of one KV head: row r is token r /
 // G and head r % G of the G heads that share the KV head.
@@ -56,19 +56,36 @@ __device__ inline void load_queries(const AttentionArgs& a, const Rows& rows, in
   }
 }
 
+// Eight neighbouring numbers of a Q8_0 row as halves, from number c on.
+__device__ inline uint4 unpacked(const uint8_t* row, int c) {
+  const auto* block = reinterpret_cast<const uint16_t*>(row + c / kKvBlock * kKvBlockBytes);
+  const float scale = from_half(block[0]);
+  uint32_t words[4];
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const auto both = static_cast<int16_t>(block[1 + c % kKvBlock / 2 + i]);
+    words[i] = pair(to_finite_half(scale * static_cast<float>(static_cast<int8_t>(both))),
+                    to_finite_half(scale * static_cast<float>(both >> 8)));
+  }
+  return {words[0], words[1], words[2], words[3]};
+}
+
 // Begins to copy keys or values [key, key + n) of one page; the other rows of the tile become zero.
 template <int kDim>
 __device__ inline void begin_tile(const AttentionArgs& a, int kv_head, int key, int n, bool value, uint16_t* tile) {
   constexpr int kCells = kDim / 8;  // of 16 bytes
   const int d = a.kv.head_dim;
-  const auto* from = reinterpret_cast<const uint16_t*>(kv_row(a.kv, key, kv_head, value));
+  const uint8_t* from = kv_row(a.kv, key, kv_head, value);
+  const size_t row_bytes = kv_row_bytes(a.kv.type, d);
   for (int i = own_thread(); i < kKeys * kCells; i += kThreads) {
     const int row = i / kCells, c = i % kCells * 8;
     uint16_t* to = tile + row * kRowHalves<kDim> + c;
-    if (row < n && c < d)
-      copy_ahead<16>(to, from + row * d + c);
-    else
+    if (row >= n || c >= d)
       *reinterpret_cast<uint4*>(to) = uint4{0, 0, 0, 0};
+    else if (a.kv.type == DType::Q8_0)
+      *reinterpret_cast<uint4*>(to) = unpacked(from + row * row_bytes, c);
+    else
+      copy_ahead<16>(to, from + row * row_bytes + 2 * c);
   }
 }
 

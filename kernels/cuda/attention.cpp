@@ -7,12 +7,11 @@
 namespace longleaf::kernels::cuda {
 namespace {
 
-constexpr int kMostSplits = 64;
 constexpr int kTileDims[] = {64, 128, 256};  // heads that attend_tiles is compiled for
 
 // Enough blocks of threads for every multiprocessor twice over; the same number whatever the number of tokens.
 int splits_for(const Card& card, int n_kv_heads) {
-  return std::clamp((2 * card.multiprocessors + n_kv_heads - 1) / n_kv_heads, 1, kMostSplits);
+  return std::clamp((2 * card.multiprocessors + n_kv_heads - 1) / n_kv_heads, 1, kMostKeySplits);
 }
 
 AttentionArgs arguments(const SpanAttentionArgs& a) {
@@ -69,7 +68,7 @@ Status span_attention(void* self, const SpanAttentionArgs& a) {
   Gpu& g = gpu(self);
   const AttentionArgs args = arguments(a);
   const int dim = tile_dim(a.kv.head_dim);
-  const bool has_tiles = a.kv.type == DType::F16 && a.kv.head_dim % 8 == 0 && dim != 0 &&
+  const bool has_tiles = a.kv.type != DType::F32 && a.kv.head_dim % 8 == 0 && dim != 0 &&
                          attend_tiles_shared_bytes(dim) <= g.device->card().shared_bytes;
   if (!has_tiles || a.n_tokens <= kSameBits) return attend_rows(g, args);
   const int rows = a.n_tokens * (a.n_heads / a.kv.n_kv_heads);

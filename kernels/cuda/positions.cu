@@ -3,6 +3,7 @@
 #include "kernels/cuda/kv.cuh"
 #include "kernels/cuda/numbers.cuh"
 #include "kernels/cuda/rotary.cuh"
+#include "kernels/cuda/warp.cuh"
 
 using namespace longleaf::kernels;
 using namespace longleaf::kernels::cuda;
@@ -29,23 +30,33 @@ extern "C" __global__ void rope(const RotateArgs a) {
 
 namespace {
 
-__device__ inline float read(const void* rows, DType type, int64_t i) {
-  return type == DType::F32 ? static_cast<const float*>(rows)[i] : from_half(static_cast<const uint16_t*>(rows)[i]);
+// A number among those of its block, which the lanes of this warp have: see span_attention.h.
+__device__ inline void write_code(uint8_t* block, int lane, float value) {
+  const float top = warp_max(fabsf(value));
+  const bool is_number = __all_sync(kAllLanes, value == value) != 0;
+  const uint16_t scale = is_number ? to_finite_half(top / 127.0f) : uint16_t{0x7e00};
+  const float unit = from_half(scale), inverse = unit > 0 ? 1.0f / unit : 0.0f;
+  const float code = rintf(rounded_product(value, inverse));
+  block[2 + lane] = static_cast<uint8_t>(static_cast<int8_t>(code >= 127 ? 127.0f : code > -127 ? code : -127.0f));
+  if (lane == 0) *reinterpret_cast<uint16_t*>(block) = scale;
 }
 
-__device__ inline void write(void* rows, DType type, int64_t i, float value) {
-  if (type == DType::F32)
-    static_cast<float*>(rows)[i] = value;
-  else
-    static_cast<uint16_t*>(rows)[i] = to_finite_half(value);
-}
-
-// A half that is only moved keeps its bits, also those of an infinity or a NaN.
-__device__ inline void move(const void* from, DType from_type, int64_t i, void* to, DType to_type, int64_t j) {
-  if (from_type == DType::F16 && to_type == DType::F16)
-    static_cast<uint16_t*>(to)[j] = static_cast<const uint16_t*>(from)[i];
-  else
-    write(to, to_type, j, read(from, from_type, i));
+// Number i of one row to number j of another; both are the same place of a warp's block. Bits of what is only moved
+// stay as they are, also those of an infinity or a NaN.
+__device__ inline void move(const uint8_t* from, DType from_type, int64_t i, uint8_t* to, DType to_type, int64_t j) {
+  if (to_type == DType::F32) {
+    reinterpret_cast<float*>(to)[j] = kv_number(from, from_type, i);
+  } else if (to_type == DType::F16) {
+    reinterpret_cast<uint16_t*>(to)[j] = from_type == DType::F16 ? reinterpret_cast<const uint16_t*>(from)[i]
+                                                                 : to_finite_half(kv_number(from, from_type, i));
+  } else {
+    const auto lane = static_cast<int>(j % kKvBlock);
+    uint8_t* block = to + j / kKvBlock * kKvBlockBytes;
+    if (from_type != DType::Q8_0) return write_code(block, lane, kv_number(from, from_type, i));
+    const uint8_t* source = from + i / kKvBlock * kKvBlockBytes;
+    block[2 + lane] = source[2 + lane];
+    if (lane < 2) block[lane] = source[lane];
+  }
 }
 
 }  // namespace
@@ -66,7 +77,7 @@ __device__ inline void each_row(const KvArgs& a, F use) {
 
 }  // namespace
 
-// Grid: (tokens, heads, layers). Block: any.
+// Grid: (tokens, heads, layers). Block: whole warps.
 extern "C" __global__ void kv_write(const KvArgs asked) {
   const KvArgs a = placed(asked);
   each_row(a, [&](uint8_t* stored, uint8_t* rows, int64_t row) {
@@ -74,7 +85,7 @@ extern "C" __global__ void kv_write(const KvArgs asked) {
   });
 }
 
-// Grid: (tokens, heads, layers). Block: any.
+// Grid: (tokens, heads, layers). Block: whole warps.
 extern "C" __global__ void kv_read(const KvArgs asked) {
   const KvArgs a = placed(asked);
   each_row(a, [&](uint8_t* stored, uint8_t* rows, int64_t row) {

@@ -233,10 +233,12 @@ class ApplicationTest : public QObject {
     application_->start({});
     emit window().modelMenu()->idleMinutesChosen(15);
     emit window().modelMenu()->memoryLimitChosen(3ull << 30);
+    emit window().modelMenu()->compactChosen(true);
     application_ = std::make_unique<Application>(*folder_ / "lib");
     application_->start({});
     QTRY_COMPARE_WITH_TIMEOUT(window().modelMenu()->memoryLimit(), quint64{3ull << 30}, 120000);
     QTRY_COMPARE_WITH_TIMEOUT(window().modelMenu()->idleMinutes(), 15, 120000);
+    QTRY_VERIFY_WITH_TIMEOUT(window().modelMenu()->isCompact(), 120000);
   }
 
   void anEmbeddingModelIsKeptAndReadsADocumentOnce() {

@@ -31,7 +31,7 @@ struct Both {
     EngineOptions options;
     options.device = "cpu";
     options.n_threads = 2;
-    options.f32_kv = true;
+    options.kv = kernels::DType::F32;
     options.adapter = adapter;
     return options;
   }

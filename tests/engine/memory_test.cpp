@@ -56,9 +56,20 @@ void copy_keys(const KvStore& from, int first, int n, KvStore& to) {
 
 }  // namespace
 
+namespace {
+
+// Heads of 32 numbers: keys and values in any format.
+RandomModel wide_heads() {
+  RandomModel model;
+  model.d_model = 64, model.heads = 2, model.kv_heads = 1;
+  return model;
+}
+
+}  // namespace
+
 TEST(with_nothing_pruned_leaf_kv_equals_exact_bit_for_bit) {
-  for (bool f32 : {true, false}) {
-    MemoryRig rig({}, f32);
+  for (kernels::DType kv : {kernels::DType::F32, kernels::DType::F16, kernels::DType::Q8_0}) {
+    MemoryRig rig(wide_heads(), kv);
     REQUIRE(rig.engine != nullptr);
     const auto d = document(9);
     REQUIRE_OK(rig.encode(d));
@@ -176,28 +187,59 @@ TEST(documents_of_many_windows_are_encoded_and_answered) {
 }
 
 TEST(encoding_resumes_and_gives_the_same_file) {
-  RandomModel model;
+  RandomModel model = wide_heads();
   model.context = 600;
-  MemoryRig rig(model), other(model);
-  REQUIRE(rig.engine != nullptr && other.engine != nullptr);
-  const auto d = document(14);
-  REQUIRE_OK(other.encode(d));
-  size_t done = 0;
-  for (int round = 0; round < 20 && done < 14; ++round) {  // stopped after every second leaf
-    std::stop_source stop;
-    const auto report = rig.engine->encode(
-        d, rig.memory(),
-        [&](const EncodeProgress& p) {
-          if (p.leaves_done >= done + 2) stop.request_stop();
-        },
-        stop.get_token());
-    if (!report.ok()) CHECK(report.status().code() == Code::Cancelled);
-    const size_t now = rig.engine->encoded(d, rig.memory()).leaves;
-    CHECK(now > done);
-    done = now;
+  for (kernels::DType kv : {kernels::DType::F32, kernels::DType::Q8_0}) {
+    MemoryRig rig(model, kv), other(model, kv);
+    REQUIRE(rig.engine != nullptr && other.engine != nullptr);
+    const auto d = document(14);
+    REQUIRE_OK(other.encode(d));
+    size_t done = 0;
+    for (int round = 0; round < 20 && done < 14; ++round) {  // stopped after every second leaf
+      std::stop_source stop;
+      const auto report = rig.engine->encode(
+          d, rig.memory(),
+          [&](const EncodeProgress& p) {
+            if (p.leaves_done >= done + 2) stop.request_stop();
+          },
+          stop.get_token());
+      if (!report.ok()) CHECK(report.status().code() == Code::Cancelled);
+      const size_t now = rig.engine->encoded(d, rig.memory()).leaves;
+      CHECK(now > done);
+      done = now;
+    }
+    CHECK_EQ(done, size_t{14});
+    CHECK(bytes_of(rig.memory_file()) == bytes_of(other.memory_file()));
   }
-  CHECK_EQ(done, size_t{14});
-  CHECK(bytes_of(rig.memory_file()) == bytes_of(other.memory_file()));
+}
+
+TEST(eight_bits_take_half_the_file_and_stand_beside_what_was_there) {
+  MemoryRig rig(wide_heads(), kernels::DType::F16);
+  REQUIRE(rig.engine != nullptr);
+  const auto d = document(9);
+  const auto whole = rig.engine->encode(d, rig.memory(), nullptr, {});
+  REQUIRE_OK(whole);
+  EngineOptions options;
+  options.device = "cpu", options.n_threads = 2, options.kv = kernels::DType::Q8_0;
+  auto small = Engine::load(rig.folder / "model.gguf", options);
+  REQUIRE_OK(small);
+  CHECK_EQ((*small)->encoded(d, rig.memory()).leaves, size_t{0});
+  const auto half = (*small)->encode(d, rig.memory(), nullptr, {});
+  REQUIRE_OK(half);
+  CHECK(static_cast<double>(half->bytes) < 0.6 * static_cast<double>(whole->bytes));  // 34 of 64 bytes, and whole pages
+  CHECK_EQ(rig.engine->encoded(d, rig.memory()).leaves, size_t{9});
+  CHECK_EQ((*small)->encoded(d, rig.memory()).leaves, size_t{9});
+  CHECK((*small)->facts().kv_bytes_per_token * 64 == rig.engine->facts().kv_bytes_per_token * 34);
+}
+
+TEST(heads_that_do_not_fit_eight_bits_are_refused_with_what_to_do) {
+  TemporaryFolder folder;
+  std::ofstream(folder / "model.gguf", std::ios::binary) << random_model_gguf({});  // heads of 8 numbers
+  EngineOptions options;
+  options.device = "cpu", options.kv = kernels::DType::Q8_0;
+  const auto engine = Engine::load(folder / "model.gguf", options);
+  CHECK(engine.status().code() == Code::Unsupported);
+  CHECK(engine.status().message().find("--kv f16") != std::string::npos);
 }
 
 TEST(another_text_or_model_makes_the_memory_stale) {

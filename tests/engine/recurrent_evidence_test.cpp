@@ -23,7 +23,7 @@ struct Asked {
     const auto path = rig.folder / "adapter.gguf";
     CHECK(save_adapter(path, trained.adapter()).ok());
     EngineOptions options;
-    options.device = "cpu", options.n_threads = 2, options.f32_kv = true, options.adapter = path;
+    options.device = "cpu", options.n_threads = 2, options.kv = kernels::DType::F32, options.adapter = path;
     auto loaded = Engine::load(rig.folder / "model.gguf", options);
     CHECK(loaded.ok());
     if (loaded.ok()) engine = std::move(*loaded);

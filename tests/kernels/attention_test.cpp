@@ -1,6 +1,7 @@
 // Span attention and the KV store it reads, every CPU version against the twins.
 #include <cstring>
 
+#include "kernels/half.h"
 #include "kernels/ops_cpu.h"
 #include "tests/support/check.h"
 #include "tests/support/kernels.h"
@@ -85,8 +86,10 @@ TEST(attention_twin_matches_a_row_worked_out_by_hand) {
 
 TEST(span_attention_agrees_with_its_twin) {
   for (auto& backend : backends()) {
-    for (DType type : {DType::F32, DType::F16}) {
-      for (const auto& [head_dim, tokens] : {std::pair{8, 11}, {64, 1}, {64, 8}, {64, 65}, {80, 11}, {256, 11}}) {
+    for (DType type : {DType::F32, DType::F16, DType::Q8_0}) {
+      for (const auto& [head_dim, tokens] :
+           {std::pair{8, 11}, {64, 1}, {64, 8}, {64, 65}, {80, 11}, {96, 11}, {256, 11}}) {
+        if (type == DType::Q8_0 && head_dim % kKvBlock != 0) continue;
         const int kv_heads = 2, heads = 6, keys = 3 * kPageTokens + 5, first_key = keys - tokens;
         Store store(type, kv_heads, head_dim, keys);
         const StoreOnDevice on_device(*backend, store);
@@ -114,12 +117,14 @@ TEST(span_attention_agrees_with_its_twin) {
           // Scores are off by head_dim*unit*|q||k|*scale (norms about sqrt(head_dim), so times head_dim) and e^x by
           // 2 ulp; weights by that relative amount; |v| <= ~3; plus the sum over the keys.
           double score_error = head_dim * kUnit * head_dim * 0.125 * 4, weight_error = 0;
-          if (test_gpu() != nullptr && type == DType::F16 && tokens > kSameBits) {
+          if (test_gpu() != nullptr && type != DType::F32 && tokens > kSameBits) {
             // Each number of a query is rounded to a half (2^-11 of its size, in one direction or the other), and each
             // weight: errors of random sign add up to the root of their number; five of those deviations.
             const double half_unit = 0x1p-11 / std::sqrt(3.0);
             score_error += 5 * std::sqrt(head_dim) * half_unit * 0.125;
             weight_error = 5 * half_unit;
+            // What 8 bits stand for is rounded as well: keys as queries are, and values.
+            if (type == DType::Q8_0) score_error *= 2, weight_error += 5 * half_unit;
           }
           const std::vector<double> bound(q.size(), 3.0 * (2 * score_error + weight_error + (keys + 8) * kUnit));
           const double ratio = worst(expected, inputs.out.read(), bound);
@@ -173,10 +178,11 @@ TEST(rotating_a_query_back_equals_moving_the_keys) {  // invariants T1 and T2 of
 
 TEST(kv_rows_come_back_as_they_went_in) {
   for (auto& backend : backends()) {
-    for (DType type : {DType::F32, DType::F16}) {
-      const Store empty(type, 2, 8, 100);
+    for (DType type : {DType::F32, DType::F16, DType::Q8_0}) {
+      const int dim = type == DType::Q8_0 ? 96 : 8;
+      const Store empty(type, 2, dim, 100);
       const StoreOnDevice store(*backend, empty);
-      const size_t bytes = 50 * 16 * static_cast<size_t>(format_of(type).bytes);
+      const size_t bytes = 50 * 2 * kv_row_bytes(type, dim);
       std::vector<uint8_t> k(bytes), v(bytes);
       for (size_t i = 0; i < bytes; ++i) k[i] = static_cast<uint8_t>(rng()), v[i] = static_cast<uint8_t>(rng());
       const OnDevice k_in(*backend, k), v_in(*backend, v);
@@ -246,20 +252,62 @@ TEST(kv_rows_of_layers_come_back_as_they_went_in) {
   }
 }
 
+// Both ways, between any two formats.
 TEST(kv_rows_are_converted_as_their_twin_does) {
+  constexpr int kHeads = 3, kDim = 64, kTokens = 70;
   for (auto& backend : backends()) {
-    for (DType type : {DType::F32, DType::F16}) {
-      const DType other = type == DType::F32 ? DType::F16 : DType::F32;
-      Store store(type, 3, 8, 70);
-      const size_t bytes = 70 * 24 * static_cast<size_t>(format_of(other).bytes);
-      std::vector<uint8_t> k(bytes), v(bytes);
-      twin::kv_read({store.view, ptr(k), ptr(v), other, 70, 0}, 0, 70);
-      const StoreOnDevice on_device(*backend, store);
-      const OnDevice k_out(*backend, std::vector<uint8_t>(bytes)), v_out(*backend, std::vector<uint8_t>(bytes));
-      CHECK(backend->kv_read(backend->self, {on_device.view, k_out.data(), v_out.data(), other, 70, 0}).ok());
-      CHECK(k_out.read() == k);
-      CHECK(v_out.read() == v);
+    for (DType type : {DType::F32, DType::F16, DType::Q8_0}) {
+      for (DType other : {DType::F32, DType::F16, DType::Q8_0}) {
+        Store store(type, kHeads, kDim, kTokens), into(type, kHeads, kDim, kTokens);
+        const size_t bytes = kTokens * kHeads * kv_row_bytes(other, kDim);
+        std::vector<uint8_t> k(bytes), v(bytes);
+        twin::kv_read({store.view, ptr(k), ptr(v), other, kTokens, 0}, 0, kTokens);
+        twin::kv_write({into.view, ptr(k), ptr(v), other, kTokens, 0}, 0, kTokens);
+        const StoreOnDevice on_device(*backend, store);
+        const OnDevice k_out(*backend, std::vector<uint8_t>(bytes)), v_out(*backend, std::vector<uint8_t>(bytes));
+        CHECK(backend->kv_read(backend->self, {on_device.view, k_out.data(), v_out.data(), other, kTokens, 0}).ok());
+        CHECK(k_out.read() == k);
+        CHECK(v_out.read() == v);
+        CHECK(backend->kv_write(backend->self, {on_device.view, k_out.data(), v_out.data(), other, kTokens, 0}).ok());
+        for (size_t page = 0; page < into.memory.size(); ++page)
+          CHECK(on_device.pages[page].read() == into.memory[page]);
+      }
     }
+  }
+}
+
+// Extra invariant of the KV reuse specification: no number is off by more than half a scale.
+TEST(rows_of_eight_bits_are_as_near_as_they_can_be) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  constexpr int kDim = 64, kTokens = 40, kBlocks = kTokens * kDim / kKvBlock;
+  auto k = random_floats(kTokens * kDim, 3.0f), v = random_floats(kTokens * kDim);
+  for (int i = 0; i < kDim; ++i) k[static_cast<size_t>(i)] *= 1e-5f;        // small, and
+  for (int i = kDim; i < 2 * kDim; ++i) k[static_cast<size_t>(i)] *= 1e5f;  // large
+  std::fill_n(v.begin(), kKvBlock, 0.0f);
+  v[kKvBlock] = kNaN, v[2 * kKvBlock + 1] = infinity, v[3 * kKvBlock] = -1e30f;
+  for (auto& backend : backends()) {
+    const Store empty(DType::Q8_0, 1, kDim, kTokens);
+    const StoreOnDevice store(*backend, empty);
+    const OnDevice k_in(*backend, k), v_in(*backend, v);
+    CHECK(backend->kv_write(backend->self, {store.view, k_in.data(), v_in.data(), DType::F32, kTokens, 0}).ok());
+    const OnDevice k_out(*backend, std::vector<float>(k.size())), v_out(*backend, std::vector<float>(v.size()));
+    CHECK(backend->kv_read(backend->self, {store.view, k_out.data(), v_out.data(), DType::F32, kTokens, 0}).ok());
+    const auto keys = k_out.read(), values = v_out.read();
+    for (int b = 0; b < kBlocks; ++b) {
+      const auto first = static_cast<size_t>(b * kKvBlock);
+      float top = 0;
+      for (size_t i = first; i < first + kKvBlock; ++i) top = std::max(top, std::abs(k[i]));
+      const float scale = half_to_float(float_to_half(top / 127.0f));
+      // 127 scales may fall short of the largest by what the scale was rounded by, and a code is rounded once more.
+      const double slack = 127 * std::max(0x1p-25, double{top} / 127 * 0x1p-11) - 0.5 * double{scale};
+      const double bound = std::max(0.5 * double{scale}, slack) + double{top} * 2 * kUnit;
+      for (size_t i = first; i < first + kKvBlock; ++i) CHECK(std::abs(double{keys[i]} - double{k[i]}) <= bound);
+    }
+    CHECK(values[0] == 0 && values[kKvBlock - 1] == 0);
+    CHECK(std::isnan(values[kKvBlock]) && std::isnan(values[kKvBlock + 7]));
+    CHECK_EQ(values[2 * kKvBlock + 1], 127 * 65504.0f);  // the largest that there is
+    CHECK_EQ(values[3 * kKvBlock], -127 * 65504.0f);
+    CHECK(!std::isnan(values[2 * kKvBlock]));
   }
 }
 

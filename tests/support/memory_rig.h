@@ -26,14 +26,14 @@ inline DocumentInput document(int leaves, int bytes_per_leaf = 90) {
 struct MemoryRig {
   TemporaryFolder folder;
   std::unique_ptr<Engine> engine;
-  explicit MemoryRig(const RandomModel& model = {}, bool f32 = true) {
+  explicit MemoryRig(const RandomModel& model = {}, kernels::DType kv = kernels::DType::F32) {
     const auto path = folder / "model.gguf";
     const std::string bytes = random_model_gguf(model);
     std::ofstream(path, std::ios::binary) << bytes;
     EngineOptions options;
     options.device = "cpu";
     options.n_threads = 2;
-    options.f32_kv = f32;
+    options.kv = kv;
     auto loaded = Engine::load(path, options);
     if (loaded.ok())
       engine = std::move(*loaded);
