@@ -5,6 +5,7 @@
 #include <set>
 
 #include "kernels/cpu_backend.h"
+#include "kernels/cuda/blas.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda_backend.h"
 
@@ -12,13 +13,45 @@ namespace longleaf {
 namespace {
 
 constexpr std::string_view kCuda = "cuda";
-// Of a card's free memory, kept for what is not counted: the driver's own, and what other programs take later.
+// Of a card's free memory, kept for what is not counted: the driver's own, a library's of products, and what other
+// programs take later.
 constexpr uint64_t kMostSpareBytes = uint64_t{256} << 20, kSpareShare = 16;
 
 struct OpenCard {
   kernels::BackendPtr backend;
-  uint64_t room = 0;  // bytes
+  uint64_t room = 0;       // bytes
+  double bytes_per_s = 0;  // that it reads and writes of its memory; 0: not measured
 };
+
+// What bounds the writing of an answer. A card that fails has no rate.
+double measured_rate(const kernels::Backend& b, uint64_t room) {
+  constexpr uint64_t kMostBytes = uint64_t{64} << 20;  // beyond most caches
+  constexpr int kRuns = 4;                             // of which the first warms up
+  const auto n = static_cast<int64_t>(std::min(kMostBytes, room) / sizeof(float));
+  const auto buffer = kernels::Buffer::allocate(b, static_cast<size_t>(n) * sizeof(float));
+  if (!buffer.ok()) return 0;
+  double least = 1e9;
+  for (int i = 0; i < kRuns; ++i) {
+    const auto s = b.time(b.self, [&] { return b.scale(b.self, buffer->data(), 0.0f, n); });
+    if (!s.ok()) return 0;
+    if (i > 0) least = std::min(least, *s);
+  }
+  return 2.0 * static_cast<double>(n) * sizeof(float) / std::max(least, 1e-9);
+}
+
+// The faster ones first: they take as many layers as they can. Those about as fast as each other, by their room.
+void sort_best_first(std::vector<OpenCard>& cards) {
+  constexpr double kAboutAsFast = 1.25;
+  for (OpenCard& card : cards)
+    if (cards.size() > 1) card.bytes_per_s = measured_rate(*card.backend, card.room);
+  std::stable_sort(cards.begin(), cards.end(),
+                   [](const OpenCard& a, const OpenCard& b) { return a.bytes_per_s > b.bytes_per_s; });
+  for (size_t i = 1; i < cards.size(); ++i)
+    for (size_t j = i;
+         j > 0 && cards[j].bytes_per_s * kAboutAsFast > cards[j - 1].bytes_per_s && cards[j].room > cards[j - 1].room;
+         --j)
+      std::swap(cards[j], cards[j - 1]);
+}
 
 ComputeDevice processor(const DeviceRequest& request, int n_layers, size_t limit_bytes) {
   return {kernels::make_cpu_backend(
@@ -93,7 +126,7 @@ ComputeDevices whichever_has_room(const DeviceRequest& request) {
     if (has_room) break;
   }
   if (cards.empty()) return processor_alone(request, why);
-  std::stable_sort(cards.begin(), cards.end(), [](const OpenCard& a, const OpenCard& b) { return a.room > b.room; });
+  sort_best_first(cards);
   ComputeDevices devices = shared_out(request, std::move(cards));
   if (!devices.has_gpu()) devices.note = "The processor is used: " + devices.note;
   return devices;
@@ -208,6 +241,7 @@ DeviceFacts describe_devices() {
   }
   const auto backend = kernels::make_cuda_backend();
   if (!backend.ok()) facts.why_no_gpu = backend.status().message();
+  facts.has_products_library = kernels::cuda::BlasFunctions{}.find_all("");
   return facts;
 }
 

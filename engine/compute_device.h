@@ -38,10 +38,10 @@ struct ComputeDevices {
   kernels::MemoryInfo memory() const;
 };
 
-// "auto" takes the first card with room for the whole model; else all cards, and the processor for the layers that are
-// left; else the processor. A card that is named takes what it can, the processor the rest.
-// Returns Invalid for a name that is none, Unsupported or NotFound where a card was asked for and cannot be used,
-// NoMemory where it has no room for a single layer.
+// "auto" takes the first card with room for the whole model; else all cards, those first that turn out to have the
+// fastest memory, and the processor for the layers that are left; else the processor. A card that is named takes what
+// it can, the processor the rest. Returns Invalid for a name that is none, Unsupported or NotFound where a card was
+// asked for and cannot be used, NoMemory where it has no room for a single layer.
 Result<ComputeDevices> open_devices(const DeviceRequest& request);
 
 // One device for a model that is not cut, as training has it; needs are not looked at. "auto" takes the card with
@@ -61,7 +61,8 @@ struct DeviceFacts {
   uint64_t memory_bytes = 0;  // of this machine
   int driver_version = 0;     // 13000 for CUDA 13.0; 0 without a driver
   std::vector<GpuFacts> gpus;
-  std::string why_no_gpu;  // one sentence; empty when "auto" uses one
+  std::string why_no_gpu;             // one sentence; empty when "auto" uses one
+  bool has_products_library = false;  // NVIDIA's cuBLASLt; looked for where there are cards
 };
 DeviceFacts describe_devices();
 

@@ -81,6 +81,8 @@ struct Backend {
   MemoryInfo (*memory)(void* self);
   // Waits until everything asked for so far is done.
   Status (*finish)(void* self);
+  // How long the device takes for what `work` asks for, in seconds, and waits for it.
+  Result<double> (*time)(void* self, const std::function<Status()>& work);
 
   // out (n_tokens, table.cols): rows of `table` named by ids (n_tokens), in host memory as the table is: a few rows per
   // token need no second copy of the largest tensor on the device. REQUIRES: 0 <= id < table.rows.

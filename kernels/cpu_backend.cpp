@@ -10,6 +10,7 @@
 #include <sys/auxv.h>
 #endif
 
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 
@@ -73,6 +74,12 @@ Status download(void*, void* to, DevicePtr from, size_t bytes) {
 }
 
 MemoryInfo memory(void* self) { return cpu(self).memory; }
+
+Result<double> time(void*, const std::function<Status()>& work) {
+  const auto start = std::chrono::steady_clock::now();
+  LL_RETURN_IF_ERROR(work());
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
 
 Status finish(void*) { return {}; }
 
@@ -368,6 +375,7 @@ BackendPtr make(const CpuOptions& options, const FastOps* ops) {
   backend->download = download;
   backend->memory = memory;
   backend->finish = finish;
+  backend->time = time;
   backend->embed = embed;
   backend->rms_norm = rms_norm;
   backend->add_rms_norm = add_rms_norm;

@@ -149,9 +149,13 @@ Json gpusJson(const DeviceFacts& devices) {
                      {"memory_bytes", gpu.memory_bytes},
                      {"compute", gpu.compute},
                      {"problem", gpu.problem}});
-  return {{"driver", devices.driver_version > 0}, {"driver_version", devices.driver_version},
-          {"devices", devices.gpus.size()},       {"used", devices.why_no_gpu.empty()},
-          {"reason", devices.why_no_gpu},         {"cards", cards}};
+  return {{"driver", devices.driver_version > 0},
+          {"driver_version", devices.driver_version},
+          {"devices", devices.gpus.size()},
+          {"used", devices.why_no_gpu.empty()},
+          {"reason", devices.why_no_gpu},
+          {"cards", cards},
+          {"cublaslt", devices.has_products_library}};
 }
 
 void printGpus(const DeviceFacts& devices) {
@@ -162,6 +166,11 @@ void printGpus(const DeviceFacts& devices) {
                 static_cast<double>(gpu.memory_bytes) / (1 << 30), gpu.uuid.c_str(), gpu.problem.empty() ? "" : ". ",
                 gpu.problem.c_str());
   }
+  if (!devices.gpus.empty() && !devices.has_products_library)
+    std::printf(
+        "NVIDIA's cuBLASLt is not installed: models in BF16 and F32 are computed by this program's kernels alone. It "
+        "comes "
+        "with the CUDA Toolkit and is used where it is faster.\n");
 }
 
 int runDoctor(Context& context) {

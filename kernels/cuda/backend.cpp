@@ -23,6 +23,10 @@ Status download(void* self, void* to, DevicePtr from, size_t bytes) {
   return gpu(self).device->download(to, from, bytes);
 }
 MemoryInfo memory(void* self) { return gpu(self).device->memory(); }
+Result<double> time(void* self, const std::function<Status()>& work) {
+  LL_ASSIGN_OR_RETURN(const float ms, gpu(self).device->time(work));
+  return double{ms} / 1000;
+}
 Status finish(void* self) { return gpu(self).device->finish(); }
 
 // A vector that may be too large for this machine.
@@ -165,13 +169,14 @@ Result<BackendPtr> make_cuda_backend(const cuda::DeviceOptions& options) {
   backend->name = card.name + ", " + std::to_string((card.memory_bytes + (size_t{1} << 29)) >> 30) + " GiB";
   backend->uuid = card.uuid;
   backend->batch_tokens = kCudaBatchTokens;
-  backend->self = new cuda::Gpu(std::move(device), options.n_threads);
+  backend->self = new cuda::Gpu(std::move(device), options);
   backend->allocate = cuda::allocate;
   backend->release = cuda::release;
   backend->upload = cuda::upload;
   backend->download = cuda::download;
   backend->memory = cuda::memory;
   backend->finish = cuda::finish;
+  backend->time = cuda::time;
   backend->embed = cuda::embed;
   backend->rms_norm = cuda::rms_norm;
   backend->add_rms_norm = cuda::add_rms_norm;

@@ -136,6 +136,7 @@ Status Device::start(std::span<const void* const> images) {
   LL_RETURN_IF_ERROR(attach());
   LL_RETURN_IF_ERROR(checked(driver_.create_stream(&stream_, kStreamNonBlocking)));
   for (Event& event : half_read_) LL_RETURN_IF_ERROR(checked(driver_.create_event(&event, kEventDisableTiming)));
+  for (Event& event : timed_) LL_RETURN_IF_ERROR(checked(driver_.create_event(&event, kEventDefault)));
   void* ring = nullptr;
   LL_RETURN_IF_ERROR(checked(driver_.allocate_host(&ring, kRingBytes, 0)));
   ring_ = static_cast<char*>(ring);
@@ -165,7 +166,7 @@ Device::~Device() {
   if (works) {
     for (const auto& [memory, bytes] : sizes_) driver_.release(address(memory));
     if (ring_ != nullptr) driver_.release_host(ring_);
-    for (Event event : half_read_)
+    for (Event event : {half_read_[0], half_read_[1], timed_[0], timed_[1]})
       if (event != nullptr) driver_.destroy_event(event);
     if (stream_ != nullptr) driver_.destroy_stream(stream_);
     for (Module module : modules_) driver_.unload_module(module);
@@ -273,6 +274,23 @@ Status Device::launch_raw(const std::string& kernel, Grid grid, unsigned threads
   return driver_.status(
       driver_.launch(f, grid.x, grid.y, grid.z, threads, 1, 1, shared_bytes, stream_, parameters, nullptr),
       "starting a kernel");
+}
+
+Result<Stream> Device::stream() {
+  LL_RETURN_IF_ERROR(attach());
+  return stream_;
+}
+
+Result<float> Device::time(const std::function<Status()>& work) {
+  const auto checked = [this](int code) { return driver_.status(code, "computing"); };
+  LL_RETURN_IF_ERROR(attach());
+  LL_RETURN_IF_ERROR(checked(driver_.record_event(timed_[0], stream_)));
+  LL_RETURN_IF_ERROR(work());
+  LL_RETURN_IF_ERROR(checked(driver_.record_event(timed_[1], stream_)));
+  LL_RETURN_IF_ERROR(checked(driver_.wait_for_event(timed_[1])));
+  float ms = 0;
+  LL_RETURN_IF_ERROR(checked(driver_.ms_between(&ms, timed_[0], timed_[1])));
+  return ms;
 }
 
 Result<GraphExec> Device::record(const std::function<Status()>& work) {

@@ -57,6 +57,11 @@ class Device {
     return launch_raw(kernel, grid, threads, shared_bytes, &copy);
   }
 
+  // How long the card takes for what `work` asks for, in milliseconds. Waits for it.
+  Result<float> time(const std::function<Status()>& work);
+  // For libraries that start kernels of their own, in the order of the others: with the context current.
+  Result<Stream> stream();
+
   // Kernels that `work` starts are put together instead of run; all else ends it with an error.
   Result<GraphExec> record(const std::function<Status()>& work);
   Status replay(GraphExec recording);
@@ -93,6 +98,7 @@ class Device {
   size_t ring_used_ = 0;
   int half_ = 0;
   Event half_read_[2] = {nullptr, nullptr};
+  Event timed_[2] = {nullptr, nullptr};
   bool is_recording_ = false;
   size_t driver_bytes_ = 0;
   std::chrono::steady_clock::time_point asked_{};

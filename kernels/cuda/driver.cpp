@@ -56,6 +56,7 @@ void find_all(Finder& find, Driver& d) {
   find("cuEventDestroy_v2", d.destroy_event);
   find("cuEventRecord", d.record_event);
   find("cuEventSynchronize", d.wait_for_event);
+  find("cuEventElapsedTime", d.ms_between);
   find("cuStreamBeginCapture_v2", d.begin_capture);
   find("cuStreamEndCapture", d.end_capture);
   find("cuGraphInstantiateWithFlags", d.instantiate);

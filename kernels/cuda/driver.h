@@ -43,7 +43,7 @@ enum Attribute : int {
 };
 
 constexpr unsigned kStreamNonBlocking = 1;
-constexpr unsigned kEventDisableTiming = 2;
+constexpr unsigned kEventDefault = 0, kEventDisableTiming = 2;
 constexpr int kCaptureThreadLocal = 1;     // CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
 constexpr int kMaxDynamicSharedBytes = 8;  // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 
@@ -83,6 +83,7 @@ struct Driver {
   int (*destroy_event)(Event event);
   int (*record_event)(Event event, Stream stream);
   int (*wait_for_event)(Event event);
+  int (*ms_between)(float* ms, Event first, Event second);
   int (*begin_capture)(Stream stream, int mode);
   int (*end_capture)(Stream stream, Graph* graph);
   int (*instantiate)(GraphExec* executable, Graph graph, unsigned long long flags);

@@ -6,37 +6,23 @@
 
 #include "engine/base/thread_pool.h"
 #include "kernels/cuda/args.h"
-#include "kernels/cuda/device.h"
+#include "kernels/cuda/product_choice.h"
 
 namespace longleaf::kernels::cuda {
 
-// Memory of a device that grows when asked and is never given back before its end.
-class Workspace {
- public:
-  //   moved  counts how often the memory was another one
-  Workspace(Device& device, uint64_t& moved) : device_(device), moved_(moved) {}
-  ~Workspace() { device_.release(memory_); }
-  Workspace(const Workspace&) = delete;
-  Workspace& operator=(const Workspace&) = delete;
-
-  // At least so many bytes; what was in it is lost. Returns NoMemory.
-  Result<DevicePtr> at_least(size_t bytes);
-
- private:
-  Device& device_;
-  uint64_t& moved_;
-  DevicePtr memory_ = nullptr;
-  size_t bytes_ = 0;
-};
-
 struct Gpu {
-  Gpu(std::unique_ptr<Device> card, int n_threads)
-      : device(std::move(card)), activations(*device, moved), partial(*device, moved), pool(n_threads) {}
+  Gpu(std::unique_ptr<Device> card, const DeviceOptions& options)
+      : device(std::move(card)),
+        activations(*device, moved),
+        partial(*device, moved),
+        choice(*device, options.library, moved),
+        pool(options.n_threads) {}
   std::unique_ptr<Device> device;
   uint64_t moved = 0;
   // What lives from one kernel to the next: none of them outlives an operation.
   Workspace activations;  // of a product, as its weights want them; tiles of sequences
   Workspace partial;      // results that are joined: of attention, of sums and norms
+  ProductChoice choice;   // who multiplies
   ThreadPool pool;        // packs weights
 };
 

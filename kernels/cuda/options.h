@@ -9,7 +9,7 @@ namespace longleaf::kernels::cuda {
 
 struct DeviceOptions {
   std::string card;                     // a number from 0, or a UUID; empty: the first that can be used
-  std::string library;                  // the driver, and NVML; empty: where the system has them
+  std::string library;                  // the driver, NVML and cuBLASLt; empty: where the system has them
   std::span<const void* const> images;  // compiled kernels; empty: those of this program
   int n_threads = 0;                    // of the processor, for packing weights; 0: one per processor
   size_t limit_bytes = 0;               // allocations beyond this return NoMemory; 0: no limit but the card's

@@ -85,14 +85,18 @@ Status multiply_plain(Gpu& g, DType type, const ProductArgs& args) {
                           TileProductArgs{gemm, args.bias});
 }
 
-Status multiply(Gpu& g, DType type, const ProductArgs& args) {
-  if (args.n_tokens <= kSameBits) return multiply_few(g, type, args);
+Status multiply_many(Gpu& g, DType type, const ProductArgs& args) {
   const bool has_tensor_cores =
       is_quantized(type) || (type == DType::BF16 && g.device->card().compute >= kFirstBfloatProducts);
   if (!has_tensor_cores) return multiply_plain(g, type, args);
   return g.device->launch(std::string("matmul_") + name_of(type),
                           {pieces(args.rows, kTileRows), pieces(args.n_tokens, kTileTokens)}, kTileThreads,
                           static_cast<unsigned>(matmul_shared_bytes(type)), args);
+}
+
+Status multiply(Gpu& g, DType type, const ProductArgs& args) {
+  if (args.n_tokens <= kSameBits) return multiply_few(g, type, args);
+  return g.choice.multiply(type, args, [&] { return multiply_many(g, type, args); });
 }
 
 }  // namespace

@@ -163,10 +163,17 @@ TEST(two_cards_share_what_is_too_large_for_one) {
     CHECK(devices->note.empty());
     CHECK(contains(devices->name(), "Emulated 1, 0 GiB (5 layers) + Emulated 0, 0 GiB (5 layers)"));
   }
+  // The faster one has them where its memory turns out to be faster.
+  emulator.settings.slow_card = 1;
+  CHECK(contains(open_devices(request_of_100_mib("auto"))->name(),
+                 "Emulated 0, 0 GiB (3 layers) + Emulated 1, 0 GiB (7 layers)"));
+  CHECK(
+      contains(open_devices(request_of_100_mib("cuda:1,cuda:0"))->name(), "Emulated 1, 0 GiB (5 layers) + Emulated 0"));
   for (const char* twice : {"cuda:0,cuda:0", "cuda,cuda:0", "cuda:GPU-00010203-0405-0607-0809-0a0b0c0d0e0f,cuda:00"})
     CHECK(contains(refusal(twice), "named twice"));
   CHECK(refusal("cuda:0,,cuda:1") != "");
 }
+
 TEST(auto_takes_the_first_card_with_room) {
   Emulator emulator(LONGLEAF_SIMT_DRIVER);
   emulator.settings.cards = 2;

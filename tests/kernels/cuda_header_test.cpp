@@ -1,8 +1,11 @@
 // What kernels/cuda/driver.h says of NVIDIA's driver is what its own header says: numbers, and the shape of functions.
+#include <cublasLt.h>
 #include <cuda.h>
 
+#include <cstddef>
 #include <type_traits>
 
+#include "kernels/cuda/blas.h"
 #include "kernels/cuda/driver.h"
 #include "tests/support/check.h"
 
@@ -64,7 +67,28 @@ SAME(instantiate, cuGraphInstantiateWithFlags);
 SAME(launch_graph, cuGraphLaunch);
 SAME(destroy_graph, cuGraphDestroy);
 SAME(destroy_executable, cuGraphExecDestroy);
+SAME(ms_between, cuEventElapsedTime);
 #undef SAME
+
+#define SAME(field, function) static_assert(kSameShape<decltype(ll::BlasFunctions::field), decltype(function)>)
+SAME(create, cublasLtCreate);
+SAME(destroy, cublasLtDestroy);
+SAME(create_product, cublasLtMatmulDescCreate);
+SAME(destroy_product, cublasLtMatmulDescDestroy);
+SAME(set_product, cublasLtMatmulDescSetAttribute);
+SAME(create_layout, cublasLtMatrixLayoutCreate);
+SAME(destroy_layout, cublasLtMatrixLayoutDestroy);
+SAME(create_preference, cublasLtMatmulPreferenceCreate);
+SAME(destroy_preference, cublasLtMatmulPreferenceDestroy);
+SAME(set_preference, cublasLtMatmulPreferenceSetAttribute);
+SAME(find, cublasLtMatmulAlgoGetHeuristic);
+SAME(multiply, cublasLtMatmul);
+#undef SAME
+
+static_assert(sizeof(ll::BlasAlgorithm) == sizeof(cublasLtMatmulAlgo_t));
+static_assert(sizeof(ll::BlasFound) == sizeof(cublasLtMatmulHeuristicResult_t));
+static_assert(offsetof(ll::BlasFound, workspace_bytes) == offsetof(cublasLtMatmulHeuristicResult_t, workspaceSize));
+static_assert(offsetof(ll::BlasFound, state) == offsetof(cublasLtMatmulHeuristicResult_t, state));
 
 static_assert(sizeof(ll::Uuid) == sizeof(CUuuid) && sizeof(ll::DeviceAddress) == sizeof(CUdeviceptr));
 
@@ -86,4 +110,41 @@ TEST(numbers_are_those_of_the_header) {
   CHECK_EQ(int{ll::kCaptureThreadLocal}, int{CU_STREAM_CAPTURE_MODE_THREAD_LOCAL});
   CHECK_EQ(ll::kStreamNonBlocking, unsigned{CU_STREAM_NON_BLOCKING});
   CHECK_EQ(ll::kEventDisableTiming, unsigned{CU_EVENT_DISABLE_TIMING});
+}
+
+TEST(numbers_of_products_are_those_of_the_header) {
+  CHECK_EQ(int{ll::kComputeFloats}, int{CUBLAS_COMPUTE_32F});
+  CHECK_EQ(int{ll::kRealFloat}, int{CUDA_R_32F});
+  CHECK_EQ(int{ll::kRealBfloat}, int{CUDA_R_16BF});
+  CHECK_EQ(int{ll::kTransposeA}, int{CUBLASLT_MATMUL_DESC_TRANSA});
+  CHECK_EQ(int{ll::kEpilogue}, int{CUBLASLT_MATMUL_DESC_EPILOGUE});
+  CHECK_EQ(int{ll::kBiasPointer}, int{CUBLASLT_MATMUL_DESC_BIAS_POINTER});
+  CHECK_EQ(int{ll::kTransposed}, int{CUBLAS_OP_T});
+  CHECK_EQ(int{ll::kEpilogueBias}, int{CUBLASLT_EPILOGUE_BIAS});
+  CHECK_EQ(int{ll::kMostWorkspace}, int{CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES});
+  CHECK_EQ(int{CUBLAS_STATUS_SUCCESS}, 0);
+  CHECK_EQ(ll::kEventDefault, unsigned{CU_EVENT_DEFAULT});
+}
+
+// What can be asked of the library itself without a card: it takes what we describe products with.
+TEST(the_library_takes_our_descriptions) {
+  ll::BlasFunctions f{};
+  if (!f.find_all("")) return std::printf("cuBLASLt is not installed\n"), void();
+  ll::BlasProduct product = nullptr;
+  ll::BlasLayout layout = nullptr;
+  ll::BlasPreference preference = nullptr;
+  CHECK_EQ(f.create_product(&product, ll::kComputeFloats, ll::kRealFloat), 0);
+  const int transposed = ll::kTransposed, bias = ll::kEpilogueBias;
+  const float* pointer = nullptr;
+  const size_t most = ll::kBlasWorkspaceBytes;
+  CHECK_EQ(f.set_product(product, ll::kTransposeA, &transposed, sizeof transposed), 0);
+  CHECK_EQ(f.set_product(product, ll::kEpilogue, &bias, sizeof bias), 0);
+  CHECK_EQ(f.set_product(product, ll::kBiasPointer, &pointer, sizeof pointer), 0);
+  CHECK(f.set_product(product, ll::kTransposeA, &transposed, 1) != 0);
+  CHECK_EQ(f.create_layout(&layout, ll::kRealBfloat, 64, 128, 64), 0);
+  CHECK_EQ(f.create_preference(&preference), 0);
+  CHECK_EQ(f.set_preference(preference, ll::kMostWorkspace, &most, sizeof most), 0);
+  CHECK_EQ(f.destroy_preference(preference), 0);
+  CHECK_EQ(f.destroy_layout(layout), 0);
+  CHECK_EQ(f.destroy_product(product), 0);
 }

@@ -118,6 +118,85 @@ TEST(bfloats_are_multiplied_on_turing_cards_too) {
   }
 }
 
+namespace {
+
+// Products of one shape on an emulated card that has a library of products, as `settings` are.
+struct WithLibrary {
+  explicit WithLibrary(int n_tokens) : tokens(n_tokens), emulator(test_gpu()) {
+    emulator.settings.has_blas = true;
+    backend = make_test_gpu();
+  }
+  // Right, whoever multiplied; returns how often that was the library.
+  int products(DType type, bool has_bias, float first = 1) {
+    const int rows = 200, cols = 67, before = emulator.settings.blas_products;
+    Matrix m(*backend, type, rows, cols);
+    auto x = random_floats(static_cast<size_t>(tokens * cols));
+    const auto bias = random_floats(static_cast<size_t>(rows)), none = std::vector<float>(bias.size(), 0.0f);
+    x[0] *= first;
+    std::vector<float> expected(static_cast<size_t>(tokens * rows));
+    twin::matmul({type, rows, cols, ptr(m.stored)}, has_bias ? bias.data() : nullptr, x.data(), tokens,
+                 expected.data());
+    const OnDevice in(*backend, x), b(*backend, bias), out(*backend, std::vector<float>(expected.size(), kNaN));
+    const Product product{m.packed, has_bias ? b.data() : nullptr, out.data()};
+    CHECK(backend->matmul(backend->self, {&product, 1}, in.data(), tokens).ok());
+    if (std::isfinite(first)) CHECK(worst(expected, out.read(), m.bounds(x, has_bias ? bias : none, tokens)) <= 1.0);
+    return emulator.settings.blas_products - before;
+  }
+  int tokens;
+  Emulator emulator;
+  BackendPtr backend;
+};
+
+bool is_emulated() { return test_gpu() != nullptr && std::string(test_gpu()) != "gpu"; }
+
+}  // namespace
+
+TEST(the_faster_of_two_products_is_taken) {
+  if (!is_emulated()) return;
+  for (DType type : {DType::BF16, DType::F32}) {
+    WithLibrary quick(70);
+    CHECK_EQ(quick.products(type, true), 4);  // compared, and measured three times
+    CHECK_EQ(quick.products(type, false), 1);
+    quick.tokens = 100;  // up to 128: the same shape
+    CHECK_EQ(quick.products(type, true), 1);
+    quick.tokens = 130;
+    CHECK_EQ(quick.products(type, true), 4);
+    WithLibrary slow(70);
+    slow.emulator.settings.blas_is_slow = true;
+    CHECK_EQ(slow.products(type, true), 4);
+    CHECK_EQ(slow.products(type, true), 0);
+  }
+}
+
+TEST(a_library_of_products_that_is_wrong_or_refuses_is_not_used) {
+  if (!is_emulated()) return;
+  {
+    WithLibrary wrong(70);
+    wrong.emulator.settings.blas_is_wrong = true;
+    CHECK_EQ(wrong.products(DType::BF16, true), 1);
+    wrong.emulator.settings.blas_is_wrong = false;
+    CHECK_EQ(wrong.products(DType::F32, true), 0);
+  }
+  {
+    WithLibrary unwilling(70);
+    unwilling.emulator.settings.blas_refuses = true;
+    CHECK_EQ(unwilling.products(DType::BF16, true), 0);
+  }
+  WithLibrary without_room(70);
+  without_room.emulator.settings.taken_bytes = without_room.emulator.settings.memory_bytes - (size_t{8} << 20);
+  CHECK_EQ(without_room.products(DType::BF16, true), 0);
+}
+
+TEST(a_library_of_products_is_asked_for_many_tokens_of_plain_weights_and_compared_when_there_are_numbers) {
+  if (!is_emulated()) return;
+  WithLibrary few(63);
+  CHECK_EQ(few.products(DType::BF16, true), 0);
+  WithLibrary many(64);
+  CHECK_EQ(many.products(DType::F16, true), 0);
+  CHECK_EQ(many.products(DType::BF16, true, std::numeric_limits<float>::infinity()), 1);  // nothing to compare
+  CHECK_EQ(many.products(DType::BF16, true), 4);
+}
+
 // The largest sums there are must fit the narrowest integers that an instruction set adds them up in.
 TEST(matmul_agrees_with_its_twin_at_the_ends_of_what_codes_can_say) {
   for (auto& backend : backends()) {

@@ -15,6 +15,7 @@
 #include "kernels/cuda/driver.h"
 #include "tests/support/simt/entries.h"
 #include "tests/support/simt/grid.h"
+#include "tests/support/simt/memory.h"
 #include "tests/support/simt/settings.h"
 
 using namespace longleaf::kernels::cuda;
@@ -94,6 +95,7 @@ int run(const Asked& asked) {
   if (failed_with != 0) return failed_with;
   if (is_due(simt_settings.launches_to_loss)) return fail(kLaunchFailed, "the card is lost at " + name);
   ++simt_settings.launches;
+  simt_settings.ms += current == context_of(simt_settings.slow_card) ? 10 : 1;
   const auto allowed = allowed_shared.find(asked.kernel);
   if (launch.shared_bytes > (allowed != allowed_shared.end() ? allowed->second : kPlainSharedBytes))
     return fail(kInvalidValue, name + ": more shared memory than it was allowed");
@@ -110,18 +112,23 @@ int run(const Asked& asked) {
   return kSuccess;
 }
 
+struct Moment {
+  unsigned flags;
+  double at;
+};
+
 // What is done at once: a stream that is captured has no place for it.
 bool is_captured() { return captured != nullptr && fail(kCaptureUnsupported, "asked for while recording") != 0; }
 
+}  // namespace
+
 // Whether [address, address + bytes) lies in one block of the current card's memory.
-bool is_device_memory(DeviceAddress address, size_t bytes) {
+bool simt::is_device_memory(DeviceAddress address, size_t bytes) {
   auto block = blocks.upper_bound(address);
   if (block == blocks.begin()) return false;
   --block;
   return block->second.card == current && address + bytes <= block->first + block->second.bytes;
 }
-
-}  // namespace
 
 extern "C" {
 
@@ -283,14 +290,14 @@ int cuMemcpyHtoDAsync_v2(DeviceAddress to, const void* from, size_t bytes, Strea
   if (is_captured()) return failed_with;
   if (failed_with != 0) return failed_with;
   if (is_due(simt_settings.uploads_to_loss)) return fail(kLaunchFailed, "the card is lost while bytes are copied");
-  if (!is_device_memory(to, bytes)) return fail(kInvalidValue, "a copy to what is not the card's memory");
+  if (!simt::is_device_memory(to, bytes)) return fail(kInvalidValue, "a copy to what is not the card's memory");
   std::memcpy(reinterpret_cast<void*>(to), from, bytes);
   return kSuccess;
 }
 int cuMemcpyDtoHAsync_v2(void* to, DeviceAddress from, size_t bytes, Stream) {
   if (is_captured()) return failed_with;
   if (failed_with != 0) return failed_with;
-  if (!is_device_memory(from, bytes)) return fail(kInvalidValue, "a copy from what is not the card's memory");
+  if (!simt::is_device_memory(from, bytes)) return fail(kInvalidValue, "a copy from what is not the card's memory");
   std::memcpy(to, reinterpret_cast<const void*>(from), bytes);
   return kSuccess;
 }
@@ -301,13 +308,25 @@ int cuStreamCreate(Stream* stream, unsigned) {
 }
 int cuStreamDestroy_v2(Stream) { return failed_with; }
 int cuStreamSynchronize(Stream) { return is_captured() ? failed_with : failed_with; }
-int cuEventCreate(Event* event, unsigned) {
-  *event = reinterpret_cast<Event>(&blocks);
+int cuEventCreate(Event* event, unsigned flags) {
+  *event = reinterpret_cast<Event>(new Moment{flags, 0});
   return failed_with;
 }
-int cuEventDestroy_v2(Event) { return failed_with; }
-int cuEventRecord(Event, Stream) { return failed_with; }
+int cuEventDestroy_v2(Event event) {
+  delete reinterpret_cast<Moment*>(event);
+  return failed_with;
+}
+int cuEventRecord(Event event, Stream) {
+  reinterpret_cast<Moment*>(event)->at = simt_settings.ms;
+  return failed_with;
+}
 int cuEventSynchronize(Event) { return failed_with; }
+int cuEventElapsedTime(float* ms, Event first, Event second) {
+  const auto &from = *reinterpret_cast<Moment*>(first), &to = *reinterpret_cast<Moment*>(second);
+  if (from.flags != kEventDefault || to.flags != kEventDefault) return kInvalidValue;
+  *ms = static_cast<float>(to.at - from.at);
+  return failed_with;
+}
 
 // Of NVML, which programs have what of a card.
 struct NvmlProcess {

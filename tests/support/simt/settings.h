@@ -20,6 +20,12 @@ struct Settings {
   int uploads_to_loss = -1;
   int allocations_to_full = -1;  // the allocation after so many finds no memory, as if another program took it
   bool refuses_graphs = false;
+  bool has_blas = false;      // there is a library of products, which
+  bool blas_refuses = false;  // knows no way to multiply,
+  bool blas_is_wrong = false, blas_is_slow = false;
+  int blas_products = 0;          // so far
+  double ms = 0;                  // that have passed for the cards: one for a kernel, and ten on a slow one
+  int slow_card = -1;             // its number
   int launches = 0, replays = 0;  // of kernels, and of graphs, so far
   char report[512] = {};          // what was wrong with the last kernel that failed
 };
