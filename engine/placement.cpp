@@ -23,7 +23,7 @@ uint64_t workspace_of(const ModelConfig& c, kernels::DType kv, int batch_tokens)
   const uint64_t rows = u(c.d_model) + 2 * wide + heads + 2 * kv_heads + u(std::max(c.d_ff, c.n_experts)) + u(c.d_ff);
   const uint64_t experts = c.n_experts > 0 ? 2 * u(c.d_model) + 2 : 0;
   const uint64_t input = std::max(wide, u(c.d_ff));  // of a product, as its weights want it
-  const uint64_t logits = u(kLogitRows) * (u(c.n_vocab) + 2 * u(kernels::kMostTop));
+  const uint64_t logits = u(kLogitRows) * (u(c.n_vocab) + 2 * u(kernels::kMostTop) + 2);
   const uint64_t partial = u(kernels::kSameBits) * u(kernels::kMostKeySplits) * u(c.n_heads) * u(c.head_dim + 2);
   const uint64_t layer_rows = 2 * kernels::kv_row_bytes(kv, c.head_dim) * u(c.n_kv_heads) * u(batch_tokens);
   const uint64_t staged = std::min(std::max(uint64_t{KvStore::kStagedBytes}, layer_rows), u(c.n_layers) * layer_rows);

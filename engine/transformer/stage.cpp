@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 
 namespace longleaf {
 
@@ -25,6 +26,12 @@ template <typename T>
 Status append_from(const Backend& b, DevicePtr from, size_t n, std::vector<T>& to) {
   to.resize(to.size() + n);
   return b.download(b.self, to.data() + to.size() - n, from, n * sizeof(T));
+}
+
+template <typename T>
+void append_copy(const uint8_t* from, size_t n, std::vector<T>& to) {
+  to.resize(to.size() + n);
+  std::memcpy(to.data() + to.size() - n, from, n * sizeof(T));
 }
 
 const LayerAdditions kNothing{};
@@ -72,11 +79,9 @@ Status Stage::allocate(int batch_tokens) {
     LL_RETURN_IF_ERROR(rows(expert_weights_, 1));
   }
   if (end_layer_ < c.n_layers) return {};
-  constexpr size_t kMostBest = kLogitRows * kernels::kMostTop;
+  constexpr size_t kBestBytes = kLogitRows * (kernels::kMostTop * (sizeof(TokenId) + sizeof(float)) + sizeof(double));
   LL_RETURN_IF_ERROR(grow(logits_, backend_, kLogitRows * static_cast<size_t>(c.n_vocab) * sizeof(float)));
-  LL_RETURN_IF_ERROR(grow(best_, backend_, kMostBest * sizeof(TokenId)));
-  LL_RETURN_IF_ERROR(grow(best_logits_, backend_, kMostBest * sizeof(float)));
-  return grow(sums_, backend_, kLogitRows * sizeof(double));
+  return grow(best_, backend_, kBestBytes);
 }
 
 Status Stage::embed(const Input& input) {
@@ -309,18 +314,23 @@ Status Stage::read_best(int n_tokens, std::vector<TokenId>& best) {
   return {};
 }
 
+// What is found lies side by side, so that one copy brings it all: a copy waits for the device.
 Status Stage::read_top(int n_tokens, float temperature, BestLogits& best) {
   const ModelConfig& c = model_.config();
   const Backend& b = backend_;
+  std::vector<uint8_t> found;
   for (int first = 0; first < n_tokens; first += kLogitRows) {
     const int rows = std::min(kLogitRows, n_tokens - first);
-    const auto n = static_cast<size_t>(rows * best.k);
+    const auto n = static_cast<size_t>(rows * best.k), n_rows = static_cast<size_t>(rows);
+    const size_t ids = n_rows * sizeof(double), logits = ids + n * sizeof(TokenId);
     LL_RETURN_IF_ERROR(compute_logits(first, rows));
-    LL_RETURN_IF_ERROR(b.top(b.self, {logits_.data(), best_logits_.data(), best_.data(), sums_.data(), rows, c.n_vocab,
-                                      best.k, temperature / c.logit_scale}));
-    LL_RETURN_IF_ERROR(append_from(b, best_.data(), n, best.ids));
-    LL_RETURN_IF_ERROR(append_from(b, best_logits_.data(), n, best.logits));
-    LL_RETURN_IF_ERROR(append_from(b, sums_.data(), static_cast<size_t>(rows), best.sums));
+    LL_RETURN_IF_ERROR(b.top(b.self, {logits_.data(), kernels::at(best_.data(), logits), kernels::at(best_.data(), ids),
+                                      best_.data(), rows, c.n_vocab, best.k, temperature / c.logit_scale}));
+    found.clear();
+    LL_RETURN_IF_ERROR(append_from(b, best_.data(), logits + n * sizeof(float), found));
+    append_copy(found.data(), n_rows, best.sums);
+    append_copy(found.data() + ids, n, best.ids);
+    append_copy(found.data() + logits, n, best.logits);
     finish_logits(c, std::span(best.logits).last(n));
   }
   return {};

@@ -118,8 +118,7 @@ class Stage {
   kernels::DevicePtr first_key() const { return keys_.data(); }
   kernels::DevicePtr positions() const { return kernels::at(keys_.data(), sizeof(int32_t)); }
   kernels::Buffer keys_;  // the first key of the batch, then the positions of its tokens
-  kernels::Buffer hidden_, normed_, q_, k_, v_, heads_, gate_, up_, logits_, best_, best_logits_, sums_, spans_,
-      groups_;
+  kernels::Buffer hidden_, normed_, q_, k_, v_, heads_, gate_, up_, logits_, best_, spans_, groups_;
   kernels::Buffer low_, added_;                                            // what an adapter adds to a product
   kernels::Buffer expert_in_, expert_out_, expert_rows_, expert_weights_;  // one expert's share
   // The plans of a pass, each once: spans, `spans_stride_` of them for a plan, and where its groups begin.

@@ -100,12 +100,14 @@ struct Meta {
   int16_t sums[2];  // of the codes of columns 0..15 and 16..31
 };
 
-struct PrepareArgs {  // prepare_codes, prepare_bfloats, prepare_floats
+struct PrepareArgs {  // prepare_codes, prepare_bfloats, prepare_halves, prepare_floats
   const float* x;     // (n_tokens, cols)
   int8_t* codes;      // (n_tokens, cols / 32, 32), words of four columns in the order 0 4 1 5 2 6 3 7
   Meta* meta;         // (cols / 32, tokens_padded)
   uint16_t* bfloats;  // (n_tokens, cols_padded), zeros behind cols
-  float* floats;      // likewise
+  uint16_t* halves;   // likewise, times a power of two of each token's own
+  float* scales;      // (n_tokens): what `halves` are to be multiplied by
+  float* floats;      // as bfloats
   int cols, cols_padded, tokens_padded;
 };
 
@@ -114,6 +116,8 @@ struct ProductArgs {      // matvec_*, matmul_*
   const int8_t* codes;
   const Meta* meta;
   const uint16_t* bfloats;
+  const uint16_t* halves;
+  const float* scales;
   const float* floats;
   const float* bias;  // may be nullptr
   float* out;         // (n_tokens, rows)

@@ -151,5 +151,4 @@ extern "C" __global__ void __launch_bounds__(256) gemm_128(const GemmArgs g) {
     gemm<8, DType::input, DType::type>(a.gemm, a.bias, &tiles[0][0].x, &tiles[1][0].x);               \
   }
 PRODUCT(F32, F32)
-PRODUCT(F16, F32)
 PRODUCT(BF16, BF16)

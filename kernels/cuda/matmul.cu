@@ -25,7 +25,9 @@ __device__ inline Place own_place() {
 
 using Sums = float[kRowTiles][kTokenTiles][4];
 
-__device__ inline void write_sums(const ProductArgs& a, const Place& place, const Sums& sums) {
+//   scales  of tokens; nullptr: 1
+__device__ inline void write_sums(const ProductArgs& a, const Place& place, const Sums& sums,
+                                  const float* scales = nullptr) {
   for (int i = 0; i < kRowTiles; ++i) {
     for (int n = 0; n < 4; ++n) {
       const int row = static_cast<int>(blockIdx.x) * kTileRows + place.row + 16 * i + place.g + 8 * (n / 2);
@@ -34,7 +36,9 @@ __device__ inline void write_sums(const ProductArgs& a, const Place& place, cons
 #pragma unroll
       for (int j = 0; j < kTokenTiles; ++j) {
         const int token = static_cast<int>(blockIdx.y) * kTileTokens + place.token + 8 * j + 2 * place.t + n % 2;
-        if (token < a.n_tokens) a.out[int64_t{token} * a.rows + row] = sums[i][j][n] + bias;
+        if (token >= a.n_tokens) continue;
+        const float sum = scales == nullptr ? sums[i][j][n] : sums[i][j][n] * scales[token];
+        a.out[int64_t{token} * a.rows + row] = sum + bias;
       }
     }
   }
@@ -209,7 +213,8 @@ __device__ inline void matmul_blocks(const ProductArgs& a) {
   write_sums(a, place, sums);
 }
 
-__device__ inline void begin_bfloat_step(const ProductArgs& a, int col, unsigned char* stage) {
+// Of weights and inputs of two bytes: bfloats, or halves.
+__device__ inline void begin_short_step(const ProductArgs& a, const uint16_t* input, int col, unsigned char* stage) {
   constexpr int kCells = kStepCols * 2 / 16;  // of 16 bytes in a row
   const int64_t stride = padded_cols(a.cols);
   const auto* weights = reinterpret_cast<const uint16_t*>(a.weight);
@@ -218,12 +223,13 @@ __device__ inline void begin_bfloat_step(const ProductArgs& a, int col, unsigned
     const int row = at_most(static_cast<int>(blockIdx.x) * kTileRows + i / kCells, a.rows - 1);
     const int token = at_most(static_cast<int>(blockIdx.y) * kTileTokens + i / kCells, a.n_tokens - 1);
     copy_ahead<16>(stage + at, weights + row * stride + col + cell);
-    copy_ahead<16>(stage + kBfloatTokens + at, a.bfloats + token * stride + col + cell);
+    copy_ahead<16>(stage + kShortTokens + at, input + token * stride + col + cell);
   }
 }
 
 // Adds 16 columns, from column `col` of the step on, to the sums.
-__device__ inline void multiply_bfloat_step(const unsigned char* stage, int col, const Place& place, Sums& sums) {
+template <DType T>
+__device__ inline void multiply_short_step(const unsigned char* stage, int col, const Place& place, Sums& sums) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   uint32_t weights[kRowTiles][4];
 #pragma unroll
@@ -235,36 +241,49 @@ __device__ inline void multiply_bfloat_step(const unsigned char* stage, int col,
   for (int j = 0; j < kTokenTiles; j += 2) {
     const int token = place.token + 8 * j + lane / 16 * 8 + lane % 8, at = col + lane / 8 % 2 * 8;
     uint32_t x[4];
-    load_matrices(x, stage + kBfloatTokens + token * kRowBytes + at * 2);
+    load_matrices(x, stage + kShortTokens + token * kRowBytes + at * 2);
     const uint32_t first[2] = {x[0], x[1]}, second[2] = {x[2], x[3]};
 #pragma unroll
     for (int i = 0; i < kRowTiles; ++i) {
-      multiply_bfloats(sums[i][j], weights[i], first);
-      multiply_bfloats(sums[i][j + 1], weights[i], second);
+      if constexpr (T == DType::BF16) {
+        multiply_bfloats(sums[i][j], weights[i], first);
+        multiply_bfloats(sums[i][j + 1], weights[i], second);
+      } else {
+        multiply_halves(sums[i][j], weights[i], first);
+        multiply_halves(sums[i][j + 1], weights[i], second);
+      }
     }
   }
+}
+
+template <DType T>
+__device__ inline void matmul_shorts(const ProductArgs& a, const uint16_t* input, const float* scales) {
+  const int steps = padded_cols(a.cols) / kStepCols;
+  const Place place = own_place();
+  const auto stage = [](int step) { return shared_bytes() + step % kStages * kShortStep; };
+  Sums sums = {};
+  for (int s = 0; s < kStages - 1; ++s) {
+    if (s < steps) begin_short_step(a, input, s * kStepCols, stage(s));
+    end_of_group();
+  }
+  for (int s = 0; s < steps; ++s) {
+    wait_for_copies<kStages - 2>();
+    __syncthreads();  // step s is there for all, and all are done with step s - 1
+    if (s + kStages - 1 < steps) begin_short_step(a, input, (s + kStages - 1) * kStepCols, stage(s + kStages - 1));
+    end_of_group();
+    for (int col = 0; col < kStepCols; col += 16) multiply_short_step<T>(stage(s), col, place, sums);
+  }
+  write_sums(a, place, sums, scales);
 }
 
 }  // namespace
 
 // Grid: (rows / 128, tokens / 128). Block: 256. Shared: matmul_shared_bytes.
 extern "C" __global__ void __launch_bounds__(256, 1) matmul_BF16(const ProductArgs a) {
-  const int steps = padded_cols(a.cols) / kStepCols;
-  const Place place = own_place();
-  const auto stage = [](int step) { return shared_bytes() + step % kStages * kBfloatStep; };
-  Sums sums = {};
-  for (int s = 0; s < kStages - 1; ++s) {
-    if (s < steps) begin_bfloat_step(a, s * kStepCols, stage(s));
-    end_of_group();
-  }
-  for (int s = 0; s < steps; ++s) {
-    wait_for_copies<kStages - 2>();
-    __syncthreads();  // step s is there for all, and all are done with step s - 1
-    if (s + kStages - 1 < steps) begin_bfloat_step(a, (s + kStages - 1) * kStepCols, stage(s + kStages - 1));
-    end_of_group();
-    for (int col = 0; col < kStepCols; col += 16) multiply_bfloat_step(stage(s), col, place, sums);
-  }
-  write_sums(a, place, sums);
+  matmul_shorts<DType::BF16>(a, a.bfloats, nullptr);
+}
+extern "C" __global__ void __launch_bounds__(256, 1) matmul_F16(const ProductArgs a) {
+  matmul_shorts<DType::F16>(a, a.halves, a.scales);
 }
 
 // Grid: (rows / 128, tokens / 128). Block: 256. Shared: matmul_shared_bytes.

@@ -1,4 +1,5 @@
-// The input of a product in the form its weights want: codes of 8 bits, bfloats or floats. See backend.h and args.h.
+// The input of a product in the form its weights want: codes of 8 bits, bfloats, halves or floats. See backend.h and
+// args.h.
 #include "kernels/cuda/args.h"
 #include "kernels/cuda/numbers.cuh"
 #include "kernels/cuda/planes.h"
@@ -48,6 +49,25 @@ extern "C" __global__ void prepare_bfloats(const PrepareArgs a) {
   uint16_t* out = a.bfloats + int64_t{blockIdx.y} * a.cols_padded;
   for (int c = blockIdx.x * blockDim.x + threadIdx.x; c < a.cols_padded; c += gridDim.x * blockDim.x)
     out[c] = c < a.cols ? to_bfloat(x[c]) : uint16_t{0};
+}
+
+// The largest number of a row comes to stand below 2^15, so none is infinite, and none that matters is small for a
+// half. Grid: (1, tokens). Block: whole warps.
+extern "C" __global__ void prepare_halves(const PrepareArgs a) {
+  __shared__ float tops[kMostWarps];
+  const float* x = a.x + int64_t{blockIdx.y} * a.cols;
+  uint16_t* out = a.halves + int64_t{blockIdx.y} * a.cols_padded;
+  float top = 0;
+  for (int c = threadIdx.x; c < a.cols; c += blockDim.x) top = fmaxf(top, fabsf(x[c]));
+  top = block_max(top, tops);
+  // 2^(14 - exponent) as bits; one where there are no numbers, or what is none.
+  const int exponent = static_cast<int>(bits_of(top) >> 23) - 127;
+  const bool is_plain = top > 0 && exponent < 128;
+  const int shift = !is_plain ? 0 : 14 - exponent < 126 ? 14 - exponent : 126;
+  const float scale = from_bits(static_cast<uint32_t>(127 + shift) << 23);
+  for (int c = threadIdx.x; c < a.cols_padded; c += blockDim.x)
+    out[c] = c < a.cols ? to_half(x[c] * scale) : uint16_t{0};
+  if (threadIdx.x == 0) a.scales[blockIdx.y] = from_bits(static_cast<uint32_t>(127 - shift) << 23);
 }
 
 // Grid: (any, tokens). Block: any.

@@ -15,21 +15,22 @@ constexpr unsigned kPrepareThreads = 256;
 
 size_t rounded(size_t bytes) { return (bytes + 255) / 256 * 256; }
 
-// Launches the kernel that fills one form of the input; the pointer of the form is set in `args` already.
-Status prepare_form(Gpu& g, const char* kernel, const PrepareArgs& args, int n_tokens) {
-  const int threads = args.codes != nullptr ? args.cols : args.cols_padded;
-  return g.device->launch(kernel, {pieces(threads, kPrepareThreads), static_cast<unsigned>(n_tokens)}, kPrepareThreads,
-                          0, args);
-}
-
 struct Forms {
-  bool codes = false, bfloats = false, floats = false;
+  bool codes = false, bfloats = false, halves = false, floats = false;
 };
 
-Forms forms_of(std::span<const Product> products) {
+Forms forms_of(std::span<const Product> products, int n_tokens) {
   Forms forms;
-  for (const Product& p : products)
-    (is_quantized(p.w.type) ? forms.codes : p.w.type == DType::BF16 ? forms.bfloats : forms.floats) = true;
+  for (const Product& p : products) {
+    if (is_quantized(p.w.type))
+      forms.codes = true;
+    else if (p.w.type == DType::BF16)
+      forms.bfloats = true;
+    else if (p.w.type == DType::F16 && n_tokens > kSameBits)
+      forms.halves = true;
+    else
+      forms.floats = true;
+  }
   return forms;
 }
 
@@ -37,27 +38,36 @@ Forms forms_of(std::span<const Product> products) {
 Result<PrepareArgs> prepare(Gpu& g, const Forms& forms, const float* x, int cols, int n_tokens) {
   const auto n = static_cast<size_t>(n_tokens), padded = static_cast<size_t>(padded_cols(cols));
   const int tokens_padded = (n_tokens + 1) / 2 * 2;
-  const size_t codes = forms.codes ? rounded(n * static_cast<size_t>(cols)) : 0;
-  const size_t metas =
-      forms.codes ? rounded(padded / kBlockCols * static_cast<size_t>(tokens_padded) * sizeof(Meta)) : 0;
-  const size_t bfloats = forms.bfloats ? rounded(n * padded * 2) : 0, floats = forms.floats ? n * padded * 4 : 0;
-  LL_ASSIGN_OR_RETURN(const DevicePtr memory, g.activations.at_least(codes + metas + bfloats + floats));
-  PrepareArgs all{x, nullptr, nullptr, nullptr, nullptr, cols, padded_cols(cols), tokens_padded};
-  if (forms.codes) {
-    all.codes = as<int8_t>(memory);
-    all.meta = as<Meta>(at(memory, codes));
-    LL_RETURN_IF_ERROR(prepare_form(g, "prepare_codes", all, n_tokens));
-  }
-  PrepareArgs numbers = all;
-  numbers.codes = nullptr;
-  if (forms.bfloats) {
-    all.bfloats = numbers.bfloats = as<uint16_t>(at(memory, codes + metas));
-    LL_RETURN_IF_ERROR(prepare_form(g, "prepare_bfloats", numbers, n_tokens));
-  }
-  if (forms.floats) {
-    all.floats = numbers.floats = as<float>(at(memory, codes + metas + bfloats));
-    LL_RETURN_IF_ERROR(prepare_form(g, "prepare_floats", numbers, n_tokens));
-  }
+  size_t end = 0;
+  const auto place = [&end](bool is_wanted, size_t bytes) {
+    const size_t begin = end;
+    end += is_wanted ? rounded(bytes) : 0;
+    return begin;
+  };
+  const size_t codes = place(forms.codes, n * static_cast<size_t>(cols));
+  const size_t metas = place(forms.codes, padded / kBlockCols * static_cast<size_t>(tokens_padded) * sizeof(Meta));
+  const size_t bfloats = place(forms.bfloats, n * padded * 2), halves = place(forms.halves, n * padded * 2);
+  const size_t scales = place(forms.halves, n * sizeof(float)), floats = place(forms.floats, n * padded * 4);
+  LL_ASSIGN_OR_RETURN(const DevicePtr memory, g.activations.at_least(end));
+  const PrepareArgs all{x,
+                        as<int8_t>(at(memory, codes)),
+                        as<Meta>(at(memory, metas)),
+                        as<uint16_t>(at(memory, bfloats)),
+                        as<uint16_t>(at(memory, halves)),
+                        as<float>(at(memory, scales)),
+                        as<float>(at(memory, floats)),
+                        cols,
+                        padded_cols(cols),
+                        tokens_padded};
+  const auto tokens = static_cast<unsigned>(n_tokens);
+  const Grid by_number{pieces(all.cols_padded, kPrepareThreads), tokens};
+  const auto fill = [&](bool is_wanted, const char* kernel, Grid grid) {
+    return is_wanted ? g.device->launch(kernel, grid, kPrepareThreads, 0, all) : Status();
+  };
+  LL_RETURN_IF_ERROR(fill(forms.codes, "prepare_codes", {pieces(cols, kPrepareThreads), tokens}));
+  LL_RETURN_IF_ERROR(fill(forms.bfloats, "prepare_bfloats", by_number));
+  LL_RETURN_IF_ERROR(fill(forms.halves, "prepare_halves", {1, tokens}));
+  LL_RETURN_IF_ERROR(fill(forms.floats, "prepare_floats", by_number));
   return all;
 }
 
@@ -86,8 +96,8 @@ Status multiply_plain(Gpu& g, DType type, const ProductArgs& args) {
 }
 
 Status multiply_many(Gpu& g, DType type, const ProductArgs& args) {
-  const bool has_tensor_cores =
-      is_quantized(type) || (type == DType::BF16 && g.device->card().compute >= kFirstBfloatProducts);
+  const bool has_tensor_cores = is_quantized(type) || type == DType::F16 ||
+                                (type == DType::BF16 && g.device->card().compute >= kFirstBfloatProducts);
   if (!has_tensor_cores) return multiply_plain(g, type, args);
   return g.device->launch(std::string("matmul_") + name_of(type),
                           {pieces(args.rows, kTileRows), pieces(args.n_tokens, kTileTokens)}, kTileThreads,
@@ -105,11 +115,12 @@ Status matmul(void* self, std::span<const Product> products, DevicePtr x, int n_
   if (n_tokens == 0 || products.empty()) return {};
   Gpu& g = gpu(self);
   const int cols = products[0].w.cols;
-  LL_ASSIGN_OR_RETURN(const PrepareArgs input, prepare(g, forms_of(products), as<float>(x), cols, n_tokens));
+  LL_ASSIGN_OR_RETURN(const PrepareArgs input, prepare(g, forms_of(products, n_tokens), as<float>(x), cols, n_tokens));
   for (const Product& p : products)
-    LL_RETURN_IF_ERROR(multiply(g, p.w.type,
-                                {as<uint8_t>(p.w.data), input.codes, input.meta, input.bfloats, input.floats,
-                                 as<float>(p.bias), as<float>(p.out), p.w.rows, cols, n_tokens, input.tokens_padded}));
+    LL_RETURN_IF_ERROR(
+        multiply(g, p.w.type,
+                 {as<uint8_t>(p.w.data), input.codes, input.meta, input.bfloats, input.halves, input.scales,
+                  input.floats, as<float>(p.bias), as<float>(p.out), p.w.rows, cols, n_tokens, input.tokens_padded}));
   return {};
 }
 

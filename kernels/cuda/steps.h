@@ -46,12 +46,12 @@ constexpr Step step_of(DType type) {
   return s;
 }
 
-// One step of bfloats: 32 columns; rows 80 bytes apart, so that eight of them meet all banks.
+// One step of bfloats or halves: 32 columns; rows 80 bytes apart, so that eight of them meet all banks.
 constexpr int kStepCols = 32, kRowBytes = kStepCols * 2 + 16;
-constexpr int kBfloatTokens = kTileRows * kRowBytes, kBfloatStep = kBfloatTokens + kTileTokens * kRowBytes;
+constexpr int kShortTokens = kTileRows * kRowBytes, kShortStep = kShortTokens + kTileTokens * kRowBytes;
 
 constexpr int matmul_shared_bytes(DType type) {
-  return kStages * (type == DType::BF16 ? kBfloatStep : step_of(type).end);
+  return kStages * (type == DType::BF16 || type == DType::F16 ? kShortStep : step_of(type).end);
 }
 
 }  // namespace longleaf::kernels::cuda

@@ -94,7 +94,7 @@ TEST(needs_count_weights_activations_and_keys_of_every_layer) {
   CHECK_EQ(needs.output_bytes, uint64_t{500});
   // 3 hidden rows, one of heads, 2 of keys and values, 2 of the feed-forward part, and a wide one, of 3 tokens; 16 rows
   // of logits and of the best; 8 tokens' 64 parts of 2 heads, of 4 sums and 2 numbers; the rows of 3 tokens in 2 layers
-  const uint64_t floats = (24 + 8 + 8 + 32 + 16) * 3 + 16 * (100 + 2048) + 8 * 64 * 2 * 6;
+  const uint64_t floats = (24 + 8 + 8 + 32 + 16) * 3 + 16 * (100 + 2048 + 2) + 8 * 64 * 2 * 6;
   CHECK_EQ(needs.workspace_bytes, 4 * floats + 2 * 2 * 4 * 2 * 3);
   CHECK_EQ(needs.all(), 3000 + 2 * page + 500 + needs.workspace_bytes);
 }

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "kernels/blocks.h"
+#include "kernels/half.h"
 #include "kernels/ops_cpu.h"
 #include "tests/support/check.h"
 #include "tests/support/kernels.h"
@@ -61,6 +62,20 @@ struct Matrix {
   PackedWeight packed;
 };
 
+// The input as a device takes it, where that is no part of the twin: see Backend::matmul.
+std::vector<float> as_taken(DType type, std::vector<float> x, int tokens) {
+  if (test_gpu() == nullptr || type != DType::F16 || tokens <= kSameBits) return x;
+  const size_t cols = x.size() / static_cast<size_t>(tokens);
+  for (size_t begin = 0; begin < x.size(); begin += cols) {
+    float top = 0;
+    for (size_t i = begin; i < begin + cols; ++i) top = std::max(top, std::abs(x[i]));
+    const int shift = 14 - std::ilogb(top);
+    for (size_t i = begin; i < begin + cols; ++i)
+      x[i] = std::ldexp(half_to_float(float_to_half(std::ldexp(x[i], shift))), -shift);
+  }
+  return x;
+}
+
 }  // namespace
 
 TEST(matmul_twin_matches_a_row_worked_out_by_hand) {
@@ -85,7 +100,8 @@ TEST(matmul_agrees_with_its_twin_for_every_format_and_remainder) {
           Matrix m(*backend, format.type, rows, cols);
           auto x = random_floats(static_cast<size_t>(tokens * cols)), bias = random_floats(static_cast<size_t>(rows));
           std::vector<float> expected(static_cast<size_t>(tokens * rows)), got(expected.size(), kNaN);
-          twin::matmul({format.type, rows, cols, ptr(m.stored)}, bias.data(), x.data(), tokens, expected.data());
+          const auto taken = as_taken(format.type, x, tokens);
+          twin::matmul({format.type, rows, cols, ptr(m.stored)}, bias.data(), taken.data(), tokens, expected.data());
           const OnDevice in(*backend, x), b(*backend, bias), out(*backend, got);
           const Product product{m.packed, b.data(), out.data()};
           CHECK(backend->matmul(backend->self, {&product, 1}, in.data(), tokens).ok());
@@ -96,6 +112,26 @@ TEST(matmul_agrees_with_its_twin_for_every_format_and_remainder) {
         }
       }
     }
+  }
+}
+
+// Numbers far apart, and larger than a half can hold.
+TEST(inputs_of_half_weights_may_be_any_numbers) {
+  for (auto& backend : backends()) {
+    const int rows = 37, cols = 67, tokens = 20;
+    Matrix m(*backend, DType::F16, rows, cols);
+    auto x = random_floats(static_cast<size_t>(tokens * cols));
+    const std::vector<float> bias(static_cast<size_t>(rows), 0.0f);
+    for (int t = 0; t < tokens; ++t)
+      for (int c = 0; c < cols; ++c) x[static_cast<size_t>(t * cols + c)] *= std::ldexp(1.0f, 12 * (t - 10));
+    x[0] *= 1000;
+    std::vector<float> expected(static_cast<size_t>(tokens * rows));
+    const auto taken = as_taken(DType::F16, x, tokens);
+    twin::matmul({DType::F16, rows, cols, ptr(m.stored)}, nullptr, taken.data(), tokens, expected.data());
+    const OnDevice in(*backend, x), out(*backend, std::vector<float>(expected.size(), kNaN));
+    const Product product{m.packed, nullptr, out.data()};
+    CHECK(backend->matmul(backend->self, {&product, 1}, in.data(), tokens).ok());
+    CHECK(worst(expected, out.read(), m.bounds(x, bias, tokens)) <= 1.0);
   }
 }
 
@@ -134,7 +170,8 @@ struct WithLibrary {
     const auto bias = random_floats(static_cast<size_t>(rows)), none = std::vector<float>(bias.size(), 0.0f);
     x[0] *= first;
     std::vector<float> expected(static_cast<size_t>(tokens * rows));
-    twin::matmul({type, rows, cols, ptr(m.stored)}, has_bias ? bias.data() : nullptr, x.data(), tokens,
+    const auto taken = as_taken(type, x, tokens);
+    twin::matmul({type, rows, cols, ptr(m.stored)}, has_bias ? bias.data() : nullptr, taken.data(), tokens,
                  expected.data());
     const OnDevice in(*backend, x), b(*backend, bias), out(*backend, std::vector<float>(expected.size(), kNaN));
     const Product product{m.packed, has_bias ? b.data() : nullptr, out.data()};

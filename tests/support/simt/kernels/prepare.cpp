@@ -4,4 +4,5 @@
 
 SIMT_KERNEL(prepare_codes)
 SIMT_KERNEL(prepare_bfloats)
+SIMT_KERNEL(prepare_halves)
 SIMT_KERNEL(prepare_floats)
