@@ -13,9 +13,7 @@ namespace longleaf {
 namespace {
 
 constexpr std::string_view kCuda = "cuda";
-// Of a card's free memory, kept for what is not counted: the driver's own, a library's of products, and what other
-// programs take later.
-constexpr uint64_t kMostSpareBytes = uint64_t{256} << 20, kSpareShare = 16;
+constexpr uint64_t kMostSpareBytes = uint64_t{256} << 20;  // see kCudaSpareShare
 
 struct OpenCard {
   kernels::BackendPtr backend;
@@ -23,18 +21,16 @@ struct OpenCard {
   double bytes_per_s = 0;  // that it reads and writes of its memory; 0: not measured
 };
 
-// What bounds the writing of an answer. A card that fails has no rate.
-double measured_rate(const kernels::Backend& b, uint64_t room) {
-  constexpr uint64_t kMostBytes = uint64_t{64} << 20;  // beyond most caches
-  constexpr int kRuns = 4;                             // of which the first warms up
-  const auto n = static_cast<int64_t>(std::min(kMostBytes, room) / sizeof(float));
-  const auto buffer = kernels::Buffer::allocate(b, static_cast<size_t>(n) * sizeof(float));
-  if (!buffer.ok()) return 0;
+// What bounds the writing of an answer. Returns what the card does.
+Result<double> measured_rate(const kernels::Backend& b, uint64_t room) {
+  constexpr uint64_t kMostBytes = uint64_t{512} << 20;  // beyond all caches
+  constexpr int kRuns = 6;                              // of which the first wake the card up
+  const auto n = static_cast<int64_t>(std::min(kMostBytes, room / 4) / sizeof(float));
+  LL_ASSIGN_OR_RETURN(const auto buffer, kernels::Buffer::allocate(b, static_cast<size_t>(n) * sizeof(float)));
   double least = 1e9;
   for (int i = 0; i < kRuns; ++i) {
-    const auto s = b.time(b.self, [&] { return b.scale(b.self, buffer->data(), 0.0f, n); });
-    if (!s.ok()) return 0;
-    if (i > 0) least = std::min(least, *s);
+    LL_ASSIGN_OR_RETURN(const double s, b.time(b.self, [&] { return b.scale(b.self, buffer.data(), 0.5f, n); }));
+    if (i > kRuns / 2) least = std::min(least, s);
   }
   return 2.0 * static_cast<double>(n) * sizeof(float) / std::max(least, 1e-9);
 }
@@ -42,8 +38,6 @@ double measured_rate(const kernels::Backend& b, uint64_t room) {
 // The faster ones first: they take as many layers as they can. Those about as fast as each other, by their room.
 void sort_best_first(std::vector<OpenCard>& cards) {
   constexpr double kAboutAsFast = 1.25;
-  for (OpenCard& card : cards)
-    if (cards.size() > 1) card.bytes_per_s = measured_rate(*card.backend, card.room);
   std::stable_sort(cards.begin(), cards.end(),
                    [](const OpenCard& a, const OpenCard& b) { return a.bytes_per_s > b.bytes_per_s; });
   for (size_t i = 1; i < cards.size(); ++i)
@@ -76,12 +70,14 @@ Result<OpenCard> open_card(const DeviceRequest& request, std::string_view name) 
   options.limit_bytes = request.limit_bytes;
   LL_ASSIGN_OR_RETURN(auto backend, kernels::make_cuda_backend(options));
   const uint64_t free = backend->memory(backend->self).free_bytes;
-  return OpenCard{std::move(backend), free - std::min(kMostSpareBytes, free / kSpareShare)};
+  return OpenCard{std::move(backend), free - std::min(kMostSpareBytes, free / kernels::kCudaSpareShare)};
 }
 
 std::string mebibytes(uint64_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
 
-std::string too_large(const DeviceRequest& request, const OpenCard& card) {
+std::string too_large(const DeviceRequest& request, const std::vector<OpenCard>& cards) {
+  const OpenCard& card = *std::max_element(cards.begin(), cards.end(),
+                                           [](const OpenCard& a, const OpenCard& b) { return a.room < b.room; });
   return "the model needs " + mebibytes(request.needs.all()) + " and " + card.backend->name + " has " +
          mebibytes(card.room) + " for it; close other programs or choose a smaller model";
 }
@@ -93,7 +89,7 @@ ComputeDevices shared_out(const DeviceRequest& request, std::vector<OpenCard> ca
   const auto placed = place_layers(request.needs, rooms);
   const int left = layers_of(request) - std::accumulate(placed.begin(), placed.end(), 0);
   if (left == layers_of(request) && left > 0) {
-    ComputeDevices alone = processor_alone(request, too_large(request, cards.front()));
+    ComputeDevices alone = processor_alone(request, too_large(request, cards));
     alone.wants_room = true;
     return alone;
   }
@@ -101,12 +97,28 @@ ComputeDevices shared_out(const DeviceRequest& request, std::vector<OpenCard> ca
   if (left > 0) {
     devices.wants_room = true;
     devices.note = std::to_string(left) + " of " + std::to_string(layers_of(request)) +
-                   " layers run on the processor: " + too_large(request, cards.front());
+                   " layers run on the processor: " + too_large(request, cards);
     devices.all.push_back(processor(request, left, 0));
   }
   for (size_t i = cards.size(); i-- > 0;)
     if (placed[i] > 0 || layers_of(request) == 0) devices.all.push_back({std::move(cards[i].backend), true, placed[i]});
   return devices;
+}
+
+// Each is opened anew behind it: its memory counts from nothing. Those that fail are left out.
+std::vector<OpenCard> measured(const DeviceRequest& request, std::vector<OpenCard> cards) {
+  std::vector<OpenCard> sound;
+  for (OpenCard& card : cards) {
+    const auto rate = measured_rate(*card.backend, card.room);
+    const std::string name = std::string(kCuda) + ":" + card.backend->uuid;
+    card.backend.reset();
+    if (rate.status().code() == Code::DeviceLost) continue;
+    auto again = open_card(request, name);
+    if (!again.ok()) continue;
+    again->bytes_per_s = rate.ok() ? *rate : 0;  // one without room has no rate
+    sound.push_back(std::move(*again));
+  }
+  return sound;
 }
 
 ComputeDevices whichever_has_room(const DeviceRequest& request) {
@@ -125,6 +137,7 @@ ComputeDevices whichever_has_room(const DeviceRequest& request) {
     cards.push_back(std::move(*card));
     if (has_room) break;
   }
+  if (cards.size() > 1) cards = measured(request, std::move(cards));
   if (cards.empty()) return processor_alone(request, why);
   sort_best_first(cards);
   ComputeDevices devices = shared_out(request, std::move(cards));

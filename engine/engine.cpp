@@ -90,8 +90,9 @@ Status Engine::finish() {
   return {};
 }
 
-std::filesystem::path Engine::memory_path(const DocumentInput& document, const std::filesystem::path& folder) const {
-  return folder / file_name(document.id, maker_of(parts_->transformer->model(), options_.kv));
+std::filesystem::path Engine::memory_path(const std::string& document_id, const std::filesystem::path& folder,
+                                          kernels::DType kv) const {
+  return folder / file_name(document_id, maker_of(parts_->transformer->model(), kv));
 }
 
 namespace {
@@ -125,7 +126,7 @@ Engine::OpenDocument& Engine::open_document(const DocumentInput& document, const
       open_->learned_plan = parts_->learned->plan(open_->tree, open_->keys);
     }
   }
-  look_at(memory_path(document, folder), open_->plan, open_->file);
+  look_at(memory_path(document.id, folder, options_.kv), open_->plan, open_->file);
   if (parts_->learned != nullptr)
     look_at(parts_->learned->path_of(folder, document.id), open_->learned_plan, open_->learned_file);
   return *open_;
@@ -154,7 +155,7 @@ Result<EncodeReport> Engine::encode_now(const DocumentInput& document, const std
     state.tokens_done = now.tokens_done, state.tokens = now.tokens + of_nodes;
     if (progress) progress(state);
   };
-  if (parts.leaves) LL_RETURN_IF_ERROR(encode_leaves(open, memory_path(document, folder), on_leaves, stop, report));
+  if (parts.leaves) LL_RETURN_IF_ERROR(encode_leaves(open, on_leaves, stop, report));
   const auto on_node = [&](size_t tokens) {
     ++state.nodes_done;
     state.tokens_done += static_cast<int64_t>(tokens);
@@ -165,16 +166,37 @@ Result<EncodeReport> Engine::encode_now(const DocumentInput& document, const std
   return report;
 }
 
-Status Engine::encode_leaves(const OpenDocument& open, const std::filesystem::path& path,
-                             const std::function<void(const EncodeProgress&)>& progress, std::stop_token stop,
-                             EncodeReport& report) {
-  LL_ASSIGN_OR_RETURN(const auto file, MemoryFile::open_or_create(path, open.plan));
+// When it is whole, keys and values of the same text in other formats only take room.
+Status Engine::encode_leaves(const OpenDocument& open, const std::function<void(const EncodeProgress&)>& progress,
+                             std::stop_token stop, EncodeReport& report) {
+  LL_ASSIGN_OR_RETURN(const auto file,
+                      MemoryFile::open_or_create(memory_path(open.id, open.folder, options_.kv), open.plan));
   report.leaves = open.plan.entries.size() - 1;
   report.bytes = file->bytes();
   for (size_t i = 1; i < open.plan.entries.size(); ++i)
     if (!file->has(i)) report.tokens += count(open.plan.entries[i].tokens);
-  return encode_document(*parts_->transformer, *parts_->store, *file, window_limits(facts_.config), progress,
-                         std::move(stop));
+  LL_RETURN_IF_ERROR(encode_document(*parts_->transformer, *parts_->store, *file, window_limits(facts_.config),
+                                     progress, std::move(stop)));
+  std::error_code ignored;
+  for (const KvFormat& format : kKvFormats)
+    if (format.type != options_.kv) std::filesystem::remove(memory_path(open.id, open.folder, format.type), ignored);
+  return {};
+}
+
+std::string Engine::other_kv(const OpenDocument& open) const {
+  std::error_code ignored;
+  for (const KvFormat& format : kKvFormats)
+    if (format.type != options_.kv && std::filesystem::exists(memory_path(open.id, open.folder, format.type), ignored))
+      return format.name;
+  return {};
+}
+
+Status Engine::use_kv(kernels::DType kv) {
+  if (kv == options_.kv) return {};
+  LL_RETURN_IF_ERROR(KvStore::check_format(facts_.config, kv));
+  rest();
+  options_.kv = kv;
+  return describe();
 }
 
 Status Engine::encode_nodes(const OpenDocument& open, const std::function<void(size_t)>& progress, std::stop_token stop,

@@ -31,6 +31,14 @@ class LearnedMemory;
 struct ComputeDevices;
 struct DeviceRequest;
 
+// How keys and values may be kept, as people call it.
+struct KvFormat {
+  const char* name;
+  kernels::DType type;
+};
+inline constexpr KvFormat kKvFormats[] = {
+    {"f16", kernels::DType::F16}, {"q8_0", kernels::DType::Q8_0}, {"f32", kernels::DType::F32}};
+
 struct EngineOptions {
   std::string device = "auto";              // see DeviceRequest
   int n_threads = 0;                        // 0: one per processor
@@ -57,6 +65,7 @@ struct ModelFacts {
   MemoryNeeds needed;
   // On a card, with KV of a whole window, this model alone; the table stays in this machine's memory.
   MemoryNeeds needed_card;
+  int needed_tokens = 0, card_tokens = 0;  // whose KV is counted in them
 };
 
 // Reads a model's description without loading it.
@@ -171,6 +180,10 @@ class Engine {
   std::vector<Evidence> memory_kinds() const;
   // Gives back the memory of model and device; the next request opens the model again.
   void rest();
+  // From the next request on, for which the model is opened again, keys and values are kept so. Returns Unsupported as
+  // KvStore::check_format does; nothing changes then.
+  Status use_kv(kernels::DType kv);
+  kernels::DType kv() const { return options_.kv; }
   bool is_resting() const { return parts_ == nullptr; }
   Rates rates() const { return rates_; }
 
@@ -231,16 +244,19 @@ class Engine {
   struct OpenDocument;
   Status load_draft();
   Result<std::unique_ptr<LearnedMemory>> load_learned(const std::filesystem::path& adapter);
-  Status encode_leaves(const OpenDocument& open, const std::filesystem::path& path,
-                       const std::function<void(const EncodeProgress&)>& progress, std::stop_token stop,
-                       EncodeReport& report);
+  Status encode_leaves(const OpenDocument& open, const std::function<void(const EncodeProgress&)>& progress,
+                       std::stop_token stop, EncodeReport& report);
+  // The name of another format that the document was encoded in; empty where there is none.
+  std::string other_kv(const OpenDocument& open) const;
   Status encode_nodes(const OpenDocument& open, const std::function<void(size_t tokens)>& progress,
                       std::stop_token stop, EncodeReport& report);
   Status measure_rates();
   Status finish();
   // The document's plan, and its memory file when there is one; kept until another document is asked for.
   OpenDocument& open_document(const DocumentInput& document, const std::filesystem::path& folder);
-  std::filesystem::path memory_path(const DocumentInput& document, const std::filesystem::path& folder) const;
+  std::filesystem::path memory_path(const std::string& document_id, const std::filesystem::path& folder,
+                                    kernels::DType kv) const;
+  Status describe();  // what is opened, as it is asked for now
 
   ModelFacts facts_;
   EngineOptions options_;

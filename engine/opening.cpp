@@ -24,8 +24,14 @@ uint64_t added_bytes(const ModelConfig& c) {
   return uint64_t{kernels::kCudaBatchTokens} * static_cast<uint64_t>(widest) * 2 * sizeof(float);
 }
 
+// What is asked for, or F16 for heads that do not fit it.
+kernels::DType possible_kv(const ModelConfig& config, kernels::DType kv) {
+  return KvStore::check_format(config, kv).ok() ? kv : kernels::DType::F16;
+}
+
 MemoryNeeds parts_of(const ModelNeeds& needs, uint64_t table_bytes) {
-  return {needs.all() - needs.kv_bytes - needs.workspace_bytes, needs.kv_bytes, needs.workspace_bytes, table_bytes};
+  const uint64_t workspace = needs.workspace_bytes + needs.logit_bytes;
+  return {needs.all() - needs.kv_bytes - workspace, needs.kv_bytes, workspace, table_bytes};
 }
 
 // What the layers need that are on cards, or those that are not.
@@ -40,24 +46,31 @@ uint64_t needed_on(const ComputeDevices& devices, const ModelNeeds& needs, bool 
   return bytes;
 }
 
+// What helps besides a smaller model.
+std::string or_smaller_kv(const ModelConfig& config, kernels::DType kv) {
+  const bool helps = kv != kernels::DType::Q8_0 && KvStore::check_format(config, kernels::DType::Q8_0).ok();
+  return helps ? ", or keep keys and values in 8 bits (--kv q8_0)" : "";
+}
+
 //   limit_bytes  that the user set for it; 0: none
-Status has_room(const kernels::Backend& processor, uint64_t needed, size_t limit_bytes) {
+Status has_room(const kernels::Backend& processor, uint64_t needed, size_t limit_bytes, const std::string& or_else) {
   const uint64_t machine = processor.memory(processor.self).total_bytes;
   const bool is_limited = limit_bytes != 0 && limit_bytes < machine;
   const uint64_t most = is_limited ? limit_bytes : machine;
   if (most == 0 || needed <= most) return {};
   return Status(Code::NoMemory, "The model needs " + std::to_string(needed >> 20) + " MiB and " +
                                     (is_limited ? "may have " : "this machine has ") + std::to_string(most >> 20) +
-                                    " MiB; choose a smaller model");
+                                    " MiB; choose a smaller model" + or_else);
 }
 
 // Besides other programs, at this moment. Whoever sets a limit knows better.
-Status is_left(uint64_t needed) {
+Status is_left(uint64_t needed, const std::string& or_else) {
   const auto free = free_host_memory();
   if (!free || needed <= *free) return {};
   return Status(Code::NoMemory, "The model needs " + std::to_string(needed >> 20) + " MiB and this machine has " +
                                     std::to_string(*free >> 20) +
-                                    " MiB left; close other programs, choose a smaller model, or set --memory-limit");
+                                    " MiB left; close other programs, choose a smaller model, or set --memory-limit" +
+                                    or_else);
 }
 
 uint64_t file_bytes(const std::filesystem::path& path) {
@@ -77,27 +90,22 @@ Result<ModelFacts> describe_model(const std::filesystem::path& path, kernels::DT
   LL_RETURN_IF_ERROR(tensors);
   facts.chat = ChatStyle::of(*file);
   facts.path = path.string();
-  LL_RETURN_IF_ERROR(KvStore::check_format(facts.config, kv));
+  kv = possible_kv(facts.config, kv);
   facts.kv_bytes_per_token = KvStore::bytes_per_token(facts.config, kv);
-  facts.needed =
-      parts_of(needs_of(facts.config, kv, kStatedTokens, kernels::kCpuBatchTokens), facts.config.table_bytes);
-  facts.needed_card = parts_of(needs_of(facts.config, kv, card_tokens(facts.config), kernels::kCudaBatchTokens), 0);
+  facts.needed = parts_of(needs_on_processor(facts.config, kv, kStatedTokens), facts.config.table_bytes);
+  facts.needed_tokens = kStatedTokens;
+  facts.card_tokens = card_tokens(facts.config);
+  facts.needed_card = parts_of(needs_on_card(facts.config, kv, card_tokens(facts.config)), 0);
   return facts;
 }
 
 Result<std::unique_ptr<Engine>> Engine::load(const std::filesystem::path& path, const EngineOptions& options) {
   const auto start = Clock::now();
   std::unique_ptr<Engine> engine(new Engine);
-  LL_ASSIGN_OR_RETURN(engine->facts_, describe_model(path, options.kv));
-  engine->needed_bytes_ = engine->facts_.needed.all();
-  engine->table_bytes_ = engine->facts_.config.table_bytes;
-  if (!options.draft.empty()) {
-    LL_ASSIGN_OR_RETURN(const ModelFacts draft, describe_model(options.draft, options.kv));
-    engine->needed_bytes_ += draft.needed.all();
-    engine->table_bytes_ += draft.config.table_bytes;
-  }
   engine->options_ = options;
-  engine->needed_bytes_ += file_bytes(options.adapter);
+  engine->facts_.path = path.string();
+  LL_RETURN_IF_ERROR(engine->describe());
+  LL_RETURN_IF_ERROR(KvStore::check_format(engine->facts_.config, options.kv));
   Status status = engine->start(options.device);
   // A card that fills up or fails while the model is loaded is no reason to have none.
   const bool steps_down = options.device == "auto" && !engine->is_resting() && engine->parts_->devices.has_gpu() &&
@@ -110,11 +118,22 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::filesystem::path& path, 
   return engine;
 }
 
+Status Engine::describe() {
+  LL_ASSIGN_OR_RETURN(facts_, describe_model(facts_.path, options_.kv));
+  needed_bytes_ = facts_.needed.all() + file_bytes(options_.adapter);
+  table_bytes_ = facts_.config.table_bytes;
+  if (options_.draft.empty()) return {};
+  LL_ASSIGN_OR_RETURN(const ModelFacts draft, describe_model(options_.draft, options_.kv));
+  needed_bytes_ += draft.needed.all();
+  table_bytes_ += draft.config.table_bytes;
+  return {};
+}
+
 Result<ModelNeeds> Engine::needs_with_draft(int n_tokens) const {
-  ModelNeeds needs = needs_of(facts_.config, options_.kv, n_tokens, kernels::kCudaBatchTokens);
+  ModelNeeds needs = needs_on_card(facts_.config, options_.kv, n_tokens);
   if (!options_.draft.empty()) {
     LL_ASSIGN_OR_RETURN(const ModelFacts draft, describe_model(options_.draft, options_.kv));
-    needs.output_bytes += needs_of(draft.config, options_.kv, kStatedTokens, kernels::kCudaBatchTokens).all();
+    needs.output_bytes += needs_on_card(draft.config, possible_kv(draft.config, options_.kv), kStatedTokens).all();
   }
   if (!options_.adapter.empty()) {
     needs.output_bytes += file_bytes(options_.adapter);
@@ -155,13 +174,15 @@ Status Engine::choose_devices(const std::string& name) {
   device_note_ = parts_->devices.note;
   total_device_bytes_ = parts_->devices.memory().total_bytes;
   const auto& first = parts_->devices.all.front();
+  const std::string or_else = or_smaller_kv(facts_.config, options_.kv);
   if (parts_->devices.has_gpu()) {
     stated_device_bytes_ = needed_on(parts_->devices, request.needs, true);
-    return first.is_gpu ? Status() : has_room(*first.backend, needed_on(parts_->devices, request.needs, false), 0);
+    return first.is_gpu ? Status()
+                        : has_room(*first.backend, needed_on(parts_->devices, request.needs, false), 0, or_else);
   }
   stated_device_bytes_ = needed_bytes_ - table_bytes_;  // tables stay in the file's pages
-  LL_RETURN_IF_ERROR(has_room(*first.backend, stated_device_bytes_, name == "cpu" ? limit : 0));
-  return options_.memory_limit_bytes == 0 ? is_left(stated_device_bytes_) : Status();
+  LL_RETURN_IF_ERROR(has_room(*first.backend, stated_device_bytes_, name == "cpu" ? limit : 0, or_else));
+  return options_.memory_limit_bytes == 0 ? is_left(stated_device_bytes_, or_else) : Status();
 }
 
 Status Engine::start(const std::string& name) {
@@ -203,7 +224,7 @@ Status Engine::revive() {
   if (!closed_) return {};
   const std::string twice =
       "The GPU stopped " + std::to_string(losses_) + " times; the processor is used until the model is opened again";
-  LL_RETURN_IF_ERROR(describe_model(facts_.path).status());  // no other device has what the disk has not
+  LL_RETURN_IF_ERROR(describe_model(facts_.path, options_.kv).status());  // no other device has what the disk has not
   const Status status = losses_ < 2 ? start(options_.device) : Status(Code::DeviceLost, twice);
   closed_ = !status.ok();
   if (status.ok()) return {};
@@ -246,14 +267,14 @@ Status Engine::load_draft() {
   LL_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::load(file));
   LL_RETURN_IF_ERROR(check_same_vocabulary(*parts_->tokenizer, *tokenizer));
   LL_ASSIGN_OR_RETURN(auto model, Model::load(file, *parts_->devices.all.back().backend));
-  LL_ASSIGN_OR_RETURN(parts_->draft, Draft::create(std::move(model), parts_->store->type()));
+  LL_ASSIGN_OR_RETURN(parts_->draft, Draft::create(model, possible_kv(model->config(), options_.kv)));
   return {};
 }
 
 Result<std::unique_ptr<LearnedMemory>> Engine::load_learned(const std::filesystem::path& path) {
   const Model& model = parts_->transformer->model();
   LL_ASSIGN_OR_RETURN(const auto adapter, load_adapter(path, *parts_->file, model.fingerprint()));
-  return LearnedMemory::load(adapter, *parts_->transformer);
+  return LearnedMemory::load(adapter, *parts_->transformer, options_.kv);
 }
 
 Status Engine::use_adapter(const std::filesystem::path& adapter) {

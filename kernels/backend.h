@@ -103,7 +103,7 @@ struct Backend {
   // For every product p: p.out (n_tokens, p.w.rows) = x (n_tokens, cols) · p.wᵀ + p.bias. All have the same cols.
   // For weights in block formats, x is first rounded to 8 bits: per token and block of 32 columns, to multiples of
   // max|x|/127; for BF16 weights to bfloat16, half to even. Batching changes no bit: each output is summed in the same
-  // order whatever n_tokens is; on a GPU, whatever it is up to kSameBits, and in another order above, where for F16
+  // order whatever n_tokens is; on a GPU, whatever it is up to kSameBits, and in other orders above, where for F16
   // weights each token's x is rounded to halves, times a power of two of its own.
   Status (*matmul)(void* self, std::span<const Product> products, DevicePtr x, int n_tokens);
   Status (*rope)(void* self, const RopeArgs& args);

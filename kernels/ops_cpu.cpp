@@ -32,12 +32,15 @@ uint16_t to_finite_half(float x) {
   return float_to_half(x > kMost ? kMost : x < -kMost ? -kMost : x);
 }
 
+constexpr uint16_t kMostHalf = 0x7bff;  // as bits: the largest finite one
+
 // kKvBlock numbers: see span_attention.h.
 void write_kv_block(const float* x, uint8_t* to) {
   float top = 0;
   bool is_number = true;
   for (int i = 0; i < kKvBlock; ++i) top = std::max(top, std::abs(x[i])), is_number = is_number && x[i] == x[i];
-  const uint16_t scale = is_number ? to_finite_half(top / 127.0f) : uint16_t{0x7e00};
+  uint16_t scale = is_number ? to_finite_half(top / 127.0f) : uint16_t{0x7e00};
+  if (127.0f * half_to_float(scale) < top && scale < kMostHalf) ++scale;  // 127 of them reach the largest number
   const float unit = half_to_float(scale), inverse = unit > 0 ? 1.0f / unit : 0.0f;
   std::memcpy(to, &scale, sizeof scale);
   for (int i = 0; i < kKvBlock; ++i) {

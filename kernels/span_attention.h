@@ -32,8 +32,8 @@ struct KvView {
   int head_dim = 0;
 };
 
-// Numbers of a Q8_0 row that share a scale, largest / 127 rounded to a half; each is rounded to a multiple of it, so it
-// is off by no more than half a scale. Largest numbers below 2^-18 may become zero. A NaN makes its block NaN.
+// Numbers of a Q8_0 row that share a scale, largest / 127 rounded up to a half; each is rounded to a multiple of it, so
+// it is off by no more than half a scale. A NaN makes its block NaN; 127 * 65504 is the largest number there is.
 constexpr int kKvBlock = 32, kKvBlockBytes = 2 + kKvBlock;  // the scale, then the codes
 
 // Of a head's numbers of one token.

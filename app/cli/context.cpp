@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
 #include <map>
@@ -16,8 +17,12 @@ namespace longleaf::cli {
 namespace {
 
 constexpr size_t kShortId = 12;
-const std::map<std::string, kernels::DType> kKvFormats = {
-    {"f16", kernels::DType::F16}, {"q8_0", kernels::DType::Q8_0}, {"f32", kernels::DType::F32}};
+std::vector<std::string> kvNames() {
+  std::vector<std::string> names;
+  for (const KvFormat& format : kKvFormats) names.emplace_back(format.name);
+  return names;
+}
+
 const std::map<std::string, double> kSizes = {{"MB", 1e6}, {"GB", 1e9}, {"MiB", 0x1p20}, {"GiB", 0x1p30}};
 
 }  // namespace
@@ -43,7 +48,7 @@ void Context::addOptions(CLI::App& app) {
   app.add_option("--kv", kv_name_,
                  "How keys and values are kept: f16, q8_0 (half the memory and files, nearly as exact) or f32")
       ->type_name("FORMAT")
-      ->check(CLI::IsMember(kKvFormats));
+      ->transform(CLI::IsMember(kvNames(), CLI::ignore_case));
   app.add_option("--threads", threads_, "Threads to compute with (0: one per processor)")->check(CLI::Range(0, 1024));
   app.add_flag("--json", json_, "Print JSON for programs");
   app.add_flag("--progress", progress_, "Show progress even where stderr is no terminal");
@@ -51,7 +56,11 @@ void Context::addOptions(CLI::App& app) {
   app.add_flag("--password-stdin", password_from_stdin_, "Read the password of an encrypted file from standard input");
 }
 
-kernels::DType Context::kv() const { return kKvFormats.at(kv_name_); }
+kernels::DType Context::kv() const {
+  return std::find_if(std::begin(kKvFormats), std::end(kKvFormats),
+                      [this](const KvFormat& format) { return kv_name_ == format.name; })
+      ->type;
+}
 
 void Context::start() {
   data_folder_ = data_option_.empty() ? defaultDataFolder() : std::filesystem::absolute(data_option_);

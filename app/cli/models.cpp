@@ -13,8 +13,12 @@ namespace {
 
 double mebibytes(uint64_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
 
-Json needsJson(const MemoryNeeds& needs) {
-  return {{"weights", needs.weights}, {"kv", needs.kv}, {"workspace", needs.workspace}, {"table", needs.table}};
+Json needsJson(const MemoryNeeds& needs, int tokens) {
+  return {{"weights", needs.weights},
+          {"kv", needs.kv},
+          {"tokens", tokens},
+          {"workspace", needs.workspace},
+          {"table", needs.table}};
 }
 
 Json factsJson(const ModelFacts& facts) {
@@ -31,25 +35,26 @@ Json factsJson(const ModelFacts& facts) {
           {"weight_bytes", c.weight_bytes},
           {"kv_bytes_per_token", facts.kv_bytes_per_token},
           {"needed_bytes", facts.needed.all()},
-          {"needed", needsJson(facts.needed)},
+          {"needed", needsJson(facts.needed, facts.needed_tokens)},
           {"needed_card_bytes", facts.needed_card.all()},
-          {"needed_card", needsJson(facts.needed_card)}};
+          {"needed_card", needsJson(facts.needed_card, facts.card_tokens)}};
 }
 
-void printNeeds(const char* where, const MemoryNeeds& needs) {
-  std::printf("  %s about %.1f MiB: %.1f of weights, %.1f for keys and values, %.1f to work in", where,
-              mebibytes(needs.all()), mebibytes(needs.weights), mebibytes(needs.kv), mebibytes(needs.workspace));
-  std::printf(needs.table > 0 ? ", %.1f of embeddings\n" : "\n", mebibytes(needs.table));
+void printNeeds(const char* where, const MemoryNeeds& needs, int tokens) {
+  std::printf("  %s: about %.1f MiB: %.1f of weights, %.1f for keys and values of %d tokens, %.1f to work in", where,
+              mebibytes(needs.all()), mebibytes(needs.weights), mebibytes(needs.kv), tokens,
+              mebibytes(needs.workspace));
+  if (needs.table > 0) std::printf(", %.1f of embeddings", mebibytes(needs.table));
+  std::printf("\n");
 }
 
 void printFacts(const ModelFacts& facts) {
   const ModelConfig& c = facts.config;
-  std::printf(
-      "%s\n  %s, %s, %d layers, width %d, context %d tokens, chat form %s\n  weights %.1f MiB; memory it needs\n",
-      facts.path.c_str(), std::string(c.architecture->name).c_str(), c.weight_format.c_str(), c.n_layers, c.d_model,
-      c.context_tokens, facts.chat.name().c_str(), mebibytes(c.weight_bytes));
-  printNeeds("  to answer here:  ", facts.needed);
-  printNeeds("  of a card:       ", facts.needed_card);
+  std::printf("%s\n  %s, %s, %d layers, width %d, context %d tokens, chat form %s\n  weights of %.1f MiB in the file\n",
+              facts.path.c_str(), std::string(c.architecture->name).c_str(), c.weight_format.c_str(), c.n_layers,
+              c.d_model, c.context_tokens, facts.chat.name().c_str(), mebibytes(c.weight_bytes));
+  printNeeds("memory to answer with it here", facts.needed, facts.needed_tokens);
+  printNeeds("memory of a graphics card", facts.needed_card, facts.card_tokens);
 }
 
 Json embedderJson(const std::string& path, const EmbedderFacts& facts) {
@@ -155,7 +160,7 @@ Json gpusJson(const DeviceFacts& devices) {
           {"used", devices.why_no_gpu.empty()},
           {"reason", devices.why_no_gpu},
           {"cards", cards},
-          {"cublaslt", devices.has_products_library}};
+          {"cublaslt", devices.gpus.empty() ? Json() : Json(devices.has_products_library)}};
 }
 
 void printGpus(const DeviceFacts& devices) {

@@ -238,6 +238,14 @@ int runAsk(Context& context, const AskArguments& args) {
   return kDone;
 }
 
+// Within a range, which NaN is not.
+CLI::Validator number(float least, float most) {
+  CLI::Validator range = CLI::Range(least, most);
+  const CLI::Validator is_number(
+      [](std::string& text) { return text.find_first_of("nN") != text.npos ? "not a number" : ""; }, "");
+  return range & is_number;
+}
+
 void addAskOptions(CLI::App& ask, AskArguments& args) {
   ask.add_option("--evidence", args.evidence,
                  "auto, exact, leaf_kv, memory_tokens, memory_tokens+leaf_kv, hmt or quote")
@@ -246,13 +254,12 @@ void addAskOptions(CLI::App& ask, AskArguments& args) {
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
   ask.add_option("--temperature", args.temperature, "0: always the most likely word")
-      ->check(CLI::Range(0.0f, 10.0f))
+      ->check(number(0.0f, 10.0f))
       ->capture_default_str();
   ask.add_option("--top-k", args.top_k, "Choose among the K most likely tokens; 0: all")->check(CLI::Range(0, 1000000));
-  ask.add_option("--top-p", args.top_p, "Choose among the most likely tokens of this share")
-      ->check(CLI::Range(0.0f, 1.0f));
+  ask.add_option("--top-p", args.top_p, "Choose among the most likely tokens of this share")->check(number(0.0f, 1.0f));
   ask.add_option("--min-p", args.min_p, "Leave out tokens less likely than this share of the best")
-      ->check(CLI::Range(0.0f, 1.0f));
+      ->check(number(0.0f, 1.0f));
   ask.add_option("--seed", args.seed, "For temperature above 0");
   ask.add_option("--evidence-tokens", args.evidence_tokens, "Text of the document the model may look at, at most")
       ->check(CLI::Range(1, 1000000))

@@ -124,7 +124,9 @@ void EngineController::openLanguageModel(const QString& file, const QString& ada
   EngineOptions options;
   options.adapter = adapter.toStdString();
   options.memory_limit_bytes = memoryLimit_;
-  if (isCompact_ && describe_model(file.toStdString(), kernels::DType::Q8_0).ok()) options.kv = kernels::DType::Q8_0;
+  const auto facts = describe_model(file.toStdString());
+  const bool isCompact = isCompact_ && facts.ok() && KvStore::check_format(facts->config, kernels::DType::Q8_0).ok();
+  if (isCompact) options.kv = kernels::DType::Q8_0;
   auto loaded = Engine::load(file.toStdString(), options);
   worked_ = Clock::now();
   if (adapter.isEmpty()) home([this] { emit adapterClosed(); });
@@ -147,11 +149,23 @@ void EngineController::setMemoryLimit(quint64 bytes) {
 }
 
 void EngineController::setCompact(bool compact) {
+  if (isEncoding()) encodeStop_.request_stop();
   thread_.post([this, compact] {
-    if (compact == isCompact_) return;
     isCompact_ = compact;
-    if (engine_ != nullptr) openLanguageModel(modelFile_, adapterFile_);
+    if (engine_ == nullptr) return;
+    const auto before = engine_->kv();
+    const Status status = engine_->use_kv(compact ? kernels::DType::Q8_0 : kernels::DType::F16);
+    QString text;
+    if (!status.ok())
+      text = tr("The keys and values of this model cannot be kept in 8 bits; they stay as they are.");
+    else if (engine_->kv() != before)
+      text = tr("Documents have to be encoded once more to be answered from memory.");
+    home([this, text, f = figures(nullptr)] {
+      emit figuresChanged(f);
+      if (!text.isEmpty()) emit formatChanged(text);
+    });
   });
+  if (isEncoding() && !encodePaused_) postEncode(encoding_);
 }
 
 void EngineController::setIdle(std::chrono::milliseconds idle) {

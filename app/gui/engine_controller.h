@@ -29,7 +29,7 @@ class EngineController final : public QObject {
   void closeModel();
   // Of a card; the open model is opened again within it. 0: what is free.
   void setMemoryLimit(quint64 bytes);
-  // Keeps keys and values in 8 bits where the model allows it; an open model is opened again.
+  // Keeps keys and values in 8 bits where the model allows it; an open model is opened again for the next question.
   void setCompact(bool compact);
   // Releases the model's memory until it is needed again.
   void rest();
@@ -56,6 +56,7 @@ class EngineController final : public QObject {
   void routed(const QHash<qint64, ui::RouteMark>& marks);
   void textCame(const QString& text);
   void figuresChanged(const ui::Figures& figures);
+  void formatChanged(const QString& notice);  // of keys and values, or that it cannot be
   void answered(qint64 document, const ui::ChatItem& item);
   void answerFailed(const QString& reason);
   void readingProgress(const ui::JobItem& job);  // for meaning, before a document's first question

@@ -100,7 +100,9 @@ Result<std::string> TrainingController::questionsOf(Library& library, const std:
                                                     const QString& model, const ui::TrainingWish& wish,
                                                     std::stop_token stop) {
   if (wish.written == 0) return wish.questions.toStdString();
-  LL_ASSIGN_OR_RETURN(const auto engine, Engine::load(model.toStdString(), {}));  // for as long as it writes
+  EngineOptions memory;
+  memory.memory_limit_bytes = memoryLimit_;
+  LL_ASSIGN_OR_RETURN(const auto engine, Engine::load(model.toStdString(), memory));  // for as long as it writes
   const std::filesystem::path file = out_.string() + ".questions.jsonl";
   const auto progress = [this](size_t n, size_t leaves, size_t all) {
     home([=, this] { emit writing(static_cast<qint64>(n), static_cast<qint64>(leaves), static_cast<qint64>(all)); });

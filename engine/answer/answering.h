@@ -55,7 +55,7 @@ class Answering {
   std::vector<int> reach(const NodeScore& score, DescentOptions options);
   std::vector<int> best_pieces(const std::vector<int>& nodes, const NodeScore& score, int most) const;
   std::vector<int64_t> leaves_reached() const;
-  static Status leaves_missing();
+  Status leaves_missing() const;
   PlanInput plan_input(int question_tokens) const;
   Status check_evidence(const PlanInput& input) const;
   Status choose_evidence(int question_tokens);

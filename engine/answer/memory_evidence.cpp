@@ -17,7 +17,11 @@ double ms_since(Clock::time_point start) {
 
 }  // namespace
 
-Status Answering::leaves_missing() {
+Status Answering::leaves_missing() const {
+  const std::string other = engine_.other_kv(document_);
+  if (!other.empty())
+    return Status(Code::NotFound, "The document has been encoded with keys and values in " + other +
+                                      "; ask with --kv " + other + ", encode it again, or choose exact");
   return Status(Code::NotFound, "The document has not been encoded for this model; encode it first, or choose exact");
 }
 

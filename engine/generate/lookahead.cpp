@@ -11,7 +11,7 @@ static_assert(kernels::kSameBits >= 8);        // what is checked at once has th
 constexpr int kMostGuesses =
     kernels::kSameBits - 1;  // with the token itself two tiles of four: see kernels/fast_matmul.cpp
 
-constexpr int kShortlist = 256;  // tokens, of which nearly every pick is
+constexpr int kShortlist = 256;  // tokens, among which most picks are
 static_assert(kMostGuesses < kLogitRows && kShortlist <= kernels::kMostTop);
 
 // -ln of the probability.
@@ -72,7 +72,7 @@ Result<TokenId> Lookahead::choose(Sampler& sampler, std::span<const float> logit
   return known && surprise(logits, candidate) <= gate_->roll_back ? candidate : sampler.pick(logits);
 }
 
-// … or of all logits, for which the luck of one in a few hundred picks is.
+// … or of all logits, where the sampler's luck points beyond the best.
 Result<TokenId> Lookahead::pick_best(Sampler& sampler) {
   const size_t n = static_cast<size_t>(best_.k), at = taken_ * n;
   const Shortlist best{std::span(best_.logits).subspan(at, n), std::span(best_.ids).subspan(at, n), best_.sums[taken_]};

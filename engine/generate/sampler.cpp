@@ -75,9 +75,9 @@ Ordered weighted(std::span<const float> logits, const SamplerOptions& options) {
 }
 
 Ordered weighted(const Shortlist& best, const SamplerOptions& options) {
-  const auto wanted = static_cast<size_t>(options.top_k);
+  const bool is_cut = options.top_k > 0;
+  const auto wanted = static_cast<size_t>(std::max(options.top_k, 0));
   assert(wanted <= best.ids.size());
-  const bool is_cut = wanted > 0;
   std::vector<Sampler::Candidate> first;
   for (size_t i = 0; i < best.ids.size() && best.ids[i] >= 0 && !(is_cut && i == wanted); ++i)
     first.push_back({best.ids[i], weight(double{best.logits[i]}, double{best.logits[0]}, options)});

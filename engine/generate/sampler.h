@@ -36,7 +36,6 @@ class Sampler {
   // The same from the best alone, but for how the sum was rounded; nullopt where they are too few to tell: the next
   // call, of the same row, then picks with the same luck. REQUIRES: a temperature; as many as top-k wants.
   std::optional<TokenId> pick(const Shortlist& best);
-  const SamplerOptions& options() const { return options_; }
 
   // Tokens that survive the filters with their probabilities (summing to 1), most likely first.
   struct Candidate {

@@ -18,7 +18,7 @@ namespace {
 
 constexpr double kLayoutVersion = 1;
 
-uint64_t fingerprint_of(const AdapterContents& adapter) {
+uint64_t fingerprint_of(const AdapterContents& adapter, kernels::DType kv) {
   std::vector<double> settings = {kLayoutVersion,
                                   static_cast<double>(adapter.memory.aggregation),
                                   static_cast<double>(adapter.memory.d_routing),
@@ -29,6 +29,7 @@ uint64_t fingerprint_of(const AdapterContents& adapter) {
   if (m.piece_tokens > 0) settings.push_back(m.piece_tokens);
   if (m.method == MemoryMethod::Recurrent)
     for (const int n : {m.segment_tokens, m.sensory_tokens, m.recalled}) settings.push_back(n);
+  if (kv != kernels::DType::F16) settings.push_back(-static_cast<double>(kv));
   uint64_t key = fingerprint(settings, adapter.model_fingerprint);
   for (const AdapterTensor& t : adapter.tensors) key = fingerprint(t.values, fingerprint(t.name, key));
   return key;
@@ -59,9 +60,10 @@ std::vector<uint64_t> marks_of_segments(const Segments& text) {
 
 }  // namespace
 
-Result<std::unique_ptr<LearnedMemory>> LearnedMemory::load(const AdapterContents& adapter, Transformer& transformer) {
+Result<std::unique_ptr<LearnedMemory>> LearnedMemory::load(const AdapterContents& adapter, Transformer& transformer,
+                                                           kernels::DType kv) {
   LL_ASSIGN_OR_RETURN(auto reader, MemoryReader::load(adapter, transformer));
-  return std::unique_ptr<LearnedMemory>(new LearnedMemory(std::move(reader), fingerprint_of(adapter)));
+  return std::unique_ptr<LearnedMemory>(new LearnedMemory(std::move(reader), fingerprint_of(adapter, kv)));
 }
 
 std::vector<uint64_t> LearnedMemory::marks_of(const TextTree& tree) const {

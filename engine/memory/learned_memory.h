@@ -16,10 +16,12 @@ namespace longleaf {
 
 class LearnedMemory {
  public:
-  // `transformer` outlives the object. Returns Corrupt where the adapter does not fit its model, NoMemory.
-  static Result<std::unique_ptr<LearnedMemory>> load(const AdapterContents& adapter, Transformer& transformer);
+  // `transformer` outlives the object. kv: of the stores that texts are read into. Returns Corrupt where the adapter
+  // does not fit its model, NoMemory.
+  static Result<std::unique_ptr<LearnedMemory>> load(const AdapterContents& adapter, Transformer& transformer,
+                                                     kernels::DType kv);
 
-  // Of the model and all that was trained.
+  // Of the model, all that was trained, and how keys and values are kept.
   uint64_t fingerprint() const { return fingerprint_; }
   const Additions& additions() const { return reader_->additions(); }
   const MemorySettings& settings() const { return reader_->weights().settings(); }

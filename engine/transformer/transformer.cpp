@@ -54,7 +54,9 @@ Status Transformer::forward_top(std::span<const TokenId> tokens, KvStore& store,
 
 Status Transformer::append(Input input, KvStore& store, const Strategy& strategy, const std::stop_token& stop,
                            const LayerTap& tap, const std::function<Status(int n_tokens, bool is_last)>& behind) {
-  assert(!input.tokens.empty());
+  if (input.tokens.empty())
+    return Status(Code::Invalid, "The vocabulary of " + model_->config().title +
+                                     " has no word of this text; open another model to read it");
   const int before = store.size();
   while (!input.tokens.empty()) {
     const Input part = split(input, static_cast<size_t>(batch_tokens_));

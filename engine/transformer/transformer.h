@@ -19,7 +19,7 @@ class Transformer {
   // Appends `input` to `store` and computes it. On any error or cancel the store is cut back to what it was.
   //   logits  resized to (n, n_vocab): one row for LastLogits, one per token for AllLogits; may be null for Nothing
   //   stop    looked at before every layer; Cancelled is returned then
-  // REQUIRES: token ids below n_vocab, or kVector; there are some.
+  // REQUIRES: token ids below n_vocab, or kVector. Returns Invalid where there are none.
   Status forward(Input input, KvStore& store, const Strategy& strategy, Want want, std::vector<float>* logits,
                  std::stop_token stop = {}, const LayerTap& tap = nullptr);
   Status forward(std::span<const TokenId> tokens, KvStore& store, const Strategy& strategy, Want want,

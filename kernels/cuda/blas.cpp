@@ -1,5 +1,8 @@
 #include "kernels/cuda/blas.h"
 
+#include <cstdlib>
+#include <vector>
+
 #include "kernels/cuda/planes.h"
 #include "kernels/cuda/shared_library.h"
 
@@ -13,11 +16,31 @@ constexpr const char* kLibraries[] = {"cublasLt64_13.dll", "cublasLt64_12.dll"};
 constexpr const char* kLibraries[] = {"libcublasLt.so.13", "libcublasLt.so.12"};
 #endif
 
+// Where the toolkit puts it; an empty one is the system's search.
+std::vector<std::string> folders() {
+#ifdef _WIN32
+  const char* toolkit = std::getenv("CUDA_PATH");
+  if (toolkit == nullptr) return {};
+  return {std::string(toolkit) + "\\bin\\x64\\", std::string(toolkit) + "\\bin\\"};
+#else
+  return {"", "/usr/local/cuda/lib64/"};
+#endif
+}
+
 void* open_any(const std::string& library) {
   if (!library.empty()) return open_library(library.c_str());
-  for (const char* name : kLibraries)
-    if (void* opened = open_library(name)) return opened;
+  for (const std::string& folder : folders())
+    for (const char* name : kLibraries)
+      if (void* opened = open_library((folder + name).c_str())) return opened;
   return nullptr;
+}
+
+// What algorithms are found for: matrices as memory comes from the driver, and a bias of whole vectors.
+bool is_aligned(const void* p, size_t to) { return reinterpret_cast<uintptr_t>(p) % to == 0; }
+bool are_aligned(const void* weight, const void* input, const void* out, const float* bias) {
+  constexpr size_t kMatrix = 256, kBias = 16;
+  return is_aligned(weight, kMatrix) && is_aligned(input, kMatrix) && is_aligned(out, kMatrix) &&
+         is_aligned(bias, kBias);
 }
 
 }  // namespace
@@ -54,11 +77,7 @@ std::unique_ptr<Blas> Blas::open(const std::string& library) {
 }
 
 Blas::~Blas() {
-  for (const auto& [shape, plan] : plans_) {
-    for (BlasLayout layout : {plan.weight, plan.input, plan.out})
-      if (layout != nullptr) f_.destroy_layout(layout);
-    if (plan.product != nullptr) f_.destroy_product(plan.product);
-  }
+  forget_plans();
   if (handle_ != nullptr) f_.destroy(handle_);
 }
 
@@ -96,7 +115,19 @@ bool Blas::find_algorithm(Plan& plan) {
   return works;
 }
 
+void Blas::forget_plans() {
+  for (const auto& [shape, plan] : plans_) {
+    for (BlasLayout layout : {plan.weight, plan.input, plan.out})
+      if (layout != nullptr) f_.destroy_layout(layout);
+    if (plan.product != nullptr) f_.destroy_product(plan.product);
+  }
+  plans_.clear();
+}
+
 bool Blas::multiply(DType type, const ProductArgs& args, void* workspace, Stream stream) {
+  const void* input = type == DType::BF16 ? static_cast<const void*>(args.bfloats) : args.floats;
+  if (!are_aligned(args.weight, input, args.out, args.bias)) return false;
+  if (plans_.size() >= kMostPlans) forget_plans();
   const auto [it, is_new] =
       plans_.try_emplace({type, args.rows, args.cols, args.n_tokens, args.bias != nullptr}, Plan{});
   Plan& plan = it->second;
@@ -105,7 +136,6 @@ bool Blas::multiply(DType type, const ProductArgs& args, void* workspace, Stream
   if (args.bias != nullptr && f_.set_product(plan.product, kBiasPointer, &args.bias, sizeof args.bias) != 0)
     return false;
   const float one = 1, zero = 0;
-  const void* input = type == DType::BF16 ? static_cast<const void*>(args.bfloats) : args.floats;
   return f_.multiply(handle_, plan.product, &one, args.weight, plan.weight, input, plan.input, &zero, args.out,
                      plan.out, args.out, plan.out, &plan.algorithm, workspace, kBlasWorkspaceBytes, stream) == 0;
 }

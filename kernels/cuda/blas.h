@@ -65,8 +65,8 @@ struct BlasFunctions {
   bool find_all(const std::string& library);
 };
 
-// To work in: what NVIDIA advises for its largest cards. With the library's own kernels, which are more, it comes out of
-// what is kept spare of a card's memory.
+// To work in: what NVIDIA advises for its largest cards. With the library's own kernels, which are more, it comes out
+// of what is kept spare of a card's memory.
 constexpr size_t kBlasWorkspaceBytes = size_t{32} << 20;
 
 // Products of F32 and BF16 weights: a matmul of backend.h.
@@ -91,6 +91,8 @@ class Blas {
   using Shape = std::tuple<DType, int, int, int, bool>;  // rows, columns, tokens, whether there is a bias
   Plan make_plan(DType type, const ProductArgs& args);
   bool find_algorithm(Plan& plan);
+  void forget_plans();
+  static constexpr size_t kMostPlans = 1024;
 
   BlasFunctions f_;
   BlasHandle handle_ = nullptr;

@@ -15,7 +15,7 @@ struct Gpu {
       : device(std::move(card)),
         activations(*device, moved),
         partial(*device, moved),
-        choice(*device, options.library, moved),
+        choice(*device, options, moved),
         pool(options.n_threads) {}
   std::unique_ptr<Device> device;
   uint64_t moved = 0;

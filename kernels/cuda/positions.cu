@@ -34,7 +34,8 @@ namespace {
 __device__ inline void write_code(uint8_t* block, int lane, float value) {
   const float top = warp_max(fabsf(value));
   const bool is_number = __all_sync(kAllLanes, value == value) != 0;
-  const uint16_t scale = is_number ? to_finite_half(top / 127.0f) : uint16_t{0x7e00};
+  uint16_t scale = is_number ? to_finite_half(top / 127.0f) : uint16_t{0x7e00};
+  if (rounded_product(127.0f, from_half(scale)) < top && scale < 0x7bff) ++scale;  // as ops_cpu.cpp has it
   const float unit = from_half(scale), inverse = unit > 0 ? 1.0f / unit : 0.0f;
   const float code = rintf(rounded_product(value, inverse));
   block[2 + lane] = static_cast<uint8_t>(static_cast<int8_t>(code >= 127 ? 127.0f : code > -127 ? code : -127.0f));

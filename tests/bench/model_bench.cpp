@@ -119,7 +119,7 @@ int main(int argc, char** argv) {
   if (!config.ok()) return std::printf("%s\n", config.status().message().c_str()), 1;
   int most_tokens = s.behind + s.decode;
   for (int n : s.prefill) most_tokens = std::max(most_tokens, n);
-  request.needs = needs_of(*config, kernels::DType::F16, most_tokens, kernels::kCudaBatchTokens);
+  request.needs = needs_on_card(*config, kernels::DType::F16, most_tokens);
   auto devices = open_devices(request);
   if (!devices.ok()) return std::printf("%s\n", devices.status().message().c_str()), 1;
   auto model = Model::load(*file, devices->placement());

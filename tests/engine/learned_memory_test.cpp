@@ -199,7 +199,7 @@ TEST(an_adapter_that_does_not_fit_is_refused_with_what_is_wrong) {
     spoil(adapter);
     auto backend = kernels::make_cpu_backend();
     auto transformer = std::move(*Transformer::create(*Model::load(trained.file, *backend)));
-    const auto status = LearnedMemory::load(adapter, *transformer).status();
+    const auto status = LearnedMemory::load(adapter, *transformer, kernels::DType::F32).status();
     CHECK(status.code() == Code::Corrupt);
     return status.message();
   };

@@ -213,7 +213,7 @@ TEST(encoding_resumes_and_gives_the_same_file) {
   }
 }
 
-TEST(eight_bits_take_half_the_file_and_stand_beside_what_was_there) {
+TEST(eight_bits_take_half_the_file_and_the_place_of_what_was_there) {
   MemoryRig rig(wide_heads(), kernels::DType::F16);
   REQUIRE(rig.engine != nullptr);
   const auto d = document(9);
@@ -224,12 +224,37 @@ TEST(eight_bits_take_half_the_file_and_stand_beside_what_was_there) {
   auto small = Engine::load(rig.folder / "model.gguf", options);
   REQUIRE_OK(small);
   CHECK_EQ((*small)->encoded(d, rig.memory()).leaves, size_t{0});
+  AnswerRequest request;
+  request.question = "Which leaf?";
+  request.leaves = {10};
+  request.evidence = Evidence::LeafKv;
+  const auto early = (*small)->answer(d, rig.memory(), request, [](std::string_view) {}, nullptr, {});
+  CHECK(early.status().message().find("ask with --kv f16") != std::string::npos);
+  std::stop_source stop;
+  const auto stopped = (*small)->encode(
+      d, rig.memory(), [&](const EncodeProgress&) { stop.request_stop(); }, stop.get_token());
+  CHECK(stopped.status().code() == Code::Cancelled);
+  CHECK_EQ(rig.engine->encoded(d, rig.memory()).leaves, size_t{9});  // until the other is whole
   const auto half = (*small)->encode(d, rig.memory(), nullptr, {});
   REQUIRE_OK(half);
   CHECK(static_cast<double>(half->bytes) < 0.6 * static_cast<double>(whole->bytes));  // 34 of 64 bytes, and whole pages
-  CHECK_EQ(rig.engine->encoded(d, rig.memory()).leaves, size_t{9});
+  CHECK_EQ(rig.engine->encoded(d, rig.memory()).leaves, size_t{0});
   CHECK_EQ((*small)->encoded(d, rig.memory()).leaves, size_t{9});
   CHECK((*small)->facts().kv_bytes_per_token * 64 == rig.engine->facts().kv_bytes_per_token * 34);
+}
+
+TEST(the_format_of_keys_and_values_is_changed_for_the_next_question) {
+  MemoryRig rig(wide_heads(), kernels::DType::F16);
+  REQUIRE(rig.engine != nullptr);
+  const auto d = document(9);
+  REQUIRE_OK(rig.encode(d));
+  const uint64_t bytes = rig.engine->facts().kv_bytes_per_token;
+  REQUIRE_OK(rig.engine->use_kv(kernels::DType::Q8_0));
+  CHECK(rig.engine->is_resting());
+  CHECK(rig.engine->facts().kv_bytes_per_token < bytes);
+  CHECK_EQ(rig.engine->encoded(d, rig.memory()).leaves, size_t{0});
+  REQUIRE_OK(rig.encode(d));
+  CHECK_EQ(rig.ask(d, Evidence::Exact, all_leaves(d)).text, rig.ask(d, Evidence::LeafKv, all_leaves(d)).text);
 }
 
 TEST(heads_that_do_not_fit_eight_bits_are_refused_with_what_to_do) {
@@ -240,6 +265,32 @@ TEST(heads_that_do_not_fit_eight_bits_are_refused_with_what_to_do) {
   const auto engine = Engine::load(folder / "model.gguf", options);
   CHECK(engine.status().code() == Code::Unsupported);
   CHECK(engine.status().message().find("--kv f16") != std::string::npos);
+  const auto facts = describe_model(folder / "model.gguf", kernels::DType::Q8_0);  // as it would be opened
+  REQUIRE_OK(facts);
+  CHECK_EQ(facts->kv_bytes_per_token, describe_model(folder / "model.gguf")->kv_bytes_per_token);
+}
+
+TEST(a_text_that_the_vocabulary_cannot_spell_is_refused) {
+  RandomModel model;
+  model.vocabulary = [](GgufWriter& gguf) {
+    gguf.text("tokenizer.ggml.model", "llama");
+    gguf.texts("tokenizer.ggml.tokens", {"\u4e00", "\u4e01", "\u4e02", "\u4e03"});
+    gguf.floats("tokenizer.ggml.scores", {0, 0, 0, 0});
+    gguf.ints("tokenizer.ggml.token_type", {1, 1, 1, 1});
+    gguf.flag("tokenizer.ggml.add_space_prefix", false);
+    return 4;
+  };
+  model.chat_template = "";
+  MemoryRig rig(model);
+  REQUIRE(rig.engine != nullptr);
+  DocumentInput d{"doc", 1, "", {{1, 0, false, 0, ""}, {10, 1, true, 3, "xyz"}}};
+  AnswerRequest request;
+  request.question = "xyz";
+  request.leaves = {10};
+  request.evidence = Evidence::Exact;
+  const auto answer = rig.engine->answer(d, rig.memory(), request, [](std::string_view) {}, nullptr, {});
+  CHECK(answer.status().code() == Code::Invalid);
+  CHECK(answer.status().message().find("has no word of this text") != std::string::npos);
 }
 
 TEST(another_text_or_model_makes_the_memory_stale) {

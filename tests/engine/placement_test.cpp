@@ -57,7 +57,7 @@ class TwoLayers : public DenseStrategy {
 }  // namespace
 
 TEST(the_best_device_takes_the_last_layers_and_as_many_as_it_can) {
-  const ModelNeeds needs{{10, 10, 10, 30}, 0, 25, 5};
+  const ModelNeeds needs{{10, 10, 10, 30}, 0, 25, 0, 5};
   CHECK_EQ(needs.all(), uint64_t{90});
   CHECK(place(needs, {90}) == Layers{4});
   CHECK(place(needs, {89}) == Layers{3});
@@ -87,16 +87,19 @@ TEST(needs_count_weights_activations_and_keys_of_every_layer) {
   config.n_vocab = 100;
   config.layer_bytes = {1000, 2000};
   config.output_bytes = 500;
-  const ModelNeeds needs = needs_of(config, DType::F16, 10, 3);
+  const ModelNeeds needs = needs_on_processor(config, DType::F16, 10, 3),
+                   card = needs_on_card(config, DType::F16, 10, 3);
   const uint64_t page = 64 * 2 * 4 * 2;  // of a layer: 64 tokens' keys and values of 4 halves
   CHECK(needs.layer_bytes == (std::vector<uint64_t>{1000 + page, 2000 + page}));
   CHECK_EQ(needs.kv_bytes, 2 * page);
-  CHECK_EQ(needs.output_bytes, uint64_t{500});
-  // 3 hidden rows, one of heads, 2 of keys and values, 2 of the feed-forward part, and a wide one, of 3 tokens; 16 rows
-  // of logits and of the best; 8 tokens' 64 parts of 2 heads, of 4 sums and 2 numbers; the rows of 3 tokens in 2 layers
-  const uint64_t floats = (24 + 8 + 8 + 32 + 16) * 3 + 16 * (100 + 2048 + 2) + 8 * 64 * 2 * 6;
-  CHECK_EQ(needs.workspace_bytes, 4 * floats + 2 * 2 * 4 * 2 * 3);
-  CHECK_EQ(needs.all(), 3000 + 2 * page + 500 + needs.workspace_bytes);
+  CHECK_EQ(needs.logit_bytes, uint64_t{4 * 16 * (100 + 2048 + 2)});  // 16 rows of logits and of the best
+  CHECK_EQ(needs.output_bytes, 500 + needs.logit_bytes);
+  // 3 hidden rows, one of heads, 2 of keys and values, 2 of the feed-forward part, and a wide one, of 3 tokens
+  CHECK_EQ(needs.workspace_bytes, uint64_t{4 * (24 + 8 + 8 + 32 + 16) * 3});
+  CHECK_EQ(needs.all(), 3000 + 2 * page + needs.output_bytes + needs.workspace_bytes);
+  // On a card also 8 tokens' 64 parts of 2 heads, of 4 sums and 2 numbers; and the rows of 10 tokens in 2 layers.
+  CHECK_EQ(card.workspace_bytes - needs.workspace_bytes, uint64_t{4 * 8 * 64 * 2 * 6 + 2 * 2 * 4 * 2 * 10});
+  CHECK(card.layer_bytes == needs.layer_bytes && card.output_bytes == needs.output_bytes);
 }
 
 TEST(a_model_computes_the_same_bits_wherever_its_layers_are) {

@@ -161,7 +161,7 @@ TEST(an_adapter_whose_segments_the_model_cannot_read_is_refused) {
   adapter.memory.segment_tokens = 1 << 20;
   const auto backend = kernels::make_cpu_backend();
   const auto transformer = std::move(*Transformer::create(*Model::load(trained.file, *backend)));
-  const Status status = LearnedMemory::load(adapter, *transformer).status();
+  const Status status = LearnedMemory::load(adapter, *transformer, kernels::DType::F32).status();
   CHECK(status.code() == Code::Corrupt && status.message().find("longer than the model") != std::string::npos);
   const TemporaryFolder folder;
   for (const int wrong : {0, -1, (1 << 20) + 1}) {

@@ -281,7 +281,7 @@ TEST(rows_of_eight_bits_are_as_near_as_they_can_be) {
   const float infinity = std::numeric_limits<float>::infinity();
   constexpr int kDim = 64, kTokens = 40, kBlocks = kTokens * kDim / kKvBlock;
   auto k = random_floats(kTokens * kDim, 3.0f), v = random_floats(kTokens * kDim);
-  for (int i = 0; i < kDim; ++i) k[static_cast<size_t>(i)] *= 1e-5f;        // small, and
+  for (int i = 0; i < kDim; ++i) k[static_cast<size_t>(i)] *= 1e-6f;        // small, and
   for (int i = kDim; i < 2 * kDim; ++i) k[static_cast<size_t>(i)] *= 1e5f;  // large
   std::fill_n(v.begin(), kKvBlock, 0.0f);
   v[kKvBlock] = kNaN, v[2 * kKvBlock + 1] = infinity, v[3 * kKvBlock] = -1e30f;
@@ -297,10 +297,9 @@ TEST(rows_of_eight_bits_are_as_near_as_they_can_be) {
       const auto first = static_cast<size_t>(b * kKvBlock);
       float top = 0;
       for (size_t i = first; i < first + kKvBlock; ++i) top = std::max(top, std::abs(k[i]));
-      const float scale = half_to_float(float_to_half(top / 127.0f));
-      // 127 scales may fall short of the largest by what the scale was rounded by, and a code is rounded once more.
-      const double slack = 127 * std::max(0x1p-25, double{top} / 127 * 0x1p-11) - 0.5 * double{scale};
-      const double bound = std::max(0.5 * double{scale}, slack) + double{top} * 2 * kUnit;
+      float scale = half_to_float(float_to_half(top / 127.0f));
+      if (127 * scale < top) scale = half_to_float(static_cast<uint16_t>(float_to_half(scale) + 1));
+      const double bound = 0.5 * double{scale} + double{top} * 2 * kUnit;  // codes are found by two roundings
       for (size_t i = first; i < first + kKvBlock; ++i) CHECK(std::abs(double{keys[i]} - double{k[i]}) <= bound);
     }
     CHECK(values[0] == 0 && values[kKvBlock - 1] == 0);

@@ -231,6 +231,8 @@ TEST(a_library_of_products_is_asked_for_many_tokens_of_plain_weights_and_compare
   WithLibrary many(64);
   CHECK_EQ(many.products(DType::F16, true), 0);
   CHECK_EQ(many.products(DType::BF16, true, std::numeric_limits<float>::infinity()), 1);  // nothing to compare
+  CHECK_EQ(many.products(DType::BF16, true), 0);
+  many.tokens = 128;
   CHECK_EQ(many.products(DType::BF16, true), 4);
 }
 

@@ -31,7 +31,7 @@ struct MemoryInEngine {
     auto model = *Model::load(trained.file, *backend);
     store = std::make_unique<KvStore>(model->config(), *backend, kernels::DType::F32);
     transformer = std::move(*Transformer::create(std::move(model)));
-    learned = std::move(*LearnedMemory::load(adapter, *transformer));
+    learned = std::move(*LearnedMemory::load(adapter, *transformer, kernels::DType::F32));
   }
 
   std::filesystem::path path(const std::string& id = "book") const { return learned->path_of(folder.path(), id); }

@@ -16,7 +16,10 @@ inline const char* test_gpu() { return std::getenv("LONGLEAF_TEST_DEVICE"); }
 
 inline kernels::cuda::DeviceOptions test_gpu_options() {
   const std::string device = test_gpu();
-  return device == "gpu" ? kernels::cuda::DeviceOptions{} : simt_options(device);
+  if (device != "gpu") return simt_options(device);
+  kernels::cuda::DeviceOptions options;
+  options.own_products = true;  // what is tested is ours
+  return options;
 }
 
 // The card, or the library that plays one; skips the program where there is none.

@@ -27,7 +27,7 @@ struct Emulator {
 inline kernels::cuda::DeviceOptions simt_options(const std::string& library) {
   static const char image = 0;  // the library has its kernels within itself
   static const void* const images[] = {&image};
-  return {.card = {}, .library = library, .images = images, .n_threads = 2, .limit_bytes = 0};
+  return {.card = {}, .library = library, .images = images, .n_threads = 2, .own_products = false, .limit_bytes = 0};
 }
 
 }  // namespace longleaf::test
