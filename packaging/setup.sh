@@ -39,6 +39,7 @@ LIST
   cat <<'LIST'
 tesseract-ocr: text recognition of scans; the program finds it where it is installed
 tesseract-ocr-eng: its English
+g++-mingw-w64-x86-64-posix: whether what opens a card compiles for Windows, too
 libboost-context-dev: fibers, as which the emulator of GPUs runs their threads
 LIST
 }

@@ -96,7 +96,9 @@ Result<Engine*> Context::engine() {
   if (engine_ != nullptr) return engine_.get();
   if (model_.empty())
     return Status(Code::Invalid, "No model is given; add --model FILE with a GGUF file, or ask with --evidence quote");
-  progress("Loading the model …");
+  const auto facts = describe_model(model_, kv());
+  progress(!facts.ok() ? "Loading the model …"
+                       : "Loading the model, about " + std::to_string(facts->needed.all() >> 20) + " MiB …");
   LL_ASSIGN_OR_RETURN(engine_, Engine::load(model_, {.device = device_,
                                                      .n_threads = threads_,
                                                      .memory_limit_bytes = static_cast<size_t>(memory_limit_),

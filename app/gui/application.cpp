@@ -188,6 +188,8 @@ void Application::connectEngine() {
     training_.setModel(file, figures.model);
     library_.saveSetting(kModelSetting, file);
   });
+  connect(&engine_, &EngineController::modelOpening, this,
+          [this](const QString& text) { window_.showNotice(text, false); });
   connect(&engine_, &EngineController::formatChanged, this,
           [this](const QString& text) { window_.showNotice(text, false); });
   connect(&engine_, &EngineController::languageModelClosed, this, [this] {

@@ -1,5 +1,7 @@
 #include "app/gui/engine_controller.h"
 
+#include <QLocale>
+
 #include "app/gui/convert.h"
 #include "app/places.h"
 #include "engine/adapter/adapter_file.h"
@@ -117,6 +119,17 @@ void EngineController::openAdapter(const QString& file) {
   home([this, file, kinds] { emit adapterOpened(file, kinds); });
 }
 
+QString EngineController::openingText(const ModelFacts& facts) {
+  const auto size = [](uint64_t bytes) { return QLocale().formattedDataSize(static_cast<qint64>(bytes)); };
+  const MemoryNeeds& needs = facts.needed;
+  return tr("Opening %1. It needs about %2 of memory: %3 for weights, %4 for keys and values of %5 tokens, %6 to work "
+            "in.")
+      .arg(QString::fromStdString(facts.config.title), size(needs.all()), size(needs.weights + needs.table),
+           size(needs.kv))
+      .arg(facts.needed_tokens)
+      .arg(size(needs.workspace));
+}
+
 void EngineController::openLanguageModel(const QString& file, const QString& adapter) {
   asking_.reset();
   engine_.reset();
@@ -124,9 +137,12 @@ void EngineController::openLanguageModel(const QString& file, const QString& ada
   EngineOptions options;
   options.adapter = adapter.toStdString();
   options.memory_limit_bytes = memoryLimit_;
-  const auto facts = describe_model(file.toStdString());
-  const bool isCompact = isCompact_ && facts.ok() && KvStore::check_format(facts->config, kernels::DType::Q8_0).ok();
-  if (isCompact) options.kv = kernels::DType::Q8_0;
+  const auto facts = describe_model(file.toStdString(), isCompact_ ? kernels::DType::Q8_0 : kernels::DType::F16);
+  if (facts.ok()) {
+    const bool fits = KvStore::check_format(facts->config, kernels::DType::Q8_0).ok();
+    if (isCompact_ && fits) options.kv = kernels::DType::Q8_0;
+    home([this, text = openingText(*facts)] { emit modelOpening(text); });
+  }
   auto loaded = Engine::load(file.toStdString(), options);
   worked_ = Clock::now();
   if (adapter.isEmpty()) home([this] { emit adapterClosed(); });

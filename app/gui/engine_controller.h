@@ -47,6 +47,7 @@ class EngineController final : public QObject {
 
  signals:
   void modelOpened(const QString& file, const ui::Figures& figures);
+  void modelOpening(const QString& notice);
   void embedderOpened(const QString& file, const QString& title);
   void languageModelClosed();
   void embedderClosed();
@@ -74,6 +75,7 @@ class EngineController final : public QObject {
   Result<EncodeReport> encodeNow(qint64 document, std::stop_token stop);
   Result<Asking*> asking();
   void openEmbedder(const QString& file);
+  static QString openingText(const ModelFacts& facts);
   void openLanguageModel(const QString& file, const QString& adapter = {});
   void openAdapter(const QString& file);
   void restNow();

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <map>
+#include <numbers>
 
 #include "kernels/panels.h"
 
@@ -106,7 +107,7 @@ Status read_yarn(const ModelFile& file, const Keys& keys, double base, double fa
     return lacks(file, "usable rope settings");
   const auto pairs = static_cast<double>(inv_freq.size());
   const auto pair_turning = [&](double turns) {
-    return pairs * std::log(length / (turns * 2 * M_PI)) / std::log(base);
+    return pairs * std::log(length / (turns * 2 * std::numbers::pi)) / std::log(base);
   };
   const double first = std::max(std::floor(pair_turning(fast)), 0.0);
   const double last = std::min(std::ceil(pair_turning(slow)), 2 * pairs - 1);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numbers>
 
 #include "engine/model/architecture.h"
 #include "engine/model/published_names.h"
@@ -241,7 +242,7 @@ class Translator {
     std::vector<float> factors;
     for (int64_t i = 0; i < head_dim_ / 2; ++i) {
       const double wave =
-          2 * M_PI * std::pow(base_of(rope), 2.0 * static_cast<double>(i) / static_cast<double>(head_dim_));
+          2 * std::numbers::pi * std::pow(base_of(rope), 2.0 * static_cast<double>(i) / static_cast<double>(head_dim_));
       const double smooth = std::clamp((length / wave - low) / (high - low), 0.0, 1.0);
       factors.push_back(static_cast<float>(1.0 / ((1 - smooth) / factor + smooth)));
     }

@@ -229,6 +229,26 @@ class ApplicationTest : public QObject {
     QVERIFY2(!window().figures()->text().contains(QStringLiteral("Memory 0")), qPrintable(window().figures()->text()));
   }
 
+  void openingAModelSaysWhatItNeeds() {
+    application_->start({});
+    QSignalSpy opening(engine(), &EngineController::modelOpening), opened(engine(), &EngineController::modelOpened);
+    emit window().modelOpened(QStringLiteral(LONGLEAF_TEST_DATA "/models/reader.gguf"));
+    QTRY_COMPARE_WITH_TIMEOUT(opened.count(), 1, 120000);
+    QCOMPARE(opening.count(), 1);
+    const QString text = opening[0][0].toString();
+    QVERIFY2(text.contains(QStringLiteral("for keys and values of 4096 tokens")), qPrintable(text));
+    QVERIFY(window().notice().isEmpty());  // it is open
+    QSignalSpy changed(engine(), &EngineController::formatChanged);
+    emit window().modelMenu()->compactChosen(true);
+    QTRY_COMPARE_WITH_TIMEOUT(changed.count(), 1, 120000);
+    QVERIFY(window().notice().contains(QStringLiteral("encoded once more")));
+    emit window().modelOpened(QStringLiteral(LONGLEAF_TEST_DATA "/models/llama.gguf"));  // heads of 8 numbers
+    QTRY_COMPARE_WITH_TIMEOUT(opened.count(), 2, 120000);
+    emit window().modelMenu()->compactChosen(true);
+    QTRY_COMPARE_WITH_TIMEOUT(changed.count(), 2, 120000);
+    QVERIFY(window().notice().contains(QStringLiteral("cannot be kept in 8 bits")));
+  }
+
   void choicesAboutMemoryAreThereAgainNextTime() {
     application_->start({});
     emit window().modelMenu()->idleMinutesChosen(15);

@@ -116,6 +116,7 @@ struct Moment {
   unsigned flags;
   double at;
 };
+std::map<Moment*, Context> moments;  // events, of a card
 
 // What is done at once: a stream that is captured has no place for it.
 bool is_captured() { return captured != nullptr && fail(kCaptureUnsupported, "asked for while recording") != 0; }
@@ -179,6 +180,9 @@ int cuDevicePrimaryCtxReset_v2(DeviceIndex device) {
     if (block.card == card) std::free(reinterpret_cast<void*>(address));
   for (const auto& [memory, owner] : host_blocks)
     if (owner == card) std::free(memory);
+  for (const auto& [moment, owner] : moments)
+    if (owner == card) delete moment;
+  std::erase_if(moments, [card](const auto& entry) { return entry.second == card; });
   std::erase_if(blocks, [card](const auto& entry) { return entry.second.card == card; });
   std::erase_if(host_blocks, [card](const auto& entry) { return entry.second == card; });
   failed_with = 0;
@@ -309,11 +313,15 @@ int cuStreamCreate(Stream* stream, unsigned) {
 int cuStreamDestroy_v2(Stream) { return failed_with; }
 int cuStreamSynchronize(Stream) { return is_captured() ? failed_with : failed_with; }
 int cuEventCreate(Event* event, unsigned flags) {
-  *event = reinterpret_cast<Event>(new Moment{flags, 0});
+  auto* moment = new Moment{flags, 0};
+  moments[moment] = current;
+  *event = reinterpret_cast<Event>(moment);
   return failed_with;
 }
 int cuEventDestroy_v2(Event event) {
-  delete reinterpret_cast<Moment*>(event);
+  auto* moment = reinterpret_cast<Moment*>(event);
+  if (moments.erase(moment) == 0) return kInvalidValue;
+  delete moment;
   return failed_with;
 }
 int cuEventRecord(Event event, Stream) {
