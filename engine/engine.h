@@ -63,7 +63,8 @@ struct ModelFacts {
   // To load and answer here, with KV of 4,096 tokens; and the whole table of embeddings, whose pages the system may
   // take back.
   MemoryNeeds needed;
-  // On a card, with KV of a whole window, this model alone; the table stays in this machine's memory.
+  // On a card, with KV of a whole window or of 4,096 tokens, this model alone; the table stays in this machine's
+  // memory.
   MemoryNeeds needed_card;
   int needed_tokens = 0, card_tokens = 0;  // whose KV is counted in them
 };
@@ -256,7 +257,7 @@ class Engine {
   OpenDocument& open_document(const DocumentInput& document, const std::filesystem::path& folder);
   std::filesystem::path memory_path(const std::string& document_id, const std::filesystem::path& folder,
                                     kernels::DType kv) const;
-  Status describe();  // what is opened, as it is asked for now
+  Status describe();  // facts_, and what they add up to with a draft and an adapter
 
   ModelFacts facts_;
   EngineOptions options_;

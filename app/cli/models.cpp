@@ -173,9 +173,8 @@ void printGpus(const DeviceFacts& devices) {
   }
   if (!devices.gpus.empty() && !devices.has_products_library)
     std::printf(
-        "NVIDIA's cuBLASLt is not installed: models in BF16 and F32 are computed by this program's kernels alone. It "
-        "comes "
-        "with the CUDA Toolkit and is used where it is faster.\n");
+        "NVIDIA's cuBLASLt is not installed: models in BF16 and F32 are computed by this program's kernels "
+        "alone. It comes with the CUDA Toolkit and is used where it is faster.\n");
 }
 
 int runDoctor(Context& context) {

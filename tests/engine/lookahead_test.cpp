@@ -16,9 +16,11 @@ struct Rig {
   kernels::BackendPtr backend =
       kernels::make_cpu_backend({.isa = kernels::Isa::Best, .n_threads = 2, .limit_bytes = 0});
   std::unique_ptr<Transformer> transformer;
-  explicit Rig(int layers = 2, unsigned seed = 3) {
-    bytes = random_model_gguf(
-        {.layers = layers, .d_model = 64, .heads = 4, .kv_heads = 2, .d_ff = 96, .context = 512, .seed = seed});
+  explicit Rig(int layers = 2, unsigned seed = 3, float logit_divisor = 1) {
+    RandomModel shape;
+    shape.layers = layers, shape.d_model = 64, shape.d_ff = 96, shape.context = 512, shape.seed = seed;
+    shape.logit_divisor = logit_divisor;
+    bytes = random_model_gguf(shape);
     auto file = ModelFile::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "random");
     auto model = file.ok() ? Model::load(*file, *backend) : Result<std::shared_ptr<const Model>>(file.status());
     if (model.ok()) transformer = std::move(*Transformer::create(*model));
@@ -92,6 +94,22 @@ TEST(guessing_ahead_changes_no_token_greedy_or_sampled) {
     warm.seed = seed;
     int accepted = 0;
     CHECK(answer(rig, warm, nullptr) == answer(rig, warm, &accepted));
+  }
+}
+
+// The device adds up a softmax of logits as they are; the sampler, of those that the model scales.
+TEST(scaled_logits_are_picked_from_as_all_of_them_are) {
+  for (float divisor : {0.25f, 8.0f}) {
+    Rig rig(2, 3, divisor);
+    REQUIRE(rig.transformer != nullptr);
+    for (uint64_t seed : {1u, 2u, 3u}) {
+      SamplerOptions warm;
+      warm.temperature = 0.8f;
+      warm.top_p = 0.9f;
+      warm.seed = seed;
+      int accepted = 0;
+      CHECK(answer(rig, warm, nullptr) == answer(rig, warm, &accepted));
+    }
   }
 }
 

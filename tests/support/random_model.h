@@ -15,6 +15,7 @@ struct RandomModel {
   unsigned seed = 1;
   std::string chat_template = "<|im_start|>";  // recognised as ChatML
   kernels::DType type = kernels::DType::F32;   // of the matrices; the dimensions are multiples of its block
+  float logit_divisor = 1;
   // Writes another vocabulary and returns its size; by default, one token per byte.
   std::function<int(GgufWriter&)> vocabulary = nullptr;
 };
@@ -59,6 +60,7 @@ inline std::string random_model_gguf(const RandomModel& m) {
   gguf.u32("llama.attention.head_count_kv", static_cast<uint32_t>(m.kv_heads));
   gguf.u32("llama.context_length", static_cast<uint32_t>(m.context));
   gguf.f32("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+  if (m.logit_divisor != 1) gguf.f32("llama.logit_scale", m.logit_divisor);
   const auto weights = [&](const std::string& name, int in, int out) {
     if (m.type != kernels::DType::F32) {
       const auto bytes = random_weight(m.type, out, in, random);
