@@ -40,15 +40,9 @@ Application::Application(const std::filesystem::path& folder, QObject* parent)
 void Application::start(const QStringList& files) {
   window_.show();
   offerSample_ = files.isEmpty();
-  library_.loadSetting(TrainingDesk::kWishSetting);  // before a model is open
-  library_.loadSetting(TrainingDesk::kModelSetting);
-  library_.loadSetting(kIdleSetting);
-  library_.loadSetting(kLimitSetting);
-  library_.loadSetting(kCompactSetting);
-  library_.loadSetting(kModelSetting);
-  library_.loadSetting(kEmbedderSetting);
-  library_.loadSetting(kAdapterSetting);
-  library_.loadSetting(kDocumentSetting);
+  // What was chosen for models, before one is opened.
+  library_.loadSettings({TrainingDesk::kWishSetting, TrainingDesk::kModelSetting, kIdleSetting, kLimitSetting,
+                         kCompactSetting, kModelSetting, kEmbedderSetting, kAdapterSetting, kDocumentSetting});
   library_.loadDocuments();
   import_.resume();
   for (const QString& file : files) import_.import(QFileInfo(file).absoluteFilePath());

@@ -148,17 +148,26 @@ void LibraryController::countScans(qint64 key) {
   });
 }
 
-void LibraryController::loadSetting(const QString& name) {
-  thread_.post([this, name] {
+void LibraryController::loadSettings(const QStringList& names) {
+  loading_ += QSet<QString>(names.begin(), names.end());
+  thread_.post([this, names] {
     Library* library = this->library();
     if (library == nullptr) return;
-    const auto value = library->setting(name.toStdString());
-    if (!value.ok()) return fail(value.status());
-    home([this, name, text = QString::fromStdString(*value)] { emit settingLoaded(name, text); });
+    QList<std::pair<QString, QString>> loaded;
+    for (const QString& name : names) {
+      const auto value = library->setting(name.toStdString());
+      if (!value.ok()) return fail(value.status());
+      loaded.append({name, QString::fromStdString(*value)});
+    }
+    home([this, loaded] {
+      for (const auto& [name, value] : loaded)
+        if (loading_.remove(name)) emit settingLoaded(name, value);
+    });
   });
 }
 
 void LibraryController::saveSetting(const QString& name, const QString& value) {
+  loading_.remove(name);
   const auto save = [this, name, value] {
     Library* library = this->library();
     if (library == nullptr) return;

@@ -2,8 +2,8 @@
 // once, and signals come on the GUI thread.
 #pragma once
 
-#include <QHash>
 #include <QObject>
+#include <QSet>
 #include <QTimer>
 #include <filesystem>
 #include <memory>
@@ -37,7 +37,8 @@ class LibraryController final : public QObject {
   void remove(qint64 key);
   // Answers with scansCounted.
   void countScans(qint64 key);
-  void loadSetting(const QString& name);
+  // Answers with settingLoaded for each in order, all at once; not for what was saved meanwhile.
+  void loadSettings(const QStringList& names);
   void saveSetting(const QString& name, const QString& value);
 
  signals:
@@ -64,6 +65,7 @@ class LibraryController final : public QObject {
   std::unique_ptr<Library> library_;     // only the thread touches it
   std::optional<Database::Mark> shown_;  // when the documents were loaded; as library_
   QTimer watch_;
+  QSet<QString> loading_;  // settings
   quint64 opening_ = 0, opened_ = 0, searching_ = 0;
   TaskThread thread_;  // last: ends before the rest goes
 };

@@ -2,12 +2,17 @@
 
 #include <sqlite3.h>
 
+#include <chrono>
+#include <thread>
+
 #include "ingest/library/text_tokenizer.h"
 
 namespace longleaf {
 namespace {
 
 constexpr int kBusyMs = 20000;  // longer than any transaction of ours
+constexpr int kOpeningBusyMs = 100;
+constexpr std::chrono::milliseconds kBetweenOpenings{5};
 
 int bind(sqlite3_stmt* statement, int index, const SqlValue& value) {
   const auto size = [](std::string_view bytes) { return static_cast<sqlite3_uint64>(bytes.size()); };
@@ -45,19 +50,33 @@ std::string_view Row::text(int column) const {
                           : std::string_view(static_cast<const char*>(bytes), static_cast<size_t>(n));
 }
 
+// Who makes the file, or closes it last, locks all of it, and SQLite gives up at once, or waits in vain, where two do
+// so together. What was given up is begun anew.
 Result<std::unique_ptr<Database>> Database::open(const std::filesystem::path& file,
                                                  const std::vector<const char*>& migrations) {
+  const auto last = std::chrono::steady_clock::now() + std::chrono::milliseconds(kBusyMs);
+  while (true) {
+    auto database = open_once(file, migrations);
+    const bool is_locked = !database.ok() && database.status().code() == Code::Locked;
+    if (!is_locked || std::chrono::steady_clock::now() > last) return database;
+    std::this_thread::sleep_for(kBetweenOpenings);
+  }
+}
+
+Result<std::unique_ptr<Database>> Database::open_once(const std::filesystem::path& file,
+                                                      const std::vector<const char*>& migrations) {
   std::unique_ptr<Database> database(new Database);
   database->file_ = file;
   const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
   if (const int code = sqlite3_open_v2(file.c_str(), &database->handle_, flags, nullptr); code != SQLITE_OK)
     return database->error(code);
-  sqlite3_busy_timeout(database->handle_, kBusyMs);
+  sqlite3_busy_timeout(database->handle_, kOpeningBusyMs);
   if (const int code = register_text_tokenizer(database->handle_); code != SQLITE_OK) return database->error(code);
   for (const char* pragma : {"PRAGMA auto_vacuum = INCREMENTAL", "PRAGMA journal_mode = WAL",
                              "PRAGMA synchronous = NORMAL", "PRAGMA foreign_keys = ON", "PRAGMA secure_delete = ON"})
     LL_RETURN_IF_ERROR(database->query(pragma, {}, [](const Row&) { return true; }));
   LL_RETURN_IF_ERROR(database->migrate(migrations));
+  sqlite3_busy_timeout(database->handle_, kBusyMs);
   return database;
 }
 

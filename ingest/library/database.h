@@ -43,7 +43,8 @@ bool is_of_library(const Status& status);
 class Database {
  public:
   // Opens or creates `file` in WAL mode with foreign keys on, and applies the migrations it lacks.
-  // Returns Io, NoMemory (disk full), Corrupt, Locked, Unsupported (made by a newer version).
+  // Waits up to 20 s for others that do so. Returns Io, NoMemory (disk full), Corrupt, Locked, Unsupported (made by a
+  // newer version).
   static Result<std::unique_ptr<Database>> open(const std::filesystem::path& file,
                                                 const std::vector<const char*>& migrations);
   ~Database();
@@ -73,6 +74,8 @@ class Database {
 
  private:
   Database() = default;
+  static Result<std::unique_ptr<Database>> open_once(const std::filesystem::path& file,
+                                                     const std::vector<const char*>& migrations);
   Status migrate(const std::vector<const char*>& migrations);
   Status error(int code) const;
   Result<sqlite3_stmt*> prepared(const char* sql);

@@ -259,6 +259,11 @@ class ApplicationTest : public QObject {
     QTRY_COMPARE_WITH_TIMEOUT(window().modelMenu()->memoryLimit(), quint64{3ull << 30}, 120000);
     QTRY_COMPARE_WITH_TIMEOUT(window().modelMenu()->idleMinutes(), 15, 120000);
     QTRY_VERIFY_WITH_TIMEOUT(window().modelMenu()->isCompact(), 120000);
+    application_ = std::make_unique<Application>(*folder_ / "lib");
+    application_->start({});
+    emit window().modelMenu()->compactChosen(false);  // before it is known what was chosen last time
+    QTRY_COMPARE_WITH_TIMEOUT(window().modelMenu()->idleMinutes(), 15, 120000);
+    QVERIFY(!window().modelMenu()->isCompact());
   }
 
   void anEmbeddingModelIsKeptAndReadsADocumentOnce() {
@@ -289,7 +294,7 @@ class ApplicationTest : public QObject {
       application_->start({});
       emit window().modelOpened(adapter);  // without a model
       QTRY_COMPARE_WITH_TIMEOUT(failed.count(), 1, 120000);
-      QVERIFY(window().notice().contains(QStringLiteral("open that model first")));
+      QVERIFY2(window().notice().contains(QStringLiteral("open that model first")), qPrintable(window().notice()));
     }
     openEverything();
     QCOMPARE(kinds->findText(QStringLiteral("memory_tokens")), -1);

@@ -258,6 +258,24 @@ TEST(a_backup_made_while_another_writes_is_whole) {
   CHECK((*library)->backup(folder / "taken").code() == Code::Io);  // a folder has that name
 }
 
+// As when the window starts: each of its threads opens the library for itself, and the first makes it.
+TEST(a_new_library_is_opened_by_several_at_once) {
+  constexpr int kTimes = 100, kThreads = 8;
+  for (int time = 0; time < kTimes; ++time) {
+    TemporaryFolder folder;
+    std::atomic<int> waiting = kThreads;
+    std::vector<Status> statuses(kThreads);
+    std::vector<std::thread> threads;
+    for (Status& status : statuses)
+      threads.emplace_back([&folder, &waiting, &status] {
+        for (--waiting; waiting > 0;) std::this_thread::yield();
+        status = Library::open(folder.path()).status();
+      });
+    for (std::thread& thread : threads) thread.join();
+    for (const Status& status : statuses) CHECK_EQ(status.message(), "");
+  }
+}
+
 TEST(packed_words_keep_their_places) {
   const std::vector<WordPlace> words = {{0, 4, {0, 0.25f, 0.5f, 1}}, {70000, 65535, {0.1f, 0.2f, 0.3f, 0.4f}}};
   const auto back = unpack_words(pack_words(words));
