@@ -126,19 +126,19 @@ class ApplicationTest : public QObject {
     application_->start({});
     drop(pdf_);
     QTRY_VERIFY_WITH_TIMEOUT(application_->document() != 0, 120000);
+    QTRY_COMPARE_WITH_TIMEOUT(window().library()->rowCount(), 1, 30000);  // the list comes behind the document
     const qint64 key = application_->document();
-    const int before = window().library()->rowCount();
     std::ofstream(*folder_ / "other.md") << "# Another document\n\nIt says little.";
     auto library = Library::open(*folder_ / "lib");
     QVERIFY(library.ok());
     ImportOptions options;
     options.reader.worker = pdfWorkerProgram();
     QVERIFY(import_document(**library, *folder_ / "other.md", options).ok());
-    QTRY_COMPARE_WITH_TIMEOUT(window().library()->rowCount(), before + 1, 30000);
+    QTRY_COMPARE_WITH_TIMEOUT(window().library()->rowCount(), 2, 30000);
     QCOMPARE(application_->document(), key);
     QVERIFY((*library)->remove(key).ok());
     QTRY_COMPARE_WITH_TIMEOUT(application_->document(), qint64{0}, 30000);
-    QCOMPARE(window().library()->rowCount(), before);
+    QCOMPARE(window().library()->rowCount(), 1);
   }
 
   void aFileThatWasSetAsideIsNamedAtTheStart() {
@@ -195,7 +195,7 @@ class ApplicationTest : public QObject {
     save_scan(images, *folder_ / "scan.pdf");
     application_->start({QString::fromStdString((*folder_ / "scan.pdf").string())});
     QTRY_VERIFY_WITH_TIMEOUT(application_->document() != 0, 120000);
-    QVERIFY2(window().notice().contains(QStringLiteral("pages are scans")), qPrintable(window().notice()));
+    QTRY_VERIFY_WITH_TIMEOUT(window().notice().contains(QStringLiteral("pages are scans")), 120000);
     emit window().recogniseRequested();
     QTRY_VERIFY_WITH_TIMEOUT(window().findChild<QInputDialog*>() != nullptr, 5000);
     window().findChild<QInputDialog*>()->accept();
@@ -338,7 +338,9 @@ class ApplicationTest : public QObject {
   }
 
   void anAnswerOutlivesItsDocumentBeingReadAnew() {
-    openEverything();
+    RandomModel slow = kModel;  // still answering when the document has been read
+    slow.layers = 8, slow.d_model = 256, slow.d_ff = 2048;
+    openEverything(slow);
     QSignalSpy text(engine(), &EngineController::textCame);
     ask(QStringLiteral("How many litres per minute does pump number 7 deliver?"));
     QTRY_VERIFY_WITH_TIMEOUT(text.count() > 2, 120000);
@@ -463,9 +465,9 @@ class ApplicationTest : public QObject {
     QVERIFY(window().chat()->isAnswering());
   }
 
-  void openEverything() {
+  void openEverything(const RandomModel& weights = kModel) {
     const auto model = *folder_ / "model.gguf";
-    std::ofstream(model, std::ios::binary) << random_model_gguf(kModel);
+    std::ofstream(model, std::ios::binary) << random_model_gguf(weights);
     application_->start({pdf_});
     QSignalSpy opened(engine(), &EngineController::modelOpened);
     emit window().modelOpened(QString::fromStdString(model.string()));
