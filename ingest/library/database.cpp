@@ -11,7 +11,6 @@ namespace longleaf {
 namespace {
 
 constexpr int kBusyMs = 20000;  // longer than any transaction of ours
-constexpr int kOpeningBusyMs = 100;
 constexpr std::chrono::milliseconds kBetweenOpenings{5};
 
 int bind(sqlite3_stmt* statement, int index, const SqlValue& value) {
@@ -50,8 +49,8 @@ std::string_view Row::text(int column) const {
                           : std::string_view(static_cast<const char*>(bytes), static_cast<size_t>(n));
 }
 
-// Who makes the file, or closes it last, locks all of it, and SQLite gives up at once, or waits in vain, where two do
-// so together. What was given up is begun anew.
+// Who makes the file, or closes it last, locks all of it, and where two do so together SQLite gives up at once, however
+// long it may wait: that is begun anew.
 Result<std::unique_ptr<Database>> Database::open(const std::filesystem::path& file,
                                                  const std::vector<const char*>& migrations) {
   const auto last = std::chrono::steady_clock::now() + std::chrono::milliseconds(kBusyMs);
@@ -70,13 +69,12 @@ Result<std::unique_ptr<Database>> Database::open_once(const std::filesystem::pat
   const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
   if (const int code = sqlite3_open_v2(file.c_str(), &database->handle_, flags, nullptr); code != SQLITE_OK)
     return database->error(code);
-  sqlite3_busy_timeout(database->handle_, kOpeningBusyMs);
+  sqlite3_busy_timeout(database->handle_, kBusyMs);
   if (const int code = register_text_tokenizer(database->handle_); code != SQLITE_OK) return database->error(code);
   for (const char* pragma : {"PRAGMA auto_vacuum = INCREMENTAL", "PRAGMA journal_mode = WAL",
                              "PRAGMA synchronous = NORMAL", "PRAGMA foreign_keys = ON", "PRAGMA secure_delete = ON"})
     LL_RETURN_IF_ERROR(database->query(pragma, {}, [](const Row&) { return true; }));
   LL_RETURN_IF_ERROR(database->migrate(migrations));
-  sqlite3_busy_timeout(database->handle_, kBusyMs);
   return database;
 }
 

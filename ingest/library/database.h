@@ -43,7 +43,7 @@ bool is_of_library(const Status& status);
 class Database {
  public:
   // Opens or creates `file` in WAL mode with foreign keys on, and applies the migrations it lacks.
-  // Waits up to 20 s for others that do so. Returns Io, NoMemory (disk full), Corrupt, Locked, Unsupported (made by a
+  // Waits for others that do so, some 20 s. Returns Io, NoMemory (disk full), Corrupt, Locked, Unsupported (made by a
   // newer version).
   static Result<std::unique_ptr<Database>> open(const std::filesystem::path& file,
                                                 const std::vector<const char*>& migrations);
